@@ -1,0 +1,1 @@
+//! The operator's API: admissions, budgets, keys, calls, metrics.

@@ -1,0 +1,1 @@
+//! Runs the domain: identify, estimate, route, reserve, send, settle.

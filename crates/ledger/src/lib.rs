@@ -1,0 +1,1 @@
+//! Is there money for it; hold it, settle it exactly.

@@ -1,0 +1,1 @@
+//! What happened: instruments, records, redaction.

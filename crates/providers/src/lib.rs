@@ -1,0 +1,1 @@
+//! Wire formats of the providers: bytes to events and back; usage, limits, prices.

@@ -1,0 +1,1 @@
+//! A fake world with a seed: emulated providers and replayed traffic.

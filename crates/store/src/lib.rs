@@ -1,0 +1,1 @@
+//! Everything durable: memory and SQLite behind the domain's ports.

@@ -1,0 +1,3 @@
+//! The program: command line, configuration, choice of backends, wiring, signals.
+
+fn main() {}

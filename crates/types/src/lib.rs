@@ -1,0 +1,33 @@
+//! Words every other crate speaks: units, identifiers, time, priority, secrets.
+//!
+//! Nothing here does IO or knows a sibling crate; the one place that reads a clock is
+//! [`SystemClock`].
+
+mod caller;
+mod id;
+mod money;
+mod priority;
+mod secret;
+mod time;
+mod usage;
+
+pub use caller::{Caller, Enforcement, Mode, Role};
+pub use id::{CallId, Id, IdKind, IdSource, KeyId, ParseIdError, ReservationId};
+pub use money::{NanoUsd, ParseMoneyError};
+pub use priority::{Complexity, Priority, RequestClass, UnknownWord};
+pub use secret::Secret;
+pub use time::{Clock, Monotonic, SystemClock, Timestamp};
+pub use usage::{Modifiers, Tokens, Usage};
+
+/// What a caller should do about a failure. Decided where the failure is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The same request may succeed if sent again after at least this long.
+    RetryAfter(std::time::Duration),
+    /// Another route may succeed at once.
+    TryElsewhere,
+    /// The caller must change the request.
+    FixRequest,
+    /// Nobody upstream can help: tell a human.
+    Escalate,
+}

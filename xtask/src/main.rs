@@ -1,0 +1,3 @@
+//! Everything a developer repeats, as `cargo xtask <what>`.
+
+fn main() {}
