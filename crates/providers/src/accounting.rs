@@ -1,0 +1,1 @@
+//! Each provider's accounting rules: what a call counts against which limit.

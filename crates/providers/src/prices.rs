@@ -1,0 +1,1 @@
+//! Prices: a versioned table per provider, exact costs and bounds.
