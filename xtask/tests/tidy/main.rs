@@ -1,0 +1,1 @@
+//! Rules about the tree that no linter knows.
