@@ -186,4 +186,4 @@ pub fn stream_error(dialect: Dialect, kind: &ErrorKind, message: &str, sequence:
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
