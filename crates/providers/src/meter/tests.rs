@@ -1,6 +1,9 @@
 use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use tidegate_types::Modifiers;
 
 use super::*;
 use crate::relay::{StreamRelay, tests::relayed};
@@ -62,16 +65,69 @@ fn check(dialect: Dialect, name: &str, cut: &str, expected: Expect) {
     expected.assert_eq(&shown(&meter(dialect, true, &whole.as_bytes()[..end])));
 }
 
-/// What is not zero, `None` or false, a line each.
 fn shown(metered: &Metered) -> String {
-    let mut shown = format!("{metered:#?}\n")
-        .replace("Tokens(\n            ", "Tokens(")
-        .replace(",\n        )", ")");
-    for noise in ["None", "false", "Tokens(0)", "0", "Modifiers {\n        }"] {
-        let lines = shown
-            .lines()
-            .filter(|it| !it.ends_with(&format!(": {noise},")));
-        shown = lines.map(|it| format!("{it}\n")).collect();
+    let mut shown = String::new();
+    if let Some(usage) = &metered.usage {
+        let end = if metered.usage_is_final {
+            "final"
+        } else {
+            "estimated"
+        };
+        let input = if metered.input_is_known {
+            ""
+        } else {
+            "unknown, "
+        };
+        let Usage {
+            input: fresh,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            ..
+        } = usage;
+        writeln!(
+            shown,
+            "{end}: in {input}{} fresh, {} read, {} + {} written; out {}, {} of them reasoning",
+            fresh.0,
+            cache_read.0,
+            cache_write_5m.0,
+            cache_write_1h.0,
+            usage.output.0,
+            usage.reasoning.0
+        )
+        .unwrap();
+        if usage.web_searches > 0 {
+            writeln!(shown, "searches: {}", usage.web_searches).unwrap();
+        }
+        if usage.modifiers != Modifiers::default() {
+            writeln!(shown, "{:?}", usage.modifiers).unwrap();
+        }
+        if let Some(cost) = usage.reported_cost {
+            writeln!(shown, "cost: {cost}").unwrap();
+        }
+    }
+    let Metered {
+        text_bytes,
+        answer_id,
+        model,
+        stop_reason,
+        ..
+    } = metered;
+    let end = if metered.complete { "complete" } else { "cut" };
+    let word = |it: &Option<String>| it.clone().unwrap_or_else(|| "-".to_owned());
+    writeln!(
+        shown,
+        "{end}: {text_bytes} bytes of text, id {}, model {}, stop {}",
+        word(answer_id),
+        word(model),
+        word(stop_reason)
+    )
+    .unwrap();
+    if let Some(error) = &metered.error {
+        writeln!(shown, "{error:?}").unwrap();
+    }
+    if metered.passed_over > 0 {
+        writeln!(shown, "passed over: {}", metered.passed_over).unwrap();
     }
     shown
 }
@@ -83,39 +139,8 @@ fn anthropic_usage_is_the_start_s_input_and_the_last_delta_s_output() {
         "text",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    12,
-                    ),
-                    cache_read: Tokens(    500,
-                    ),
-                    cache_write_5m: Tokens(    600,
-                    ),
-                    cache_write_1h: Tokens(    400,
-                    ),
-                    output: Tokens(    7,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 16,
-            answer_id: Some(
-                "msg_01Xk",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-            stop_reason: Some(
-                "end_turn",
-            ),
-        }
+        final: in 12 fresh, 500 read, 600 + 400 written; out 7, 0 of them reasoning
+        complete: 16 bytes of text, id msg_01Xk, model claude-opus-5-5, stop end_turn
     "#]],
     );
 }
@@ -127,42 +152,10 @@ fn anthropic_deltas_may_correct_the_input_and_compactions_are_added() {
         "tools",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    7030,
-                    ),
-                    cache_read: Tokens(    140,
-                    ),
-                    cache_write_5m: Tokens(    8,
-                    ),
-                    cache_write_1h: Tokens(    900,
-                    ),
-                    output: Tokens(    360,
-                    ),
-                    reasoning: Tokens(    11,
-                    ),
-                    web_searches: 1,
-                    modifiers: Modifiers {
-                        fast: true,
-                        regional: true,
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 23,
-            answer_id: Some(
-                "msg_01Xk",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-            stop_reason: Some(
-                "tool_use",
-            ),
-        }
+        final: in 7030 fresh, 140 read, 8 + 900 written; out 360, 11 of them reasoning
+        searches: 1
+        Modifiers { batch: false, fast: true, flex: false, regional: true }
+        complete: 23 bytes of text, id msg_01Xk, model claude-opus-5-5, stop tool_use
     "#]],
     );
 }
@@ -174,34 +167,8 @@ fn an_anthropic_stream_that_dies_is_estimated_from_its_text() {
         "text",
         "event: message_delta",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    12,
-                    ),
-                    cache_read: Tokens(    500,
-                    ),
-                    cache_write_5m: Tokens(    600,
-                    ),
-                    cache_write_1h: Tokens(    400,
-                    ),
-                    output: Tokens(    4,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            input_is_known: true,
-            text_bytes: 16,
-            answer_id: Some(
-                "msg_01Xk",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-        }
+        estimated: in 12 fresh, 500 read, 600 + 400 written; out 4, 0 of them reasoning
+        cut: 16 bytes of text, id msg_01Xk, model claude-opus-5-5, stop -
     "#]],
     );
 }
@@ -213,34 +180,9 @@ fn an_anthropic_stream_that_dies_in_an_event_knows_what_came_before() {
         "text",
         "\"text\":\"Hello",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    12,
-                    ),
-                    cache_read: Tokens(    500,
-                    ),
-                    cache_write_5m: Tokens(    600,
-                    ),
-                    cache_write_1h: Tokens(    400,
-                    ),
-                    output: Tokens(    1,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            input_is_known: true,
-            answer_id: Some(
-                "msg_01Xk",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-            passed_over: 1,
-        }
+        estimated: in 12 fresh, 500 read, 600 + 400 written; out 1, 0 of them reasoning
+        cut: 0 bytes of text, id msg_01Xk, model claude-opus-5-5, stop -
+        passed over: 1
     "#]],
     );
 }
@@ -252,40 +194,9 @@ fn an_error_event_is_a_signal_without_its_message() {
         "error",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    12,
-                    ),
-                    cache_read: Tokens(    500,
-                    ),
-                    cache_write_5m: Tokens(    600,
-                    ),
-                    cache_write_1h: Tokens(    400,
-                    ),
-                    output: Tokens(    2,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            input_is_known: true,
-            error: Some(
-                ErrorSignal {
-                    kind: Overloaded,
-                    message_type: "overloaded_error",
-                },
-            ),
-            text_bytes: 5,
-            answer_id: Some(
-                "msg_01Xk",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-        }
+        estimated: in 12 fresh, 500 read, 600 + 400 written; out 2, 0 of them reasoning
+        cut: 5 bytes of text, id msg_01Xk, model claude-opus-5-5, stop -
+        ErrorSignal { kind: Overloaded, message_type: "overloaded_error", code: None }
     "#]],
     );
     check(
@@ -293,42 +204,9 @@ fn an_error_event_is_a_signal_without_its_message() {
         "error",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    0,
-                    ),
-                    cache_read: Tokens(    0,
-                    ),
-                    cache_write_5m: Tokens(    0,
-                    ),
-                    cache_write_1h: Tokens(    0,
-                    ),
-                    output: Tokens(    1,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            error: Some(
-                ErrorSignal {
-                    kind: Overloaded,
-                    message_type: "server_error",
-                    code: Some(
-                        "server_is_overloaded",
-                    ),
-                },
-            ),
-            text_bytes: 3,
-            answer_id: Some(
-                "chatcmpl-1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-        }
+        estimated: in unknown, 0 fresh, 0 read, 0 + 0 written; out 1, 0 of them reasoning
+        cut: 3 bytes of text, id chatcmpl-1, model gpt-6, stop -
+        ErrorSignal { kind: Overloaded, message_type: "server_error", code: Some("server_is_overloaded") }
     "#]],
     );
     check(
@@ -336,42 +214,9 @@ fn an_error_event_is_a_signal_without_its_message() {
         "error",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    0,
-                    ),
-                    cache_read: Tokens(    0,
-                    ),
-                    cache_write_5m: Tokens(    0,
-                    ),
-                    cache_write_1h: Tokens(    0,
-                    ),
-                    output: Tokens(    1,
-                    ),
-                    reasoning: Tokens(    0,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            error: Some(
-                ErrorSignal {
-                    kind: RateLimit,
-                    message_type: "",
-                    code: Some(
-                        "rate_limit_exceeded",
-                    ),
-                },
-            ),
-            text_bytes: 3,
-            answer_id: Some(
-                "resp_1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-        }
+        estimated: in unknown, 0 fresh, 0 read, 0 + 0 written; out 1, 0 of them reasoning
+        cut: 3 bytes of text, id resp_1, model gpt-6, stop -
+        ErrorSignal { kind: RateLimit, message_type: "", code: Some("rate_limit_exceeded") }
     "#]],
     );
     check(
@@ -379,48 +224,9 @@ fn an_error_event_is_a_signal_without_its_message() {
         "failed",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    10,
-                    ),
-                    cache_read: Tokens(    60,
-                    ),
-                    cache_write_5m: Tokens(    20,
-                    ),
-                    cache_write_1h: Tokens(    10,
-                    ),
-                    output: Tokens(    20,
-                    ),
-                    reasoning: Tokens(    16,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            error: Some(
-                ErrorSignal {
-                    kind: Api,
-                    message_type: "",
-                    code: Some(
-                        "server_error",
-                    ),
-                },
-            ),
-            text_bytes: 3,
-            answer_id: Some(
-                "resp_1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "failed",
-            ),
-        }
+        final: in 10 fresh, 60 read, 20 + 10 written; out 20, 16 of them reasoning
+        complete: 3 bytes of text, id resp_1, model gpt-6, stop failed
+        ErrorSignal { kind: Api, message_type: "", code: Some("server_error") }
     "#]],
     );
 }
@@ -432,39 +238,8 @@ fn chat_usage_is_in_the_extra_chunk() {
         "text",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    36,
-                    ),
-                    cache_read: Tokens(    64,
-                    ),
-                    cache_write_5m: Tokens(    0,
-                    ),
-                    cache_write_1h: Tokens(    0,
-                    ),
-                    output: Tokens(    9,
-                    ),
-                    reasoning: Tokens(    4,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 11,
-            answer_id: Some(
-                "chatcmpl-1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "stop",
-            ),
-        }
+        final: in 36 fresh, 64 read, 0 + 0 written; out 9, 4 of them reasoning
+        complete: 11 bytes of text, id chatcmpl-1, model gpt-6, stop stop
     "#]],
     );
 }
@@ -476,36 +251,8 @@ fn a_chat_stream_that_dies_knows_only_its_text() {
         "text",
         "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-6\",\"choices\":[],",
         expect![[r#"
-            Metered {
-                usage: Some(
-                    Usage {
-                        input: Tokens(    0,
-                        ),
-                        cache_read: Tokens(    0,
-                        ),
-                        cache_write_5m: Tokens(    0,
-                        ),
-                        cache_write_1h: Tokens(    0,
-                        ),
-                        output: Tokens(    3,
-                        ),
-                        reasoning: Tokens(    0,
-                        ),
-                        modifiers: Modifiers {
-                        },
-                    },
-                ),
-                text_bytes: 11,
-                answer_id: Some(
-                    "chatcmpl-1",
-                ),
-                model: Some(
-                    "gpt-6",
-                ),
-                stop_reason: Some(
-                    "stop",
-                ),
-            }
+            estimated: in unknown, 0 fresh, 0 read, 0 + 0 written; out 3, 0 of them reasoning
+            cut: 11 bytes of text, id chatcmpl-1, model gpt-6, stop stop
         "#]],
     );
 }
@@ -517,44 +264,9 @@ fn chat_tool_calls_and_reported_cost_count() {
         "tools",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    200,
-                    ),
-                    cache_read: Tokens(    0,
-                    ),
-                    cache_write_5m: Tokens(    0,
-                    ),
-                    cache_write_1h: Tokens(    0,
-                    ),
-                    output: Tokens(    15,
-                    ),
-                    reasoning: Tokens(    2,
-                    ),
-                    modifiers: Modifiers {
-                    },
-                    reported_cost: Some(
-                        NanoUsd(
-                            21234568,
-                        ),
-                    ),
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 16,
-            answer_id: Some(
-                "chatcmpl-1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "tool_calls",
-            ),
-        }
+        final: in 200 fresh, 0 read, 0 + 0 written; out 15, 2 of them reasoning
+        cost: $0.021234568
+        complete: 16 bytes of text, id chatcmpl-1, model gpt-6, stop tool_calls
     "#]],
     );
 }
@@ -566,41 +278,10 @@ fn responses_usage_is_in_the_last_event() {
         "text",
         "",
         expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    10,
-                    ),
-                    cache_read: Tokens(    60,
-                    ),
-                    cache_write_5m: Tokens(    20,
-                    ),
-                    cache_write_1h: Tokens(    10,
-                    ),
-                    output: Tokens(    20,
-                    ),
-                    reasoning: Tokens(    16,
-                    ),
-                    web_searches: 1,
-                    modifiers: Modifiers {
-                        fast: true,
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 13,
-            answer_id: Some(
-                "resp_1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "completed",
-            ),
-        }
+        final: in 10 fresh, 60 read, 20 + 10 written; out 20, 16 of them reasoning
+        searches: 1
+        Modifiers { batch: false, fast: true, flex: false, regional: false }
+        complete: 13 bytes of text, id resp_1, model gpt-6, stop completed
     "#]],
     );
 }
@@ -612,33 +293,8 @@ fn a_responses_stream_that_dies_knows_only_its_text() {
         "text",
         "event: response.completed",
         expect![[r#"
-            Metered {
-                usage: Some(
-                    Usage {
-                        input: Tokens(    0,
-                        ),
-                        cache_read: Tokens(    0,
-                        ),
-                        cache_write_5m: Tokens(    0,
-                        ),
-                        cache_write_1h: Tokens(    0,
-                        ),
-                        output: Tokens(    4,
-                        ),
-                        reasoning: Tokens(    0,
-                        ),
-                        modifiers: Modifiers {
-                        },
-                    },
-                ),
-                text_bytes: 13,
-                answer_id: Some(
-                    "resp_1",
-                ),
-                model: Some(
-                    "gpt-6",
-                ),
-            }
+            estimated: in unknown, 0 fresh, 0 read, 0 + 0 written; out 4, 0 of them reasoning
+            cut: 13 bytes of text, id resp_1, model gpt-6, stop -
         "#]],
     );
 }
@@ -653,83 +309,19 @@ fn whole_answers_are_metered() {
         "server_tool_use":{"web_search_requests":2,"web_fetch_requests":0},
         "service_tier":"batch","speed":"fast","inference_geo":"us","iterations":[],"fallback_credit":null}}"#;
     expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    12,
-                    ),
-                    cache_read: Tokens(    500,
-                    ),
-                    cache_write_5m: Tokens(    600,
-                    ),
-                    cache_write_1h: Tokens(    400,
-                    ),
-                    output: Tokens(    7,
-                    ),
-                    reasoning: Tokens(    3,
-                    ),
-                    web_searches: 2,
-                    modifiers: Modifiers {
-                        batch: true,
-                        fast: true,
-                        regional: true,
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 9,
-            answer_id: Some(
-                "msg_01",
-            ),
-            model: Some(
-                "claude-opus-5-5",
-            ),
-            stop_reason: Some(
-                "end_turn",
-            ),
-        }
+        final: in 12 fresh, 500 read, 600 + 400 written; out 7, 3 of them reasoning
+        searches: 2
+        Modifiers { batch: true, fast: true, flex: false, regional: true }
+        complete: 9 bytes of text, id msg_01, model claude-opus-5-5, stop end_turn
     "#]]
     .assert_eq(&shown(&meter(Anthropic, false, anthropic.as_bytes())));
     let chat = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-6","choices":[{"index":0,"message":{"role":"assistant","content":"four"},"finish_reason":"length"}],
         "usage":{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":10},
         "completion_tokens_details":{"reasoning_tokens":16}},"service_tier":"flex"}"#;
     expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    30,
-                    ),
-                    cache_read: Tokens(    60,
-                    ),
-                    cache_write_5m: Tokens(    10,
-                    ),
-                    cache_write_1h: Tokens(    0,
-                    ),
-                    output: Tokens(    20,
-                    ),
-                    reasoning: Tokens(    16,
-                    ),
-                    modifiers: Modifiers {
-                        flex: true,
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 4,
-            answer_id: Some(
-                "chatcmpl-1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "length",
-            ),
-        }
+        final: in 30 fresh, 60 read, 10 + 0 written; out 20, 16 of them reasoning
+        Modifiers { batch: false, fast: false, flex: true, regional: false }
+        complete: 4 bytes of text, id chatcmpl-1, model gpt-6, stop length
     "#]]
     .assert_eq(&shown(&meter(OpenAiChat, false, chat.as_bytes())));
     let responses = r#"{"id":"resp_1","object":"response","status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"error":null,"model":"gpt-6",
@@ -737,40 +329,9 @@ fn whole_answers_are_metered() {
         "usage":{"input_tokens":100,"input_tokens_details":{"cached_tokens":60,"cache_write_tokens":30,"cache_write_tokens_details":{"ttl_30m_tokens":20,"ttl_12h_tokens":10}},
         "output_tokens":20,"output_tokens_details":{"reasoning_tokens":16},"total_tokens":120}}"#;
     expect![[r#"
-        Metered {
-            usage: Some(
-                Usage {
-                    input: Tokens(    10,
-                    ),
-                    cache_read: Tokens(    60,
-                    ),
-                    cache_write_5m: Tokens(    20,
-                    ),
-                    cache_write_1h: Tokens(    10,
-                    ),
-                    output: Tokens(    20,
-                    ),
-                    reasoning: Tokens(    16,
-                    ),
-                    web_searches: 1,
-                    modifiers: Modifiers {
-                    },
-                },
-            ),
-            usage_is_final: true,
-            input_is_known: true,
-            complete: true,
-            text_bytes: 6,
-            answer_id: Some(
-                "resp_1",
-            ),
-            model: Some(
-                "gpt-6",
-            ),
-            stop_reason: Some(
-                "max_output_tokens",
-            ),
-        }
+        final: in 10 fresh, 60 read, 20 + 10 written; out 20, 16 of them reasoning
+        searches: 1
+        complete: 6 bytes of text, id resp_1, model gpt-6, stop max_output_tokens
     "#]]
     .assert_eq(&shown(&meter(OpenAiResponses, false, responses.as_bytes())));
 }
@@ -779,27 +340,17 @@ fn whole_answers_are_metered() {
 fn bodies_that_are_no_answers_are_no_usage() {
     let error = br#"{"type":"error","error":{"type":"overloaded_error","message":"sk-secret"},"request_id":"req_1"}"#;
     expect![[r#"
-        Metered {
-            complete: true,
-            error: Some(
-                ErrorSignal {
-                    kind: Overloaded,
-                    message_type: "overloaded_error",
-                },
-            ),
-        }
+        complete: 0 bytes of text, id -, model -, stop -
+        ErrorSignal { kind: Overloaded, message_type: "overloaded_error", code: None }
     "#]]
     .assert_eq(&shown(&meter(Anthropic, false, error)));
     expect![[r#"
-        Metered {
-            passed_over: 1,
-        }
+        cut: 0 bytes of text, id -, model -, stop -
+        passed over: 1
     "#]]
     .assert_eq(&shown(&meter(OpenAiChat, false, b"<html>502</html>")));
     expect![[r#"
-        Metered {
-            complete: true,
-        }
+        complete: 0 bytes of text, id -, model -, stop -
     "#]]
     .assert_eq(&shown(&meter(
         Anthropic,
@@ -808,15 +359,7 @@ fn bodies_that_are_no_answers_are_no_usage() {
     )));
     let background = br#"{"id":"resp_1","status":"queued","output":[],"usage":null,"error":null}"#;
     expect![[r#"
-        Metered {
-            complete: true,
-            answer_id: Some(
-                "resp_1",
-            ),
-            stop_reason: Some(
-                "queued",
-            ),
-        }
+        complete: 0 bytes of text, id resp_1, model -, stop queued
     "#]]
     .assert_eq(&shown(&meter(OpenAiResponses, false, background)));
 }

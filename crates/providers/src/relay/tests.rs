@@ -127,17 +127,17 @@ fn a_loss_is_told_in_each_dialect() {
     };
     expect![[r#"
         event: error
-        data: {"error":{"message":"upstream closed","type":"api_error"},"type":"error"}
+        data: {"type":"error","error":{"type":"api_error","message":"upstream closed"}}
 
     "#]]
     .assert_eq(&told(Dialect::Anthropic));
     expect![[r#"
-        data: {"error":{"code":"server_error","message":"upstream closed","param":null,"type":"server_error"}}
+        data: {"error":{"message":"upstream closed","type":"server_error","param":null,"code":"server_error"}}
 
     "#]].assert_eq(&told(Dialect::OpenAiChat));
     expect![[r#"
         event: error
-        data: {"code":"server_error","message":"upstream closed","param":null,"sequence_number":42,"type":"error"}
+        data: {"type":"error","code":"server_error","message":"upstream closed","param":null,"sequence_number":42}
 
     "#]].assert_eq(&told(Dialect::OpenAiResponses));
 }
