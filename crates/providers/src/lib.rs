@@ -11,6 +11,7 @@ pub mod refusal;
 pub mod relay;
 pub mod request;
 
+mod decimal;
 mod dialect;
 mod json;
 mod sse;
