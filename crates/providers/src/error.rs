@@ -98,6 +98,26 @@ pub(crate) const fn openai_code(kind: &ErrorKind) -> (&'static str, Option<&'sta
     }
 }
 
+/// The text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An error in Anthropic's form, its members in the documented order.
+pub(crate) fn anthropic_error(kind: &ErrorKind, message: &str, request_id: Option<&str>) -> String {
+    let (kind, message) = (kind.anthropic_type(), quoted(message));
+    let id = request_id.map(|it| format!(r#","request_id":{}"#, quoted(it)));
+    let id = id.unwrap_or_default();
+    format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}{id}}}"#)
+}
+
+/// An error in the form of OpenAI's bodies and chat streams.
+pub(crate) fn openai_error(kind: &ErrorKind, message: &str) -> String {
+    let ((kind, code), message) = (openai_code(kind), quoted(message));
+    let code = code.map_or_else(|| "null".to_owned(), quoted);
+    format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":{code}}}}}"#)
+}
+
 /// What a provider's error said, without its message, which may quote a prompt or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorSignal {

@@ -308,4 +308,4 @@ fn is_told(raw: Option<&[u8]>) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tidegate_types::Timestamp;
 
-use crate::{Dialect, ErrorKind, error::openai_code};
+use crate::{
+    Dialect, ErrorKind,
+    error::{anthropic_error, openai_error},
+};
 
 /// Longest `retry-after` that Claude Code waits for and tries again; one above 60 s makes it give up
 /// at once, and it adds up to 20 % to what it is told.
@@ -173,13 +175,13 @@ pub fn refuse(
     }
     let kind = refusal.kind();
     let body = match dialect {
-        Dialect::Anthropic => anthropic_body(&kind, refusal.sentence(), request_id),
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_body(&kind, refusal.sentence()),
+        Dialect::Anthropic => anthropic_error(&kind, refusal.sentence(), Some(request_id)),
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_error(&kind, refusal.sentence()),
     };
     Answer {
         status: refusal.status(),
         headers,
-        body: body.to_string().into_bytes(),
+        body: body.into_bytes(),
     }
 }
 
@@ -200,17 +202,6 @@ fn retry_headers(
         headers.push(("retry-after-ms", millis.to_string()));
     }
     headers.push(("x-tidegate-wait-seconds", seconds_up(wait)));
-}
-
-fn anthropic_body(kind: &ErrorKind, sentence: &str, request_id: &str) -> Value {
-    let error = json!({"type": kind.anthropic_type(), "message": sentence});
-    json!({"type": "error", "error": error, "request_id": request_id})
-}
-
-fn openai_body(kind: &ErrorKind, sentence: &str) -> Value {
-    let (kind, code) = openai_code(kind);
-    let error = json!({"message": sentence, "type": kind, "param": null, "code": code});
-    json!({"error": error})
 }
 
 /// Whole seconds, rounded up; at least 1, since 0 means at once.

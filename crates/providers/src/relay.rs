@@ -1,11 +1,10 @@
 //! What of a stream reaches the client, and when.
 
 use bytes::Bytes;
-use serde_json::json;
 
 use crate::{
     Dialect, ErrorKind,
-    error::openai_code,
+    error::{anthropic_error, openai_code, openai_error, quoted},
     json::fields,
     sse::{Boundaries, EVENT_BYTES_MAX, Event},
 };
@@ -159,31 +158,23 @@ fn is_usage_chunk(event: &[u8]) -> bool {
 /// `sequence` is that of the last Responses event that was seen; the event gets the next one. Of no
 /// meaning in the other dialects.
 pub fn stream_error(dialect: Dialect, kind: &ErrorKind, message: &str, sequence: u64) -> Vec<u8> {
-    match dialect {
+    let event = match dialect {
         Dialect::Anthropic => {
-            let error = json!({"type": kind.anthropic_type(), "message": message});
-            let event = json!({"type": "error", "error": error});
-            format!("event: error\ndata: {event}\n\n").into_bytes()
+            let error = anthropic_error(kind, message, None);
+            format!("event: error\ndata: {error}\n\n")
         }
-        Dialect::OpenAiChat => {
-            let (kind, code) = openai_code(kind);
-            let error = json!({"message": message, "type": kind, "param": null, "code": code});
-            let event = json!({"error": error});
-            format!("data: {event}\n\n").into_bytes()
-        }
+        Dialect::OpenAiChat => format!("data: {}\n\n", openai_error(kind, message)),
         Dialect::OpenAiResponses => {
             let (kind, code) = openai_code(kind);
-            let event = json!({
-                "type": "error",
-                "code": code.unwrap_or(kind),
-                "message": message,
-                "param": null,
-                "sequence_number": sequence.saturating_add(1),
-            });
-            format!("event: error\ndata: {event}\n\n").into_bytes()
+            let code = code.unwrap_or(kind);
+            let (message, next) = (quoted(message), sequence.saturating_add(1));
+            format!(
+                "event: error\ndata: {{\"type\":\"error\",\"code\":\"{code}\",\"message\":{message},\"param\":null,\"sequence_number\":{next}}}\n\n"
+            )
         }
-    }
+    };
+    event.into_bytes()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

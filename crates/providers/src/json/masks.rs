@@ -50,6 +50,9 @@ pub(super) fn quotes_and_backslashes(block: &[u8; BLOCK]) -> (u64, u64) {
     (equal(&lanes, b'"'), equal(&lanes, b'\\'))
 }
 
+/// The even places.
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
 /// Which bytes are escaped by the backslash before them, from one block to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Escapes {
@@ -63,7 +66,6 @@ impl Escapes {
         if backslashes == 0 {
             return std::mem::take(&mut self.carry);
         }
-        const EVEN: u64 = 0x5555_5555_5555_5555;
         // A backslash that is itself escaped starts no run. In a run every second byte is escaped:
         // adding the runs that begin at odd places to all of them carries out of each at its end,
         // and so tells runs of odd length from runs of even length without a loop.

@@ -34,7 +34,8 @@ impl Tally {
                 }
                 if let Some(usage) = is_told(usage) {
                     self.counts.absorb_anthropic(usage)?;
-                    self.final_counts = self.stop_reason.is_some();
+                    // Of several, the last is final: it gives the reason.
+                    self.final_counts = self.stop_reason.is_some() && self.counts.are_told();
                 }
             }
             b"message_stop" => self.complete = true,

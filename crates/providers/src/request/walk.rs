@@ -143,7 +143,7 @@ impl Walk {
         match key {
             "model" => self.model(cursor)?,
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
-                self.cap(cursor, key)?
+                self.cap(cursor, key)?;
             }
             "stream" => self.facts.stream = flag(cursor, key)?.unwrap_or(false),
             "background" => self.facts.background = flag(cursor, key)?.unwrap_or(false),
@@ -165,7 +165,7 @@ impl Walk {
                 }
             }
             "max_tool_calls" => {
-                self.tool_calls_max = number(cursor, key, u64::from(u32::MAX))?.value
+                self.tool_calls_max = number(cursor, key, u64::from(u32::MAX))?.value;
             }
             "fallbacks" => self.fallbacks(cursor)?,
             "speed" | "inference_geo" | "service_tier" => self.modifier(cursor, key)?,
