@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_types::{NanoUsd, ReservationId, Timestamp};
 
 use crate::{
-    CallEntry, Entry, EntryPath, Event, LevelKey, LevelKind, Levels, LimitTable, entry::Movement,
+    CallEntry, Ended, Entry, Event, LevelKey, LevelKind, LimitTable, OpenReservation, Standing,
+    entry::Movement,
 };
 
 /// What a level stands at.
@@ -25,25 +26,6 @@ pub struct Balance {
     pub notional: NanoUsd,
     /// Calls that a watched limit would have refused.
     pub would_refuse: u64,
-}
-
-/// A reservation as its entries leave it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenReservation {
-    /// Which.
-    pub reservation: ReservationId,
-    /// Where it pays.
-    pub path: Arc<EntryPath>,
-    /// The levels whose hard limits bind it.
-    pub enforced: Levels,
-    /// What it holds; what it is booked at, once it has ended.
-    pub held: NanoUsd,
-    /// When it began.
-    pub began_at: Timestamp,
-    /// When it expires, if whether it was answered is not known.
-    pub unknown_until: Option<Timestamp>,
-    /// The ordinal of its next entry.
-    pub next_ordinal: u32,
 }
 
 /// Something that the entries of an honest ledger cannot say.
@@ -122,14 +104,6 @@ pub struct Overrun {
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
-/// What an ended reservation is booked at, and where its next entry stands.
-#[derive(Clone, Copy, Debug)]
-struct Ended {
-    /// `None` if it was released.
-    cost: Option<NanoUsd>,
-    next_ordinal: u32,
-}
-
 /// The state that a sequence of entries leads to.
 #[derive(Debug, Default)]
 pub struct Fold {
@@ -167,22 +141,26 @@ impl Fold {
         self.open.len() + self.ended.len()
     }
 
+    /// Where a reservation stands; `None` if it never began.
+    pub fn standing(&self, reservation: ReservationId) -> Option<Standing> {
+        let open = self.open.get(&reservation).cloned().map(Standing::Open);
+        open.or_else(|| self.ended.get(&reservation).copied().map(Standing::Ended))
+    }
+
     /// The limits that the last policy entry put in force.
     pub const fn limits(&self) -> Option<&Arc<LimitTable>> {
         self.limits.as_ref()
     }
 
     fn apply_call(&mut self, entry: &CallEntry) -> Result<Option<Overrun>, Defect> {
-        let was = self.open.get(&entry.reservation);
-        let ended = self.ended.get(&entry.reservation);
-        let next = step(entry, was, ended.copied())?;
+        let next = Standing::after(self.standing(entry.reservation).as_ref(), entry)?;
         let changed = self.moved(entry)?;
         self.balances.extend(changed);
         match next {
-            Step::Open(open) => {
+            Standing::Open(open) => {
                 self.open.insert(entry.reservation, open);
             }
-            Step::Ended(ended) => {
+            Standing::Ended(ended) => {
                 self.open.remove(&entry.reservation);
                 self.ended.insert(entry.reservation, ended);
             }
@@ -262,110 +240,6 @@ impl Balance {
             would_refuse: self.would_refuse + u64::from(refused),
         })
     }
-}
-
-enum Step {
-    Open(OpenReservation),
-    Ended(Ended),
-}
-
-/// Where the reservation stands after the entry, if the entry may follow.
-fn step(
-    entry: &CallEntry,
-    open: Option<&OpenReservation>,
-    ended: Option<Ended>,
-) -> Result<Step, Defect> {
-    let reservation = entry.reservation;
-    match (&entry.event, open, ended) {
-        (Event::Reserve { .. }, Some(_), _) | (Event::Reserve { .. }, _, Some(_)) => {
-            Err(Defect::BeginsAgain(reservation))
-        }
-        (Event::Reserve { bound, .. }, None, None) => {
-            due(entry, 0)?;
-            Ok(Step::Open(OpenReservation {
-                reservation,
-                path: Arc::clone(&entry.path),
-                enforced: entry.enforced,
-                held: *bound,
-                began_at: entry.at,
-                unknown_until: None,
-                next_ordinal: 1,
-            }))
-        }
-        (Event::Correct { from, to, .. }, _, ended) => {
-            let booked = ended.and_then(|it| Some((it.cost?, it.next_ordinal)));
-            let (cost, ordinal) = booked.ok_or(Defect::NotSettled(reservation))?;
-            due(entry, ordinal)?;
-            amount(reservation, cost, *from)?;
-            Ok(Step::Ended(Ended {
-                cost: Some(*to),
-                next_ordinal: ordinal + 1,
-            }))
-        }
-        (event, None, _) => Err(Defect::NotOpen {
-            reservation,
-            event: event.word(),
-        }),
-        (event, Some(open), _) => {
-            due(entry, open.next_ordinal)?;
-            if open.path != entry.path {
-                return Err(Defect::Moved(reservation));
-            }
-            go_on(event, entry, open)
-        }
-    }
-}
-
-fn go_on(event: &Event, entry: &CallEntry, open: &OpenReservation) -> Result<Step, Defect> {
-    let next = OpenReservation {
-        next_ordinal: open.next_ordinal + 1,
-        ..open.clone()
-    };
-    let end = |held: NanoUsd, cost| {
-        amount(open.reservation, open.held, held)?;
-        Ok(Step::Ended(Ended {
-            cost,
-            next_ordinal: next.next_ordinal,
-        }))
-    };
-    match event {
-        Event::Extend { by } => Ok(Step::Open(OpenReservation {
-            held: open.held.saturating_add(*by),
-            enforced: entry.enforced,
-            ..next
-        })),
-        Event::Unknown { until } => Ok(Step::Open(OpenReservation {
-            unknown_until: Some(*until),
-            ..next
-        })),
-        Event::Settle(it) => end(it.held, Some(it.cost)),
-        Event::Release { held, .. } => end(*held, None),
-        Event::Expire { held } => end(*held, Some(*held)),
-        // Both are taken before.
-        Event::Reserve { .. } | Event::Correct { .. } => Err(Defect::BeginsAgain(open.reservation)),
-    }
-}
-
-fn due(entry: &CallEntry, expected: u32) -> Result<(), Defect> {
-    if entry.ordinal == expected {
-        return Ok(());
-    }
-    Err(Defect::Ordinal {
-        reservation: entry.reservation,
-        expected,
-        found: entry.ordinal,
-    })
-}
-
-fn amount(reservation: ReservationId, stands: NanoUsd, says: NanoUsd) -> Result<(), Defect> {
-    if stands == says {
-        return Ok(());
-    }
-    Err(Defect::Amount {
-        reservation,
-        stands,
-        says,
-    })
 }
 
 fn overrun(entry: &CallEntry) -> Option<Overrun> {

@@ -14,6 +14,7 @@ pub mod leases;
 mod level;
 mod policy;
 mod port;
+mod standing;
 mod verify;
 mod window;
 
@@ -23,11 +24,12 @@ pub use books::{
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{Account, CallEntry, Entry, EntryPath, Event, PolicyEntry, Posting, Settlement};
-pub use fold::{Balance, Defect, Fold, OpenReservation, Overrun};
+pub use fold::{Balance, Defect, Fold, Overrun};
 pub use level::{LevelKey, LevelKind, Levels, Service};
 pub use policy::{
     BudgetPolicy, Limit, LimitOverrides, LimitTable, Limits, OrganisationLimits, PolicyError,
 };
-pub use port::{LedgerStore, SettingStore, StoreError};
-pub use verify::{FINDINGS_MAX, Finding, Report, verify};
+pub use port::{LedgerStore, SettingStore, Snapshot, StoreError};
+pub use standing::{Ended, OpenReservation, Standing};
+pub use verify::{FINDINGS_MAX, Finding, Report, verify, verify_store};
 pub use window::{Period, Window};

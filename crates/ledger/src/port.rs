@@ -5,7 +5,7 @@ use std::{error::Error, path::PathBuf};
 use tidegate_types::{Disposition, ReservationId, Timestamp};
 
 use crate::{
-    Balance, Entry, LevelKey, OpenReservation, Row, Seq,
+    Balance, ChainHash, Entry, LevelKey, OpenReservation, Row, Seq,
     leases::{Grant, Lease, LeaseAsk},
 };
 
@@ -107,11 +107,15 @@ pub trait LedgerStore: Send + Sync {
     /// At most `limit` rows from this place on, in order.
     fn rows(&self, from: Seq, limit: usize) -> Result<Vec<Row>, StoreError>;
 
+    /// Gives all rows in order, and what is kept beside them, as they are at one moment.
+    fn snapshot(&self, each: &mut dyn FnMut(Row)) -> Result<Snapshot, StoreError>;
+
     /// All rows of a reservation, in order.
     fn history(&self, reservation: ReservationId) -> Result<Vec<Row>, StoreError>;
 
-    /// Reservations that expired at their bound and were not corrected since, newest first.
-    fn uncorrected(&self, limit: usize) -> Result<Vec<OpenReservation>, StoreError>;
+    /// The rows with which reservations expired at their bound, where no correction followed;
+    /// newest first.
+    fn uncorrected(&self, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// The latest time of any entry: what the wall clock should not be before.
     fn latest(&self) -> Result<Option<Timestamp>, StoreError>;
@@ -126,11 +130,23 @@ pub trait LedgerStore: Send + Sync {
     fn return_lease(&self, level: &LevelKey, holder: &str) -> Result<bool, StoreError>;
 }
 
+/// What is kept beside the rows, and must agree with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How many rows were appended.
+    pub rows: Seq,
+    /// The chain after the last one.
+    pub head: ChainHash,
+    /// All balances, in the keys' order.
+    pub balances: Vec<(LevelKey, Balance)>,
+}
+
 /// Small values that must survive a restart and belong to no entry: levels of buckets, say.
 pub trait SettingStore: Send + Sync {
     /// The value under a name.
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Sets values, all or none of them; durable when it returns.
+    /// Sets values, all or none of them. A killed process doesn't lose them; a power cut may take
+    /// the last ones, and leaves those before.
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError>;
 }

@@ -2,7 +2,10 @@
 
 use tidegate_types::NanoUsd;
 
-use crate::{CHAIN_START, ChainHash, Defect, Fold, Overrun, Row, Seq, chain_after};
+use crate::{
+    Balance, CHAIN_START, ChainHash, Defect, Fold, LedgerStore, LevelKey, Overrun, Row, Seq,
+    Snapshot, StoreError, chain_after,
+};
 
 /// Findings that are kept in full; of more, the number is told. A ledger with a thousand is not
 /// repaired line by line.
@@ -38,6 +41,28 @@ pub enum Finding {
         /// What is wrong.
         defect: Defect,
     },
+    /// Rows at the end are gone, or were put there by somebody else.
+    #[error("the ledger ends at row {rows} ({head}), and its own note says row {noted} ({note})")]
+    Head {
+        /// Rows read.
+        rows: Seq,
+        /// The chain after the last of them.
+        head: ChainHash,
+        /// The last row that was appended.
+        noted: Seq,
+        /// The chain after it.
+        note: ChainHash,
+    },
+    /// A stored balance is not what the rows lead to.
+    #[error("{level} is stored as {stored:?}, and its entries lead to {folded:?}")]
+    Balance {
+        /// Which.
+        level: LevelKey,
+        /// As stored.
+        stored: Balance,
+        /// By the rows.
+        folded: Balance,
+    },
 }
 
 /// What `ledger verify` says.
@@ -61,6 +86,8 @@ pub struct Report {
     pub findings_total: u64,
     /// The state that the rows lead to, to be compared with stored balances.
     pub fold: Fold,
+    /// The place of the next row.
+    due: Seq,
 }
 
 impl Report {
@@ -82,35 +109,89 @@ impl Report {
 /// that was appended. Overruns are no fault, and are listed.
 ///
 /// What was cut off at the end cannot be seen in the rows: compare `rows` and `head` with what
-/// is known from elsewhere, and `fold` with the stored balances.
+/// is known from elsewhere, or use [`verify_store`].
 pub fn verify(rows: impl IntoIterator<Item = Row>) -> Report {
-    let mut report = Report {
-        rows: 0,
-        reservations: 0,
-        open: 0,
-        held: NanoUsd::ZERO,
-        head: CHAIN_START,
-        overruns: Vec::new(),
-        findings: Vec::new(),
-        findings_total: 0,
-        fold: Fold::default(),
-    };
-    let mut expected = 1;
+    let mut report = Report::empty();
     for row in rows {
-        examine(&mut report, &row, expected);
-        // Go on from what is there: one missing row is one finding, not one per row after it.
-        expected = row.seq.saturating_add(1);
-        report.head = row.chain;
-        report.rows += 1;
+        report.take(&row);
     }
-    report.reservations = report.fold.reservations();
-    report.open = report.fold.open_reservations().count();
-    report.held = report.fold.open_reservations().map(|it| it.held).sum();
+    report.close();
     report
 }
 
-fn examine(report: &mut Report, row: &Row, expected: Seq) {
-    let seq = row.seq;
+/// As [`verify`], of a store's rows as they are at one moment, and compares what they lead to with
+/// what the store keeps beside them.
+pub fn verify_store(store: &dyn LedgerStore) -> Result<Report, StoreError> {
+    let mut report = Report::empty();
+    let snapshot = store.snapshot(&mut |row| report.take(&row))?;
+    report.close();
+    report.compare(&snapshot);
+    Ok(report)
+}
+
+impl Report {
+    fn empty() -> Self {
+        Self {
+            rows: 0,
+            reservations: 0,
+            open: 0,
+            held: NanoUsd::ZERO,
+            head: CHAIN_START,
+            overruns: Vec::new(),
+            findings: Vec::new(),
+            findings_total: 0,
+            fold: Fold::default(),
+            due: 1,
+        }
+    }
+
+    fn take(&mut self, row: &Row) {
+        examine(self, row);
+        // Go on from what is there: one missing row is one finding, not one per row after it.
+        self.due = row.seq.saturating_add(1);
+        self.head = row.chain;
+        self.rows += 1;
+    }
+
+    fn close(&mut self) {
+        self.reservations = self.fold.reservations();
+        self.open = self.fold.open_reservations().count();
+        self.held = self.fold.open_reservations().map(|it| it.held).sum();
+    }
+
+    fn compare(&mut self, snapshot: &Snapshot) {
+        let last = self.due - 1;
+        if (last, self.head) != (snapshot.rows, snapshot.head) {
+            self.find(Finding::Head {
+                rows: last,
+                head: self.head,
+                noted: snapshot.rows,
+                note: snapshot.head,
+            });
+        }
+        let mut folded = self.fold.balances().clone();
+        for (level, stored) in &snapshot.balances {
+            let by_rows = folded.remove(level).unwrap_or_default();
+            if by_rows != *stored {
+                self.find(Finding::Balance {
+                    level: level.clone(),
+                    stored: *stored,
+                    folded: by_rows,
+                });
+            }
+        }
+        for (level, by_rows) in folded {
+            self.find(Finding::Balance {
+                level,
+                stored: Balance::default(),
+                folded: by_rows,
+            });
+        }
+    }
+}
+
+fn examine(report: &mut Report, row: &Row) {
+    let (seq, expected) = (row.seq, report.due);
     if seq != expected {
         report.find(Finding::Order {
             expected,
