@@ -129,6 +129,11 @@ impl Sources {
             .or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
     }
 
+    /// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        load(self)
+    }
+
     /// Lays the variables and options over `table`.
     fn overlay(&self, table: &mut Table, reader: &mut Reader) {
         for (name, value) in &self.environment {
