@@ -28,8 +28,8 @@ use tidegate_types::NanoUsd;
 
 use crate::config::{LoadError, Loaded, Settings, Sources};
 
-pub use client::{ADDRESS_FILE, Client, ClientError, TOKEN_FILE};
-pub use program::{Assistant, assistant, environment};
+pub(crate) use client::{ADDRESS_FILE, Client, ClientError, TOKEN_FILE};
+pub(crate) use program::{Assistant, assistant, environment};
 
 /// Something is wrong, or was found wrong.
 const FAILED: u8 = 1;
@@ -37,21 +37,21 @@ const FAILED: u8 = 1;
 /// Governs how AI agents and coding assistants spend LLM quota and money.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tidegate", version, disable_help_subcommand = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// The configuration file [default: $TIDEGATE_CONFIG, else the usual one if it exists]
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// The folder for the ledger, the journal and the token
     #[arg(long, global = true, value_name = "FOLDER")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What can be asked.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the gateway
     Serve(ServeArgs),
     /// Start a program whose calls are governed: `tidegate run -- claude`
@@ -85,61 +85,61 @@ pub enum Command {
 
 /// How to print.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Format {
+pub(crate) struct Format {
     /// JSON for programs instead of a table for people
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Options of `serve`.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where to listen [default: 127.0.0.1:8787]
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// Enforce the built-in limits for everyone
     #[arg(long)]
-    pub enforce: bool,
+    pub(crate) enforce: bool,
 }
 
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The most that this run may spend, in dollars
     #[arg(long, value_name = "DOLLARS")]
-    pub budget: Option<NanoUsd>,
+    pub(crate) budget: Option<NanoUsd>,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
-    pub program: Vec<OsString>,
+    pub(crate) program: Vec<OsString>,
 }
 
 /// What can be emulated.
 #[derive(Clone, Debug, Subcommand)]
-pub enum SimCommand {
+pub(crate) enum SimCommand {
     /// A provider of both dialects, with limits, prompt cache, latencies and faults
     Provider(SimProviderArgs),
 }
 
 /// Options of `sim provider`.
 #[derive(Clone, Debug, Args)]
-pub struct SimProviderArgs {
+pub(crate) struct SimProviderArgs {
     /// Where to listen; port 0 takes a free one, which is printed
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// What to emulate, as JSON; every field has a default
     #[arg(long, value_name = "FILE")]
-    pub spec: Option<PathBuf>,
+    pub(crate) spec: Option<PathBuf>,
     /// No limit that any test would meet
     #[arg(long, conflicts_with = "spec")]
-    pub unlimited: bool,
+    pub(crate) unlimited: bool,
     /// Prebuilt answers and no rules: the upstream of benches
     #[arg(long, conflicts_with_all = ["spec", "unlimited"])]
-    pub bench: bool,
+    pub(crate) bench: bool,
 }
 
 /// What is generated.
 #[derive(Clone, Copy, Debug, Subcommand)]
-pub enum ReferenceCommand {
+pub(crate) enum ReferenceCommand {
     /// The control API, as an OpenAPI 3.1 document
     Openapi,
     /// The metrics, as Markdown
@@ -150,7 +150,7 @@ pub enum ReferenceCommand {
 
 impl Cli {
     /// Where the configuration is taken from: these options and this process's environment.
-    pub fn sources(&self) -> Sources {
+    pub(crate) fn sources(&self) -> Sources {
         let mut sources = Sources {
             file: self.config.clone(),
             data: self.data.clone(),
@@ -164,18 +164,18 @@ impl Cli {
     }
 
     /// The configuration that these options lead to.
-    pub fn load(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         crate::config::load(&self.sources())
     }
 }
 
 /// What a command says: text for standard output, and whether something is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub(crate) struct Said {
     /// What to print; ends with a line's end unless empty.
-    pub text: String,
+    pub(crate) text: String,
     /// Exit with 1.
-    pub failed: bool,
+    pub(crate) failed: bool,
 }
 
 impl Said {
@@ -197,7 +197,7 @@ impl Said {
 
 /// Answers every command but those that run something (`serve`, `run`, `sim`) and `reference
 /// openapi`, which are the caller's: for these it is `None`.
-pub fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
+pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
     let said = match &cli.command {
         Command::Serve(_)
         | Command::Run(_)
@@ -223,7 +223,7 @@ pub fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
 }
 
 /// Prints what was said; a reader that went away (`| head`) is no failure.
-pub fn print(said: &Said) -> ExitCode {
+pub(crate) fn print(said: &Said) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let text = table::for_reader(&said.text, colours());
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -235,7 +235,7 @@ pub fn print(said: &Said) -> ExitCode {
 }
 
 /// Prints an error with its causes, each on a line of its own.
-pub fn print_error(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
     let mut text = format!("tidegate: {error}\n");
     for cause in error.chain().skip(1) {
         text.push_str("  because: ");
@@ -249,7 +249,7 @@ pub fn print_error(error: &anyhow::Error) -> ExitCode {
 
 /// Says where the gateway serves and which limits only watch, on standard error: standard output
 /// belongs to whoever is served.
-pub fn greet(at: SocketAddr, settings: &Settings, watched: &str) {
+pub(crate) fn greet(at: SocketAddr, settings: &Settings, watched: &str) {
     let mut text = format!(
         "tidegate serves at http://{at}, data in {}\n",
         settings.data.display()

@@ -14,57 +14,57 @@ use super::{
 
 /// Options of `budget`.
 #[derive(Clone, Debug, Args)]
-pub struct BudgetArgs {
+pub(crate) struct BudgetArgs {
     /// How to print
     #[command(flatten)]
-    pub format: Format,
+    pub(crate) format: Format,
     /// Only this organisation's
     #[arg(long)]
-    pub organisation: Option<String>,
+    pub(crate) organisation: Option<String>,
     /// What to change
     #[command(subcommand)]
-    pub change: Option<BudgetCommand>,
+    pub(crate) change: Option<BudgetCommand>,
 }
 
 /// What can be changed.
 #[derive(Clone, Debug, Subcommand)]
-pub enum BudgetCommand {
+pub(crate) enum BudgetCommand {
     /// Set a limit; it is enforced from now on unless --watch
     Set(SetArgs),
 }
 
 /// Options of `budget set`.
 #[derive(Clone, Debug, Args)]
-pub struct SetArgs {
+pub(crate) struct SetArgs {
     /// Which level
     #[arg(value_enum)]
-    pub level: Level,
+    pub(crate) level: Level,
     /// The hard limit in dollars, or `none`
-    pub amount: Option<Amount>,
+    pub(crate) amount: Option<Amount>,
     /// The soft limit in dollars, or `none`
     #[arg(long)]
-    pub soft: Option<Amount>,
+    pub(crate) soft: Option<Amount>,
     /// Whether the hard limit may be passed with a warning
     #[arg(long)]
-    pub overage: Option<bool>,
+    pub(crate) overage: Option<bool>,
     /// Only watch it
     #[arg(long)]
-    pub watch: bool,
+    pub(crate) watch: bool,
     /// Of this organisation alone
     #[arg(long)]
-    pub organisation: Option<String>,
+    pub(crate) organisation: Option<String>,
     /// Of this user alone
     #[arg(long)]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Of this root task alone
     #[arg(long)]
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
 }
 
 /// A level by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum Level {
+pub(crate) enum Level {
     /// An organisation's month
     Organisation,
     /// A user's month
@@ -97,7 +97,7 @@ impl Level {
 
 /// Dollars, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amount(Option<NanoUsd>);
+pub(crate) struct Amount(Option<NanoUsd>);
 
 impl std::str::FromStr for Amount {
     type Err = tidegate_types::ParseMoneyError;
@@ -122,27 +122,27 @@ impl Serialize for Amount {
 
 /// The body of `PUT /api/v1/budgets/{level}`. What is absent stays.
 #[derive(Clone, Debug, Serialize)]
-pub struct LimitChange {
+pub(crate) struct LimitChange {
     /// Of this organisation alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<String>,
+    pub(crate) organisation: Option<String>,
     /// Of this user alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Of this root task alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
     /// The soft limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub soft: Option<Amount>,
+    pub(crate) soft: Option<Amount>,
     /// The hard limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hard: Option<Amount>,
+    pub(crate) hard: Option<Amount>,
     /// Whether the hard limit may be passed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub overage: Option<bool>,
+    pub(crate) overage: Option<bool>,
     /// What it does.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
 }
 
 #[derive(Debug, Deserialize)]

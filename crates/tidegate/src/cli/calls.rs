@@ -18,27 +18,27 @@ use super::{
 
 /// Options of `calls`.
 #[derive(Clone, Debug, Args)]
-pub struct CallsArgs {
+pub(crate) struct CallsArgs {
     /// Everything about this call: `call_…`, as in `x-tidegate-call-id`
-    pub id: Option<CallId>,
+    pub(crate) id: Option<CallId>,
     /// Only this user's
     #[arg(long)]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Only this task's, with its whole tree
     #[arg(long)]
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
     /// Only this session's
     #[arg(long)]
-    pub session: Option<String>,
+    pub(crate) session: Option<String>,
     /// Only this organisation's
     #[arg(long)]
-    pub organisation: Option<String>,
+    pub(crate) organisation: Option<String>,
     /// At most this many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    pub limit: u16,
+    pub(crate) limit: u16,
     /// How to print
     #[command(flatten)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +139,33 @@ pub(super) fn show_one(call: &CallRecord) -> String {
             table.row([name.to_owned(), value]);
         }
     };
+    about(call, &mut line);
+    usage(call, &mut line);
+    money(call, &mut line);
+    phases(call, &mut line);
+    line("would refuse", plain(&call.would_refuse.join(", ")));
+    if let Some(wait) = &call.would_wait {
+        line(
+            "would wait",
+            plain(&format!("{} ms for {}", wait.wait_ms, wait.limit)),
+        );
+    }
+    for warning in &call.warnings {
+        line("warning", plain(warning));
+    }
+    line(
+        "repeats",
+        call.retry_of.map_or(String::new(), |it| it.to_string()),
+    );
+    line(
+        "trace",
+        call.trace_id.map_or(String::new(), |it| it.to_string()),
+    );
+    table.show()
+}
+
+/// Who sent what where.
+fn about(call: &CallRecord, line: &mut impl FnMut(&str, String)) {
     let text = |it: &Option<std::sync::Arc<str>>| it.as_deref().map_or(String::new(), plain);
     line("at", rfc3339(call.at));
     line(
@@ -185,28 +212,6 @@ pub(super) fn show_one(call: &CallRecord) -> String {
         ),
     );
     line("provider's id", text(&call.request_id));
-    usage(call, &mut line);
-    money(call, &mut line);
-    phases(call, &mut line);
-    line("would refuse", plain(&call.would_refuse.join(", ")));
-    if let Some(wait) = &call.would_wait {
-        line(
-            "would wait",
-            plain(&format!("{} ms for {}", wait.wait_ms, wait.limit)),
-        );
-    }
-    for warning in &call.warnings {
-        line("warning", plain(warning));
-    }
-    line(
-        "repeats",
-        call.retry_of.map_or(String::new(), |it| it.to_string()),
-    );
-    line(
-        "trace",
-        call.trace_id.map_or(String::new(), |it| it.to_string()),
-    );
-    table.show()
 }
 
 fn model(call: &CallRecord) -> String {

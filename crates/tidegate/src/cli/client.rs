@@ -1,6 +1,6 @@
 //! Asks the running gateway, through its control API.
 
-use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tidegate_types::Secret;
@@ -8,10 +8,10 @@ use tidegate_types::Secret;
 use crate::config::Settings;
 
 /// The file in the data folder that holds the local user's token. Only its owner may read it.
-pub const TOKEN_FILE: &str = "token";
+pub(crate) const TOKEN_FILE: &str = "token";
 
 /// The file in the data folder in which the running gateway says where it really listens.
-pub const ADDRESS_FILE: &str = "address";
+pub(crate) const ADDRESS_FILE: &str = "address";
 
 /// How long to wait for an answer. Everything asked for is in memory or one query away.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why the gateway did not answer as asked.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// Nobody listens there.
     #[error(
         "no gateway answers at {address}: start one with `tidegate serve`, or name its folder with --data"
@@ -62,7 +62,7 @@ pub enum ClientError {
 
 /// A way to the running gateway.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     token: Option<Secret<String>>,
     agent: ureq::Agent,
@@ -82,7 +82,7 @@ struct RefusalBody {
 impl Client {
     /// The gateway of these settings: at the address it wrote down, else where it should listen;
     /// with the token from the data folder, if that is there.
-    pub fn of(settings: &Settings) -> Result<Self, ClientError> {
+    pub(crate) fn of(settings: &Settings) -> Result<Self, ClientError> {
         let written = fs::read_to_string(settings.data.join(ADDRESS_FILE)).ok();
         let address = written.and_then(|it| it.trim().parse().ok());
         let token = token(&settings.data)?;
@@ -93,7 +93,7 @@ impl Client {
     }
 
     /// The gateway at this address.
-    pub fn to(address: SocketAddr, token: Option<Secret<String>>) -> Self {
+    pub(crate) fn to(address: SocketAddr, token: Option<Secret<String>>) -> Self {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
@@ -110,24 +110,24 @@ impl Client {
     }
 
     /// Where it asks.
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Whether a gateway answers there.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         let answer = self.get::<serde_json::Value>("/healthz");
         !matches!(answer, Err(ClientError::NotRunning { .. }))
     }
 
     /// Asks for something.
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = self.agent.get(self.url(path));
         self.answer(self.authorised(request).call())
     }
 
     /// Changes something.
-    pub fn put<T: DeserializeOwned>(
+    pub(crate) fn put<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Makes something.
-    pub fn post<T: DeserializeOwned>(
+    pub(crate) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Takes something away.
-    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = self.agent.delete(self.url(path));
         self.answer(self.authorised(request).call())
     }
@@ -240,7 +240,8 @@ pub(super) fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _infallible = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -12,7 +12,7 @@ use crate::config::{LoadError, Loaded, Sources, load, reference};
 
 /// What can be done with the configuration.
 #[derive(Clone, Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Read it and say what is wrong; exits with 1 if anything is
     Check {
         /// The file; otherwise the one that `serve` would read

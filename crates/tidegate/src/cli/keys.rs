@@ -12,7 +12,7 @@ use super::{
 
 /// What can be done with keys.
 #[derive(Clone, Debug, Subcommand)]
-pub enum KeysCommand {
+pub(crate) enum KeysCommand {
     /// All keys, without their secrets
     List(Format),
     /// Make a key; its secret is shown once
@@ -26,33 +26,33 @@ pub enum KeysCommand {
 
 /// Options of `keys add`, and the body of `POST /api/v1/keys`.
 #[derive(Clone, Debug, Args, Serialize)]
-pub struct AddArgs {
+pub(crate) struct AddArgs {
     /// What people call it
-    pub name: String,
+    pub(crate) name: String,
     /// The user it acts as
     #[arg(long)]
-    pub user: String,
+    pub(crate) user: String,
     /// The organisation that pays
     #[arg(long, default_value = "local")]
-    pub organisation: String,
+    pub(crate) organisation: String,
     /// What it may do: caller, viewer, approver, operator or admin
     #[arg(long, default_value = "caller")]
-    pub role: Role,
+    pub(crate) role: Role,
     /// The highest priority its calls may claim: low, medium, high or critical
     #[arg(long, default_value = "high")]
-    pub highest_priority: Priority,
+    pub(crate) highest_priority: Priority,
     /// The priority of calls that say nothing
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_priority: Option<Priority>,
+    pub(crate) default_priority: Option<Priority>,
     /// The type of tasks that say nothing
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_task_type: Option<String>,
+    pub(crate) default_task_type: Option<String>,
     /// JSON for programs
     #[arg(long)]
     #[serde(skip)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// A key as the API shows it: without hash or secret.

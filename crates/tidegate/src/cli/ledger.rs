@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 20;
 
 /// What can be done with the ledger.
 #[derive(Clone, Debug, Subcommand)]
-pub enum LedgerCommand {
+pub(crate) enum LedgerCommand {
     /// Read every row and say what is wrong; exits with 1 if anything is
     Verify(Format),
     /// Print every row as one line of JSON, in order
@@ -35,19 +35,19 @@ pub enum LedgerCommand {
 
 /// Options of `ledger export`.
 #[derive(Clone, Debug, Args)]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// Begin with this row
     #[arg(long, default_value_t = 1)]
-    pub from: Seq,
+    pub(crate) from: Seq,
 }
 
 /// Options of `ledger settle`.
 #[derive(Clone, Debug, Args)]
-pub struct SettleArgs {
+pub(crate) struct SettleArgs {
     /// The reservation: `resv_…`
-    pub reservation: ReservationId,
+    pub(crate) reservation: ReservationId,
     /// What it cost, in dollars
-    pub cost: NanoUsd,
+    pub(crate) cost: NanoUsd,
 }
 
 pub(super) fn answer(command: &LedgerCommand, settings: &Settings) -> anyhow::Result<Said> {

@@ -11,12 +11,12 @@ use crate::config::Settings;
 
 /// Options of `prices`.
 #[derive(Clone, Debug, Args)]
-pub struct PricesArgs {
+pub(crate) struct PricesArgs {
     /// Only models whose provider or id contains this
-    pub filter: Option<String>,
+    pub(crate) filter: Option<String>,
     /// How to print
     #[command(flatten)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 pub(super) fn answer(args: &PricesArgs, settings: &Settings) -> anyhow::Result<Said> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::Path};
 
 /// A program that `run` knows how to point at a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assistant {
+pub(crate) enum Assistant {
     /// Claude Code.
     ClaudeCode,
     /// Any other: both kinds of SDKs read their base URL from the environment.
@@ -12,7 +12,7 @@ pub enum Assistant {
 }
 
 /// Which assistant a program is, by its file's name.
-pub fn assistant(program: &OsStr) -> Assistant {
+pub(crate) fn assistant(program: &OsStr) -> Assistant {
     match Path::new(program).file_stem().and_then(OsStr::to_str) {
         Some("claude") => Assistant::ClaudeCode,
         _ => Assistant::Other,
@@ -25,7 +25,7 @@ pub fn assistant(program: &OsStr) -> Assistant {
 ///
 /// A value that the user's own environment has is replaced only for base URLs: they are what the
 /// user asked for by `run`.
-pub fn environment(
+pub(crate) fn environment(
     assistant: Assistant,
     address: SocketAddr,
     theirs: &BTreeMap<String, String>,

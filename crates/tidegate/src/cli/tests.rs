@@ -136,7 +136,9 @@ fn status_shows_buckets_and_names_what_only_watches() {
         ],
     });
     let status = serde_json::from_value(status).unwrap();
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#"
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
         tidegate 0.1.0 at http://127.0.0.1:8787, ledger writable
 
         bucket          left      of  counts        held  guarded  full in
@@ -149,7 +151,8 @@ fn status_shows_buckets_and_names_what_only_watches() {
         enforce them with `tidegate serve --enforce`
 
         open reservations: 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -159,7 +162,9 @@ fn a_ledger_that_cannot_be_written_is_the_first_thing_said() {
         "dropped_reservations": 1,
     });
     let status = serde_json::from_value(status).unwrap();
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#"
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
         tidegate 0.1.0 at http://127.0.0.1:8787, LEDGER NOT WRITABLE: `state.db`: no space left on device
 
         no platform has buckets
@@ -168,7 +173,8 @@ fn a_ledger_that_cannot_be_written_is_the_first_thing_said() {
 
         open reservations: 0
         reservations dropped unsettled: 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,15 +213,21 @@ fn budgets_are_listed_in_the_order_they_are_checked() {
             true,
         ),
     ];
-    check(&budget::show(&levels), expect![[r#"
+    check(
+        &budget::show(&levels),
+        expect![[r#"
         budget        whose             spent    held  limit       left  does                would refuse  resets
         organisation  acme          $0.006488  $0.001  $5.00  $4.993512  enforce with a key                never
         task          acme/ada/t-0      $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
         task          acme/ada/t-1      $4.50  $0.001  $5.00      $0.50  enforce with a key             1  never
-    "#]]);
-    check(&budget::show(&[]), expect![[r#"
+    "#]],
+    );
+    check(
+        &budget::show(&[]),
+        expect![[r#"
         nothing is spent or held yet
-    "#]]);
+    "#]],
+    );
 }
 
 fn call() -> CallRecord {
@@ -271,9 +283,12 @@ fn calls_show_outcome_use_and_cost() {
             call_0000000000000001  2026-11-21T10:00:00Z  ada   sonnet    claude-opus-5-5  answered, task would refuse  120,012  700  ≈($0.006488)  2,900 ms
         "#]],
     );
-    check(&calls::show(&[]), expect![[r#"
+    check(
+        &calls::show(&[]),
+        expect![[r#"
         no call is recorded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -287,7 +302,9 @@ fn one_call_is_shown_with_every_figure() {
     call.warnings = vec!["the task's soft limit of $1.00 is passed".into()];
     call.price_known = true;
     call.price_version = "2026-11-01".into();
-    check(&calls::show_one(&call), expect![[r#"
+    check(
+        &calls::show_one(&call),
+        expect![[r#"
         call                call_0000000000000001
         at                  2026-11-21T10:00:00.000000Z
         outcome             answered, status 200
@@ -311,7 +328,8 @@ fn one_call_is_shown_with_every_figure() {
         took (µs)           2,900,003: reserve 3, first byte 900,000, stream 2,000,000
         we added (µs)       3
         warning             the task's soft limit of $1.00 is passed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -325,11 +343,14 @@ fn keys_show_no_secret() {
           "revoked_at": 1_795_255_200_000_000_000_u64 },
     ]);
     let keys: Vec<keys::KeyView> = serde_json::from_value(keys).unwrap();
-    check(&keys::show(&keys), expect![[r#"
+    check(
+        &keys::show(&keys),
+        expect![[r#"
         key                   name    user         role    up to     made                  state
         key_0000000000000001  laptop  ada of acme  caller  high      2026-11-21T10:00:00Z  in force
         key_0000000000000002  old     bob of acme  admin   critical  1970-01-01T00:00:00Z  revoked 2026-11-21T10:00:00Z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -354,7 +375,9 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
         of("python3", &none),
     ]
     .concat();
-    check(&shown, expect![[r#"
+    check(
+        &shown,
+        expect![[r#"
         ANTHROPIC_BASE_URL=http://127.0.0.1:8787
         CLAUDE_CODE_GATEWAY_HINT_HEADERS=1
         tidegate: Claude Code's calls go through http://127.0.0.1:8787; its own login or key pays
@@ -363,7 +386,8 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
         ANTHROPIC_BASE_URL=http://127.0.0.1:8787
         OPENAI_BASE_URL=http://127.0.0.1:8787/v1
         tidegate: calls of Anthropic and OpenAI SDKs go through http://127.0.0.1:8787; their own keys pay
-    "#]]);
+    "#]],
+    );
 }
 
 /// Answers one request with `answer`, and gives back what was asked.
@@ -482,11 +506,14 @@ fn the_ledger_of_a_folder_that_is_not_there_is_an_error_with_the_remedy() {
 #[test]
 fn an_empty_ledger_is_clean() {
     let report = tidegate_ledger::verify([]);
-    check(&ledger::show_report(&report), expect![[r#"
+    check(
+        &ledger::show_report(&report),
+        expect![[r#"
         0 rows, 0 reservations, 0 open that hold $0.00
         head 0000000000000000000000000000000000000000000000000000000000000000
         nothing is wrong
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

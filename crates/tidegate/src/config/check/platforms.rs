@@ -213,6 +213,10 @@ fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option
 }
 
 /// `Some(None)` for concurrency; `None` where it is wrong, which is a problem then.
+#[expect(
+    clippy::option_option,
+    reason = "outside: whether it is right; inside: whether there is one"
+)]
 fn refill(
     raw: &sections::Bucket,
     path: &str,
