@@ -26,7 +26,7 @@ fn acme(organisation: OrganisationLimits) -> LimitTable {
 
 #[test]
 fn the_built_in_limits_are_those_of_the_specification() {
-    let shown: String = LevelKind::ALL
+    let shown: Vec<String> = LevelKind::ALL
         .into_iter()
         .map(|kind| {
             let limit = Limits::BUILT_IN.of(kind);
@@ -42,7 +42,8 @@ fn the_built_in_limits_are_those_of_the_specification() {
         tools - $2000.00
         infrastructure - $1000.00
         task $1.00 $5.00
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown.concat());
     for kind in LevelKind::ALL {
         let limit = Limits::BUILT_IN.of(kind);
         assert_eq!(limit.enforcement.mode(Caller::Keyless), Mode::Watch);

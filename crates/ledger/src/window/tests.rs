@@ -25,7 +25,7 @@ fn at(text: &str) -> Timestamp {
 
 /// Lines of `period zone instant`; shows the window and its length in hours.
 fn check(script: &str, expected: Expect) {
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
         let [period, name, now] = *line.split(' ').collect::<Vec<_>>() else {
             panic!("`{line}`");
@@ -38,9 +38,12 @@ fn check(script: &str, expected: Expect) {
         let it = Window::at(period, &zone(name), at(now));
         let hours = it.end.since(it.start).as_secs() / 3600;
         let (start, end) = (instant(it.start), instant(it.end));
-        shown += &format!("{line}: {} {start} to {end}, {hours} h\n", it.opens);
+        shown.push(format!(
+            "{line}: {} {start} to {end}, {hours} h\n",
+            it.opens
+        ));
     }
-    expected.assert_eq(&shown);
+    expected.assert_eq(&shown.concat());
 }
 
 #[test]
