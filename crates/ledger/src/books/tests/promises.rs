@@ -118,9 +118,9 @@ impl Run {
                 let gone = self.books.evict(self.now, self.now);
                 assert!(gone <= 20);
             }
-            Step::Extend { call, by } => self.extend(call, NanoUsd(*by)),
+            Step::Extend { call, by } => self.extend(*call, NanoUsd(*by)),
             Step::Settle { call, percent } => {
-                if let Some(it) = self.take(call) {
+                if let Some(it) = self.take(*call) {
                     let held = it.hold.bound();
                     let cost = NanoUsd(held.0 * percent / 100);
                     let event = Event::Settle(Box::new(Settlement {
@@ -134,14 +134,14 @@ impl Run {
                 }
             }
             Step::Release { call } => {
-                if let Some(it) = self.take(call) {
+                if let Some(it) = self.take(*call) {
                     let held = it.hold.bound();
                     let reason = "test".to_owned();
                     self.end(it, Event::Release { held, reason }, NanoUsd::ZERO);
                 }
             }
             Step::Expire { call } => {
-                if let Some(it) = self.take(call) {
+                if let Some(it) = self.take(*call) {
                     let held = it.hold.bound();
                     self.end(it, Event::Expire { held }, held);
                 }
@@ -190,7 +190,7 @@ impl Run {
         self.running.push(it);
     }
 
-    fn extend(&mut self, call: &prop::sample::Index, by: NanoUsd) {
+    fn extend(&mut self, call: prop::sample::Index, by: NanoUsd) {
         let Some(mut it) = self.take(call) else {
             return;
         };
@@ -200,7 +200,7 @@ impl Run {
         self.running.push(it);
     }
 
-    fn take(&mut self, call: &prop::sample::Index) -> Option<Running> {
+    fn take(&mut self, call: prop::sample::Index) -> Option<Running> {
         let count = self.running.len();
         (count > 0).then(|| self.running.swap_remove(call.index(count)))
     }
