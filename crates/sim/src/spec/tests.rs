@@ -29,7 +29,8 @@ fn an_empty_spec_is_the_default_and_unknown_fields_are_refused() {
 
 #[test]
 fn what_is_out_of_bounds_is_named_with_its_bounds() {
-    let cases: [(fn(&mut ProviderSpec), &str); 7] = [
+    type Change = fn(&mut ProviderSpec);
+    let cases: [(Change, &str); 7] = [
         (|it| it.speed = 0, "`speed` is 0: set it from 1 to 10000"),
         (
             |it| it.limits.burst_seconds = 0,

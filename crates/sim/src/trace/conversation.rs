@@ -1,6 +1,6 @@
 //! Request bodies for recorded calls: the right size, growing turn by turn, as Claude Code sends them.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use tidegate_types::{Tokens, Usage};
@@ -114,12 +114,11 @@ impl Thread {
         let messages: usize = self.messages.iter().map(|it| it.len() + 1).sum();
         let mut body = String::with_capacity(self.head + messages + 1_024);
         let (model, stream) = (serde_json::Value::from(&*row.model), row.streamed);
-        // Writing to a string cannot fail.
-        drop(write!(
-            body,
-            r#"{{"model":{model},"max_tokens":{MAX_TOKENS},"stream":{stream},"metadata":{{"user_id":{}}},"tools":[{TOOL}],"system":[{{"type":"text","text":""#,
-            serde_json::Value::from(format!("session_{session}")),
-        ));
+        let user = serde_json::Value::from(format!("session_{session}"));
+        let head = format!(
+            r#"{{"model":{model},"max_tokens":{MAX_TOKENS},"stream":{stream},"metadata":{{"user_id":{user}}},"tools":[{TOOL}],"system":[{{"type":"text","text":""#
+        );
+        body.push_str(&head);
         fill(&mut body, self.head);
         body.push('"');
         body.push_str(BREAKPOINT);

@@ -1,4 +1,4 @@
-use std::io::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 use expect_test::{Expect, expect};
 
@@ -19,15 +19,17 @@ fn rows_of(text: &str) -> Rows {
 fn check(text: &str, expected: Expect) {
     let mut seen = String::new();
     for session in sessions(rows_of(text)) {
-        seen += &match session {
-            Ok(it) => format!(
-                "{}: {} calls, fork of {:?}\n",
+        match session {
+            Ok(it) => writeln!(
+                seen,
+                "{}: {} calls, fork of {:?}",
                 it.trace,
                 it.rows.len(),
                 it.fork_of
             ),
-            Err(error) => format!("{error}\n"),
-        };
+            Err(error) => writeln!(seen, "{error}"),
+        }
+        .unwrap();
     }
     expected.assert_eq(&seen);
 }
@@ -147,7 +149,7 @@ fn call(seq: u32, input: u64, output: u64) -> Row {
 
 #[test]
 fn a_body_has_the_bytes_of_its_row_and_begins_with_the_one_before() {
-    let mut conversation = Conversation::new("a", 36, Duration::from_secs(300));
+    let mut conversation = Conversation::new("a", 36, Duration::from_mins(5));
     let first = conversation.request(&call(0, 20_000, 300)).body;
     let second = conversation.request(&call(1, 21_000, 50)).body;
     let third = conversation.request(&call(2, 21_100, 50)).body;
@@ -167,7 +169,7 @@ fn a_body_has_the_bytes_of_its_row_and_begins_with_the_one_before() {
 
 #[test]
 fn a_conversation_that_shrinks_starts_anew_and_a_tiny_one_is_its_envelope() {
-    let mut conversation = Conversation::new("a", 36, Duration::from_secs(300));
+    let mut conversation = Conversation::new("a", 36, Duration::from_mins(5));
     conversation.request(&call(0, 20_000, 300));
     let shrunk = conversation.request(&call(1, 5_000, 50)).body;
     assert_eq!(shrunk.len(), 18_000);
@@ -182,13 +184,13 @@ fn what_was_touched_too_long_ago_is_written_again() {
     let mut row = call(1, 1_000, 5);
     row.cached = Tokens(640);
     row.cache_age = Some(Duration::from_secs(301));
-    let cold = row.usage(Duration::from_secs(300));
+    let cold = row.usage(Duration::from_mins(5));
     assert_eq!(
         (cold.cache_read, cold.cache_write_5m),
         (Tokens(0), Tokens(1_000))
     );
-    row.cache_age = Some(Duration::from_secs(300));
-    let warm = row.usage(Duration::from_secs(300));
+    row.cache_age = Some(Duration::from_mins(5));
+    let warm = row.usage(Duration::from_mins(5));
     assert_eq!(
         (warm.cache_read, warm.cache_write_5m),
         (Tokens(640), Tokens(360))
@@ -211,7 +213,7 @@ fn the_recorded_sessions_are_read_whole() {
     let all: Vec<Session> = sessions(load(&path)).collect::<Result<_, _>>().unwrap();
     let calls: usize = all.iter().map(|it| it.rows.len()).sum();
     assert_eq!((all.len(), calls), (419, 28_075));
-    let mut conversation = Conversation::new("0001", 36, Duration::from_secs(300));
+    let mut conversation = Conversation::new("0001", 36, Duration::from_mins(5));
     for row in &all[0].rows {
         let body = conversation.request(row).body.len() as u64;
         assert_eq!(body, row.input.0 * 36 / 10, "line {}", row.line);

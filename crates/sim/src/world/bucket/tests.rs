@@ -60,7 +60,7 @@ proptest! {
         let wait = bucket.wait(need);
         if !wait.is_zero() {
             let mut early = bucket.clone();
-            early.refill(Timestamp(0).after(wait - Duration::from_nanos(1)));
+            early.refill(Timestamp(0).after(wait.saturating_sub(Duration::from_nanos(1))));
             prop_assert!(!early.wait(need).is_zero());
         }
         bucket.refill(Timestamp(0).after(wait));
