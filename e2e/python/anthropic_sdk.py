@@ -15,7 +15,7 @@ ASK_WEATHER = 'sim:tool get_weather {"city": "Ghent"}'
 
 
 def connect(retries=0, attempts=None, key=ANTHROPIC_KEY):
-    hooks = {"request": [attempts.hook]} if attempts else {}
+    hooks = {"request": [attempts.hook]} if attempts is not None else {}
     return anthropic.Anthropic(
         base_url=BASE_URL,
         api_key=key,

@@ -14,7 +14,7 @@ ASK_WEATHER = 'sim:tool get_weather {"city": "Ghent"}'
 
 
 def connect(retries=0, attempts=None):
-    hooks = {"request": [attempts.hook]} if attempts else {}
+    hooks = {"request": [attempts.hook]} if attempts is not None else {}
     return openai.OpenAI(
         base_url=f"{BASE_URL}/v1",
         api_key=OPENAI_KEY,

@@ -6,16 +6,16 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::{Ask, Need, Wait};
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement, Shortage};
-use tidegate_observe::{audit::{Action, Actor}, event};
+use tidegate_observe::{audit::Action, event};
 use tidegate_types::{
     Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp, Usage,
 };
 
 use crate::{
     Engine,
-    books::DROPPED,
     call::Moment,
     identity::Principal,
+    keys::Change,
     reserve::{self, Found, Holding, Obstacle},
     settings::Platform,
 };
@@ -189,6 +189,10 @@ impl Open {
         self.0.lock().insert(id, open);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     fn is_full(&self) -> bool {
         self.0.lock().len() >= OPEN_MAX
     }
@@ -268,7 +272,7 @@ impl Engine {
         ask: &AdmissionAsk,
     ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
         let now = seeker.now;
-        let (pool, slot) = self.pool(&platform.name, &seeker.user, now.mono);
+        let (pool, slot) = self.pool(platform, &seeker.user, now.mono);
         let books = self.books(seeker.organisation);
         let service = ask.service.unwrap_or(Service::Llm);
         let bucket_ask = Ask {
@@ -314,9 +318,12 @@ impl Engine {
             event: Event::Reserve {
                 bound: holding.bound(),
                 expected: holding.bound(),
+                would_refuse: found.would_refuse,
             },
         };
-        if self.book_reserve(entry, &platform.name, &need).is_err() {
+        let booked = self.writer.health().is_writable()
+            && self.book_reserve(entry, &platform.name, &need).is_ok();
+        if !booked {
             self.give_back(holding);
             let why = self.writer.health().why().unwrap_or_default();
             return Err(AdmissionError::Unwritable(why));
@@ -392,7 +399,7 @@ impl Engine {
         let named = platform.fallback.iter().filter_map(|it| settings.platform(it));
         let others = settings.platforms.iter().filter(|it| it.name != platform.name);
         let fits = |it: &&Arc<Platform>| {
-            let (pool, slot) = self.pool(&it.name, &seeker.user, seeker.now.mono);
+            let (pool, slot) = self.pool(it, &seeker.user, seeker.now.mono);
             let ask = Ask {
                 need: need_of(ask),
                 priority: seeker.priority,
@@ -433,9 +440,8 @@ impl Engine {
         };
         self.end(id, open, Event::Settle(Box::new(settlement)), cost, Some(&need));
         if by_operator {
-            let actor = principal.key.map_or(Actor::Local, Actor::Key);
             self.report(&event::UnknownSettled { reservation: id, cost, by: "operator" });
-            self.audit(principal.role, actor, Action::UnknownSettled, id.to_string());
+            self.audit(Change::by(principal, Action::UnknownSettled, id.to_string()));
         }
         Ok(cost)
     }

@@ -12,7 +12,7 @@ use tidegate_observe::event;
 use tidegate_types::{Caller, Mode};
 
 use crate::{
-    Engine, call::Routed, count_dropped,
+    Engine, call::Routed,
     reserve::Holding,
 };
 
@@ -89,10 +89,10 @@ impl Engine {
     /// Writes an entry to the journal and queues it for the store. To be called under the lock of
     /// the organisation's books where the entry ends or changes a hold.
     pub(crate) fn book(&self, prepared: Prepared) {
-        if let Err(refused) = self.stores.journal.append(&prepared.frame) {
-            self.unwritable(&refused);
-        }
-        self.writer.entry(prepared.entry);
+        // Where the journal can't be written, the store may still be.
+        let at = self.stores.journal.append(&prepared.frame);
+        let at = at.inspect_err(|refused| self.unwritable(refused));
+        self.writer.entry(prepared.entry, at.unwrap_or_default());
     }
 
     /// Journals the beginning of a reservation, and what it took of its platform's buckets.
@@ -106,18 +106,29 @@ impl Engine {
             reservation: entry.reservation,
             at: entry.at,
             platform: platform.to_owned(),
-            units: need.units,
+            need: [
+                need.units,
+                need.requests,
+                need.input_tokens,
+                need.output_tokens,
+                need.tokens,
+                need.nano_usd,
+            ],
         });
         let mut prepared = self.prepare(Entry::Call(entry));
         if let Err(unrepresentable) = journal::encode(&taking, &mut prepared.frame) {
             self.writer.health().failed(&unrepresentable);
         }
-        if let Err(refused) = self.stores.journal.append(&prepared.frame) {
-            self.unwritable(&refused);
-            return Err(Unwritten);
+        match self.stores.journal.append(&prepared.frame) {
+            Ok(at) => {
+                self.writer.entry(prepared.entry, at);
+                Ok(())
+            }
+            Err(refused) => {
+                self.unwritable(&refused);
+                Err(Unwritten)
+            }
         }
-        self.writer.entry(prepared.entry);
-        Ok(())
     }
 
     fn unwritable(&self, refused: &std::io::Error) {
@@ -159,6 +170,3 @@ fn enforces(routed: &Routed) -> bool {
     let mut buckets = routed.platform.pool.buckets().iter();
     buckets.any(|it| it.enforcement.mode(caller) == Mode::Enforce)
 }
-
-/// How the engine's holdings say that one was dropped.
-pub(crate) const DROPPED: fn() = count_dropped;

@@ -85,6 +85,8 @@ pub struct Routed {
     pub platform: Arc<Platform>,
     /// What its model costs there.
     pub price: Quote,
+    /// The same without the tiers that its input can't reach: what bounds are made of.
+    pub bound_price: Arc<ModelPrice>,
     /// The platform's buckets.
     pub pool: Arc<Mutex<Pool>>,
     /// The user in those.
@@ -111,7 +113,7 @@ impl Routed {
     /// What is held for an output cap. Nothing where nothing is charged.
     pub(crate) fn bound(&self, cap: Tokens) -> NanoUsd {
         if self.is_charged() {
-            let output = self.price().output_bound(self.all_choices(cap), self.modifiers());
+            let output = self.bound_price.output_bound(self.all_choices(cap), self.modifiers());
             self.input_bound.saturating_add(output)
         } else {
             NanoUsd::ZERO

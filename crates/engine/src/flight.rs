@@ -26,6 +26,8 @@ pub struct InFlight {
     pub routed: Box<Routed>,
     holding: Holding,
     reservation: ReservationId,
+    /// Its beginning is in the journal; else its end must not be either.
+    booked: bool,
     path: Arc<EntryPath>,
     /// The output cap that was sent, where it was lowered, and by which limit.
     pub lowered: Option<(Tokens, &'static str)>,
@@ -80,10 +82,13 @@ impl Engine {
             event: Event::Reserve {
                 bound: holding.bound(),
                 expected: routed.expected.min(holding.bound()),
+                would_refuse: found.would_refuse,
             },
         };
-        let take = (&routed.platform.name, &routed.need);
-        if self.book_reserve(entry, take).is_err() {
+        // A store that fails would let entries pile up: until it writes again, nothing is booked.
+        let booked = self.writer.health().is_writable()
+            && self.book_reserve(entry, &routed.platform.name, &routed.need).is_ok();
+        if !booked {
             if self.binds(&routed, &holding) {
                 self.give_back(holding);
                 return Err((routed, Unbookable));
@@ -104,6 +109,7 @@ impl Engine {
             reservation,
             path,
             lowered: cap.zip(capped_by),
+            booked,
             sent_at: now,
             first_byte_at: None,
         })
@@ -188,11 +194,14 @@ impl InFlight {
         };
         let actual = self.actual(&charge);
         let prepared = engine.prepare(Entry::Call(entry));
+        let booked = self.booked;
         let settled = self.holding.end(
             |pool, taken| pool.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
-                engine.book(prepared);
+                if booked {
+                    engine.book(prepared);
+                }
                 settled
             },
         );
@@ -207,7 +216,7 @@ impl InFlight {
                 cause: charge.cause.unwrap_or("usage above the bound"),
             });
         }
-        self.learn(&engine, &charge, now);
+        learn(&self.routed, &engine, &charge, now);
         let mut record = std::mem::replace(
             &mut self.routed.call.record,
             Box::new(CallRecord::arrived(tidegate_types::CallId::from_raw(0), now.wall, "")),
@@ -244,18 +253,19 @@ impl InFlight {
         }
     }
 
-    /// Exact totals make the next call of the conversation exact but for what is new in it.
-    fn learn(&self, engine: &Engine, charge: &Charge, now: Moment) {
-        let call = &self.routed.call;
-        if let (Some(usage), false) = (&charge.usage, charge.estimated) {
-            let proven = Proven {
-                body_bytes: call.record.body_bytes,
-                total: usage.total(),
-                at: now.mono,
-            };
-            engine.sessions.learn(&call.tracked, call.thread, proven);
-            engine.outputs.learn(&call.record.model_sent, call.record.class, usage.output);
-        }
+}
+
+/// Exact totals make the next call of the conversation exact but for what is new in it.
+fn learn(routed: &Routed, engine: &Engine, charge: &Charge, now: Moment) {
+    let call = &routed.call;
+    if let (Some(usage), false) = (&charge.usage, charge.estimated) {
+        let proven = Proven {
+            body_bytes: call.record.body_bytes,
+            total: usage.total(),
+            at: now.mono,
+        };
+        engine.sessions.learn(&call.tracked, call.thread, proven);
+        engine.outputs.learn(&call.record.model_sent, call.record.class, usage.output);
     }
 }
 
@@ -292,10 +302,12 @@ impl Charge {
                 cause: None,
             };
         }
-        let (usage, cause) = match reported {
-            Some(usage) if is_final => (usage, None),
-            Some(usage) => (usage, Some(cause(&end.outcome))),
-            None => (guessed(routed, end, answered), Some(cause(&end.outcome))),
+        let (usage, cause) = match (reported, &end.metered) {
+            (Some(usage), _) if is_final => (usage, None),
+            (Some(usage), Some(metered)) if metered.input_is_known => {
+                (usage, Some(cause(&end.outcome)))
+            }
+            _ => (guessed(routed, end, answered), Some(cause(&end.outcome))),
         };
         let list = routed.price().cost(&usage);
         let charged = routed.is_charged();

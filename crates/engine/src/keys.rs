@@ -7,12 +7,16 @@ use tidegate_ledger::{
     keys::{self, Key, SECRET_BYTES},
 };
 use tidegate_observe::{
+    RecordStoreError,
     audit::{Action, Actor, AuditRow},
     event,
 };
 use tidegate_types::{KeyId, Priority, Role, Secret};
 
-use crate::{Engine, identity::KeyRing};
+use crate::{
+    Engine,
+    identity::{KeyRing, Principal},
+};
 
 /// What a new key is to be.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ impl Engine {
     pub fn add_key(
         &self,
         new: NewKey,
-        by: Actor,
+        by: &Principal,
         random: &[u8; SECRET_BYTES],
     ) -> Result<(Key, Secret<String>), StoreError> {
         let secret = keys::secret(random);
@@ -58,16 +62,16 @@ impl Engine {
         };
         self.keys.insert(&key)?;
         self.reload_keys()?;
-        self.key_changed(by, key.id, Action::KeyAdded);
+        self.key_changed(Change::by(by, Action::KeyAdded, key.id.to_string()), key.id);
         Ok((key, secret))
     }
 
     /// Refuses a key from now on; false if there is none in force.
-    pub fn revoke_key(&self, id: KeyId, by: Actor) -> Result<bool, StoreError> {
+    pub fn revoke_key(&self, id: KeyId, by: &Principal) -> Result<bool, StoreError> {
         let revoked = self.keys.revoke(id, self.clock.now())?;
         if revoked {
             self.reload_keys()?;
-            self.key_changed(by, id, Action::KeyRevoked);
+            self.key_changed(Change::by(by, Action::KeyRevoked, id.to_string()), id);
         }
         Ok(revoked)
     }
@@ -87,27 +91,26 @@ impl Engine {
         Ok(())
     }
 
-    fn key_changed(&self, by: Actor, key: KeyId, action: Action) {
-        let word = action.word();
+    fn key_changed(&self, change: Change, key: KeyId) {
         self.report(&event::KeyChanged {
-            by: by.clone(),
+            by: change.who.clone(),
             key,
-            action: word,
+            action: change.action.word(),
         });
-        self.audit(by, action, key.to_string(), None);
+        self.audit(change);
     }
 
-    /// Records a change; a change that can't be recorded is reported, and stands.
-    pub fn audit(&self, by: Actor, action: Action, object: String, change: Option<(String, String)>) {
-        let now = self.clock.now();
-        let (before, after) = change.unzip();
+    /// Records a change. One that can't be recorded is reported, and stands.
+    pub fn audit(&self, change: Change) {
         let row = AuditRow {
-            at: now,
-            actor: by,
-            action,
-            object,
-            before,
-            after,
+            at: self.clock.now(),
+            who: change.who,
+            role: change.role,
+            organisation: change.organisation,
+            action: change.action,
+            object: change.object,
+            before: change.before,
+            after: change.after,
         };
         if let Err(refused) = self.audit.append(&row) {
             let reason: Arc<str> = refused.to_string().into();
@@ -116,5 +119,51 @@ impl Engine {
                 reason,
             });
         }
+    }
+
+    /// The newest changes, newest first.
+    pub fn changes(&self, limit: usize) -> Result<Vec<AuditRow>, RecordStoreError> {
+        self.audit.list(limit)
+    }
+}
+
+/// A change that somebody made, for its row in the audit.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who.
+    pub who: Actor,
+    /// With which right.
+    pub role: Role,
+    /// Whose books it touches.
+    pub organisation: Option<Arc<str>>,
+    /// What was done.
+    pub action: Action,
+    /// To what.
+    pub object: String,
+    /// How it was, as JSON without secrets.
+    pub before: Option<String>,
+    /// How it is, as JSON without secrets.
+    pub after: Option<String>,
+}
+
+impl Change {
+    /// A change that a principal made.
+    pub fn by(principal: &Principal, action: Action, object: String) -> Self {
+        Self {
+            who: principal.key.map_or(Actor::Local, Actor::Key),
+            role: principal.role,
+            organisation: Some(Arc::clone(&principal.organisation)),
+            action,
+            object,
+            before: None,
+            after: None,
+        }
+    }
+
+    /// With how it was and is.
+    #[must_use]
+    pub fn from_to(mut self, before: Option<String>, after: Option<String>) -> Self {
+        (self.before, self.after) = (before, after);
+        self
     }
 }

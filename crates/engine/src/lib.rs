@@ -10,12 +10,13 @@ pub mod estimate;
 pub mod flight;
 pub mod identify;
 pub mod identity;
-mod keys;
+mod housekeeping;
+pub mod keys;
 pub mod observer;
 mod recover;
 pub mod reserve;
 pub mod route;
-mod sessions;
+pub mod sessions;
 pub mod settings;
 pub mod views;
 pub mod writer;
@@ -44,7 +45,7 @@ use tidegate_providers::{
     accounting::Estimate,
     prices::{PriceBook, Quote},
 };
-use tidegate_types::{CallId, Clock, IdSource, Monotonic, NanoUsd};
+use tidegate_types::{CallId, Clock, IdSource, Monotonic, NanoUsd, Timestamp};
 
 pub use recover::StartError;
 
@@ -62,7 +63,7 @@ fn count_dropped() {
 }
 
 /// Everything the engine is built from.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "stores have nothing to show")]
 pub struct Parts {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -87,12 +88,11 @@ pub struct Parts {
 type Map<V> = HashMap<Arc<str>, V, RandomState>;
 
 /// The engine. One per program.
-#[derive(Debug)]
 pub struct Engine {
     clock: Arc<dyn Clock>,
     settings: ArcSwap<Settings>,
     prices: ArcSwap<PriceBook>,
-    pools: ArcSwap<Map<Arc<Mutex<Pool>>>>,
+    pools: Arc<ArcSwap<Map<Arc<Mutex<Pool>>>>>,
     books: Mutex<Map<Arc<Mutex<Books>>>>,
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
@@ -106,6 +106,14 @@ pub struct Engine {
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
     seed: u64,
+    /// The latest time the ledger knew when we started: no window before it is opened again.
+    latest: Timestamp,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
 }
 
 impl Engine {
@@ -157,7 +165,7 @@ impl Engine {
         // A window that ends, or limits that change, between route and reserve: twice is enough,
         // three times would be a clock that races.
         for _try in 0..3 {
-            match routed.reserve(&rules, count_dropped, now) {
+            match routed.reserve(&rules, now) {
                 Err((stale, reserve::Obstacle::Stale)) => {
                     routed = stale;
                     let books = Arc::clone(&routed.books);
@@ -204,15 +212,23 @@ impl Engine {
         (hash(1).max(1), hash(2).max(1))
     }
 
-    fn price(&self, provider: &str, model: &str) -> Quote {
-        self.prices.load().look_up(provider, model)
+    /// What a model costs; where the provider may answer with others, at least what they cost.
+    fn dearest_price(&self, platform: &Platform, model: &str, others: &[String]) -> Quote {
+        let prices = self.prices.load();
+        let mut quote = prices.look_up(&platform.provider, model);
+        for other in others {
+            let other = prices.look_up(&platform.provider, other);
+            quote.price = Arc::new(quote.price.dearer(&other.price));
+            quote.known &= other.known;
+        }
+        quote
     }
 
-    fn pool(&self, platform: &str, user: &str, now: Monotonic) -> (Arc<Mutex<Pool>>, UserSlot) {
+    fn pool(&self, platform: &Platform, user: &str, now: Monotonic) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
-        let pool = pools.get(platform).map_or_else(
-            // A platform that a reload has just taken away: its last calls meet no buckets.
-            || Arc::new(Mutex::new(Pool::new(tidegate_admission::PoolSpec::empty(platform), now))),
+        let pool = pools.get(&platform.name).map_or_else(
+            // A platform that a reload has just taken away: its last calls meet buckets of their own.
+            || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
             Arc::clone,
         );
         let slot = pool.lock().user(user, now);

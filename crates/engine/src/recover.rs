@@ -25,7 +25,7 @@ use crate::{
 
 /// How long a reservation whose fate a crash left unknown stays at its bound for somebody to say
 /// what it was.
-pub const UNKNOWN_MAX: Duration = Duration::from_mins(15);
+pub(crate) const UNKNOWN_MAX: Duration = Duration::from_mins(15);
 
 /// Entries of the journal appended to the store at once.
 const REPLAY_BATCH: usize = 1_000;
@@ -179,7 +179,8 @@ struct Read {
 fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
     let mut entries = Vec::new();
-    for segment in stores.journal.read_back().map_err(StartError::Journal)? {
+    let kept = stores.journal.read_back().map_err(StartError::Journal)?;
+    for segment in kept.segments {
         for found in decode(&segment) {
             match found {
                 Found::Record(Record::Entry(entry)) => entries.push(entry),

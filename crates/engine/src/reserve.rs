@@ -59,11 +59,11 @@ pub struct Found {
 /// end, it gives everything back and says so, which is a defect of ours.
 #[derive(Debug)]
 pub struct Holding {
-    pool: Arc<Mutex<Pool>>,
+    /// None for a reservation of an earlier run, whose tokens are spent.
+    pool: Option<Arc<Mutex<Pool>>>,
     books: Arc<Mutex<Books>>,
     taken: Option<Taken>,
     hold: Option<Hold>,
-    dropped: fn(),
 }
 
 impl Holding {
@@ -84,8 +84,8 @@ impl Holding {
         in_pool: impl FnOnce(&mut Pool, Taken),
         in_books: impl FnOnce(&mut Books, Hold) -> T,
     ) -> Option<T> {
-        if let Some(taken) = self.taken.take() {
-            in_pool(&mut self.pool.lock(), taken);
+        if let (Some(taken), Some(pool)) = (self.taken.take(), &self.pool) {
+            in_pool(&mut pool.lock(), taken);
         }
         let hold = self.hold.take()?;
         let mut books = self.books.lock();
@@ -101,26 +101,13 @@ impl Holding {
         Some(act(&mut self.books.lock(), hold))
     }
 
-    /// Runs `act` on the pool's part under its lock.
-    pub(crate) fn with_taken(&mut self, act: impl FnOnce(&mut Pool, &mut Taken)) {
-        if let Some(taken) = self.taken.as_mut() {
-            act(&mut self.pool.lock(), taken);
-        }
-    }
-
     /// An open reservation of an earlier run: money is held, its tokens are spent.
-    pub(crate) fn adopted(
-        pool: Arc<Mutex<Pool>>,
-        books: Arc<Mutex<Books>>,
-        hold: Hold,
-        dropped: fn(),
-    ) -> Self {
+    pub(crate) const fn adopted(books: Arc<Mutex<Books>>, hold: Hold) -> Self {
         Self {
-            pool,
+            pool: None,
             books,
             taken: None,
             hold: Some(hold),
-            dropped,
         }
     }
 }
@@ -131,7 +118,7 @@ impl Drop for Holding {
         if left.0.is_none() && left.1.is_none() {
             return;
         }
-        (self.dropped)();
+        crate::count_dropped();
         if let Some(hold) = left.1 {
             self.books.lock().release(hold);
         }
@@ -172,7 +159,6 @@ impl Routed {
     pub fn reserve(
         self: Box<Self>,
         rules: &ReserveRules,
-        dropped: fn(),
         now: Moment,
     ) -> Result<Reserved, (Box<Self>, Obstacle)> {
         let ask = Ask {
@@ -206,11 +192,10 @@ impl Routed {
         let hold = books.commit(&self.path, money);
         drop((books, pool));
         let holding = Holding {
-            pool: Arc::clone(&self.pool),
+            pool: Some(Arc::clone(&self.pool)),
             books: Arc::clone(&self.books),
             taken: Some(taken),
             hold: Some(hold),
-            dropped,
         };
         Ok(Reserved {
             routed: self,
@@ -263,7 +248,7 @@ impl Routed {
             left: headroom.left,
         };
         let choices = self.call.facts.choices.max(1);
-        let price = self.price();
+        let price = &self.bound_price;
         cap::cap(
             &ask,
             rules,
@@ -309,7 +294,6 @@ pub(crate) fn admit(
     path: &tidegate_ledger::Path,
     ask: &Ask,
     money: &MoneyAsk,
-    dropped: fn(),
     now: Moment,
 ) -> Result<(Holding, Found), Obstacle> {
     let mut locked_pool = pool.lock();
@@ -325,11 +309,15 @@ pub(crate) fn admit(
     let hold = locked_books.commit(path, money);
     drop((locked_books, locked_pool));
     let holding = Holding {
-        pool: Arc::clone(pool),
+        pool: Some(Arc::clone(pool)),
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
-        dropped,
     };
     Ok((holding, found))
+}
+
+/// Whether the buckets would take it now. Takes nothing.
+pub(crate) fn would_fit(pool: &Mutex<Pool>, ask: &Ask, now: Moment) -> bool {
+    pool_check(&mut pool.lock(), ask, now).is_ok()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
-    Dialect,
+    CacheWrite, Dialect, prices,
     accounting::{Estimate, Family},
 };
 use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
@@ -173,12 +173,12 @@ impl Engine {
     /// Sizes a call for a platform and finds its buckets and budgets.
     pub fn route(&self, call: Box<Identified>, platform: &Arc<Platform>, now: Moment) -> Box<Routed> {
         let settings = self.settings();
-        let facts = &call.facts;
+        let facts = call.facts.clone();
         let asked_model = facts.model.as_str();
         let model = platform.model_map.get(asked_model).map_or(asked_model, String::as_str);
-        let price = self.price(&platform.provider, model);
+        let price = self.dearest_price(platform, model, &facts.other_models);
         let input = estimate::input(
-            facts,
+            &facts,
             call.record.body_bytes,
             call.proven,
             &settings.reserve,
@@ -197,9 +197,13 @@ impl Engine {
         };
         let charged = !platform.subscription && !platform.free;
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
-        let input_bound = price
-            .price
-            .input_bound(input.bound, facts.cache_write, &facts.modifiers)
+        let bound_price = if price.price.tiers.is_empty() {
+            Arc::clone(&price.price)
+        } else {
+            Arc::new(price.price.reachable(input.bound))
+        };
+        let input_bound = bound_price
+            .input_bound(input.bound, dearest_write(facts.cache_write), &facts.modifiers)
             .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
         let units = self.units(&call, model);
         let estimate = Estimate {
@@ -210,13 +214,14 @@ impl Engine {
         };
         let expected = bound(price.price.cost(&expected));
         let need = self.need(platform, &estimate, units, expected);
-        let (pool, slot) = self.pool(&platform.name, &call.record.user, now.mono);
+        let (pool, slot) = self.pool(platform, &call.record.user, now.mono);
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
         let mut routed = Box::new(Routed {
             input_bound: bound(input_bound),
             expected,
             price,
+            bound_price,
             pool,
             slot,
             books,
@@ -251,6 +256,14 @@ impl Engine {
             books.path(&record.user, record.root_task.as_deref(), Service::Llm, now.wall)
         };
         self.loaded_path(books, resolve)
+    }
+}
+
+const fn dearest_write(write: CacheWrite) -> prices::CacheWrite {
+    match write {
+        CacheWrite::None => prices::CacheWrite::None,
+        CacheWrite::FiveMinutes => prices::CacheWrite::Minutes,
+        CacheWrite::OneHour => prices::CacheWrite::Hour,
     }
 }
 
