@@ -1,1 +1,3 @@
 //! Bytes in, bytes out: the data plane.
+
+pub mod upstream;

@@ -1,1 +1,35 @@
 //! Is there money for it; hold it, settle it exactly.
+//!
+//! [`Books`] decides in memory, in nanoseconds; [`Entry`]s say what was decided, for a
+//! [`LedgerStore`] to keep; [`Fold`] and [`verify`] recompute the books from the entries, for
+//! start-up and for whoever doesn't believe us. Nothing here does IO or reads a clock.
+
+mod books;
+mod chain;
+mod entry;
+mod fold;
+pub mod journal;
+pub mod keys;
+pub mod leases;
+mod level;
+mod policy;
+mod port;
+mod standing;
+mod verify;
+mod window;
+
+pub use books::{
+    Books, ClearedMoney, Crossing, Headroom, Hold, LevelView, MoneyAsk, MoneyCheck, Path,
+    SettledMoney, Shortage,
+};
+pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
+pub use entry::{Account, CallEntry, Entry, EntryPath, Event, PolicyEntry, Posting, Settlement};
+pub use fold::{Balance, Defect, Fold, Overrun};
+pub use level::{LevelKey, LevelKind, Levels, Service};
+pub use policy::{
+    BudgetPolicy, Limit, LimitOverrides, LimitTable, Limits, OrganisationLimits, PolicyError,
+};
+pub use port::{LedgerStore, SettingStore, Snapshot, StoreError};
+pub use standing::{Ended, OpenReservation, Standing};
+pub use verify::{FINDINGS_MAX, Finding, Report, verify, verify_store};
+pub use window::{Period, Window};

@@ -1,1 +1,18 @@
-//! Everything durable: memory and SQLite behind the domain's ports.
+//! Backends for the ports that the domain crates declare: everything durable.
+//!
+//! [`MemoryStore`] is the reference that forgets; [`SqliteStore`] and [`FileJournal`] keep a data
+//! directory, which one process at a time may have. [`contract`] holds the suites that each
+//! backend passes.
+
+pub mod contract;
+mod failure;
+mod journal;
+mod lock;
+mod memory;
+mod sqlite;
+mod staging;
+
+pub use journal::{FileJournal, SEGMENT_BYTES_MAX};
+pub use lock::DirectoryLock;
+pub use memory::{MemoryJournal, MemoryStore};
+pub use sqlite::{CALLS_MAX, SqliteStore};

@@ -1,0 +1,108 @@
+//! What a call will need, and the most it can need: from what its session proved and what is new.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use tidegate_providers::RequestFacts;
+use tidegate_types::{RequestClass, Tokens};
+
+use crate::{sessions::Proven, settings::ReserveRules};
+
+/// Bytes that a token of new text has at least: the bound counts one token for each two (B3).
+const BYTES_PER_TOKEN_MIN: u64 = 2;
+
+/// Tokens in 100 bytes of new text, as expected: 3.3 bytes each (measured on current tokenizers).
+const TOKENS_PER_100_BYTES: u64 = 30;
+
+/// How long a provider keeps a prompt cache that was last used just now.
+const CACHE_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// The input of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// It can't be more.
+    pub bound: Tokens,
+    /// It will be about this.
+    pub expected: Tokens,
+    /// Of which about this will be read from the provider's cache.
+    pub cached: Tokens,
+}
+
+/// The input of a request of `body_bytes`, for a model that takes `context` tokens.
+///
+/// Two bytes a token holds for text of every tokenizer in use; a session's last exact total takes
+/// the guess out of all but what is new. Content by reference and results of server tools are not
+/// in the body and count what `rules` say.
+pub fn input(
+    facts: &RequestFacts,
+    body_bytes: u64,
+    proven: Option<Proven>,
+    rules: &ReserveRules,
+    context: Tokens,
+    now: tidegate_types::Monotonic,
+) -> Input {
+    // A shorter body is another conversation, or a compacted one: nothing is proven of it.
+    let proven = proven.filter(|it| it.body_bytes <= body_bytes);
+    let base = proven.map_or(0, |it| it.total.0);
+    let fresh = body_bytes - proven.map_or(0, |it| it.body_bytes);
+    let elsewhere = u64::from(facts.references)
+        .saturating_mul(rules.reference_tokens)
+        .saturating_add(facts.server_tool_uses.saturating_mul(rules.server_tool_tokens));
+    let counted = base
+        .saturating_add(fresh.div_ceil(BYTES_PER_TOKEN_MIN))
+        .saturating_add(elsewhere);
+    // What the provider has stored and adds itself is bounded by its model's context alone.
+    let bound = if facts.stored_context { context.0 } else { counted.min(context.0) };
+    let expected = base
+        .saturating_add(fresh.saturating_mul(TOKENS_PER_100_BYTES) / 100)
+        .saturating_add(elsewhere)
+        .min(bound);
+    let warm = proven.is_some_and(|it| now.since(it.at) < CACHE_LIFE);
+    Input {
+        bound: Tokens(bound),
+        expected: Tokens(expected),
+        cached: Tokens(if warm { base.min(expected) } else { 0 }),
+    }
+}
+
+/// Kinds of calls whose output is learned apart; more are taken together.
+const KINDS_MAX: usize = 4_096;
+
+/// What an answer is expected to have before any was seen: the mean of recorded assistants' traffic.
+const OUTPUT_PRIOR: u64 = 440;
+
+/// Weight of the newest answer in the running mean: one part in this many.
+const NEWEST_ONE_IN: u64 = 16;
+
+/// Means are kept in 1/1024 token, so that small steps aren't rounded away.
+const SCALE: u64 = 1_024;
+
+/// The running mean of output tokens for each model and class.
+#[derive(Debug, Default)]
+pub struct Outputs(Mutex<HashMap<(Box<str>, RequestClass), u64, FixedState>>);
+
+impl Outputs {
+    /// What the next answer is expected to have.
+    pub fn expected(&self, model: &str, class: RequestClass) -> Tokens {
+        let means = self.0.lock();
+        // The borrowed pair can't be looked up in a map of owned ones without this small copy.
+        let mean = means.get(&(Box::from(model), class));
+        Tokens(mean.map_or(OUTPUT_PRIOR, |it| it / SCALE))
+    }
+
+    /// An answer had this many.
+    pub fn learn(&self, model: &str, class: RequestClass, output: Tokens) {
+        let mut means = self.0.lock();
+        let key = (Box::from(model), class);
+        if means.len() >= KINDS_MAX && !means.contains_key(&key) {
+            return;
+        }
+        let mean = means.entry(key).or_insert(OUTPUT_PRIOR * SCALE);
+        let seen = output.0.min(u64::from(u32::MAX)) * SCALE;
+        *mean = *mean - *mean / NEWEST_ONE_IN + seen / NEWEST_ONE_IN;
+    }
+}
+
+#[cfg(test)]
+mod tests;

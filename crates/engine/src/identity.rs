@@ -1,0 +1,199 @@
+//! Who calls: from what a request presents to a user of an organisation, with a role.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use foldhash::fast::FixedState;
+
+use tidegate_ledger::keys::{self, Key};
+use tidegate_types::{Caller, KeyId, Priority, Role};
+
+use crate::settings::Local;
+
+/// What every one of our keys begins with.
+pub const KEY_PREFIX: &str = tidegate_ledger::keys::SECRET_PREFIX;
+
+/// What a request shows of who sent it. Header values as they came; absent ones are `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The address it came from.
+    pub peer: IpAddr,
+    /// `host`.
+    pub host: Option<&'a str>,
+    /// `origin`, which browsers send.
+    pub origin: Option<&'a str>,
+    /// `x-api-key`.
+    pub x_api_key: Option<&'a str>,
+    /// `authorization`.
+    pub authorization: Option<&'a str>,
+    /// `x-tidegate-key`.
+    pub tidegate_key: Option<&'a str>,
+}
+
+/// The kind of the caller's own credential, which selects the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// None but perhaps a key of ours.
+    None,
+    /// A claude.ai login.
+    Subscription,
+    /// An API key or any other token.
+    Key,
+}
+
+/// Who calls, as far as headers alone say.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// Who pays.
+    pub organisation: Arc<str>,
+    /// Who acts.
+    pub user: Arc<str>,
+    /// The key it came with.
+    pub key: Option<KeyId>,
+    /// What it may do.
+    pub role: Role,
+    /// Whether built-in limits bind it.
+    pub caller: Caller,
+    /// What the key says of priorities.
+    pub default_priority: Option<Priority>,
+    /// The highest it may claim.
+    pub highest_priority: Priority,
+    /// What its tasks are, where nothing says otherwise.
+    pub default_task_type: Option<Arc<str>>,
+    /// Its own credential.
+    pub credential: Credential,
+    /// `x-api-key` or `authorization` carries a key of ours and must not go upstream.
+    pub credential_is_ours: bool,
+}
+
+/// Why nobody is known behind a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// A key that is not, or no longer, one of ours.
+    #[error("the Tidegate key is unknown or revoked: ask an admin for one (`tidegate keys add`)")]
+    UnknownKey,
+    /// No key, and not from this machine.
+    #[error("a Tidegate key is needed: send it as x-api-key, as bearer token or as x-tidegate-key")]
+    KeyNeeded,
+    /// A page of another site, or a name that is not this machine's, stands behind the request.
+    #[error("calls without a key are taken from this machine only, and not on behalf of a web page: send a Tidegate key")]
+    Foreign,
+    /// The key's role sends no calls.
+    #[error("this key may look but not call: ask an admin for one with the role caller")]
+    MayNotCall,
+}
+
+/// The keys in force, by the hash of their secret.
+#[derive(Debug, Default)]
+pub struct KeyRing(HashMap<[u8; 32], Arc<Key>, FixedState>);
+
+impl KeyRing {
+    /// Those of `keys` that are not revoked.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Self {
+        let live = keys.into_iter().filter(|it| it.revoked_at.is_none());
+        Self(live.map(|it| (it.hash, Arc::new(it))).collect())
+    }
+
+    /// True where no key is in force.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key with this secret.
+    pub fn find(&self, secret: &str) -> Option<&Arc<Key>> {
+        // The table is asked by hash: how long it takes says nothing about the secret.
+        self.0.get(&keys::hash(secret))
+    }
+}
+
+/// Whether a request without a key may act as the local user: it comes from this machine, names it
+/// as its host, and no page of another site sent it.
+pub fn is_local(presented: &Presented<'_>) -> bool {
+    is_loopback(presented.peer)
+        && presented.host.is_some_and(names_loopback)
+        && presented.origin.is_none_or(|it| {
+            let (_, host) = it.split_once("://").unwrap_or(("", ""));
+            names_loopback(host)
+        })
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// `localhost`, `127.0.0.1` or `[::1]`, with or without a port. A name that merely resolves to
+/// this machine is somebody else's (DNS rebinding).
+fn names_loopback(authority: &str) -> bool {
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => authority,
+    };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let plain = name.trim_start_matches('[').trim_end_matches(']');
+    plain.parse::<IpAddr>().is_ok_and(is_loopback)
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Says who presents this.
+pub fn identify(
+    presented: &Presented<'_>,
+    keys: &KeyRing,
+    local: &Local,
+    keyless_allowed: bool,
+) -> Result<Principal, Unidentified> {
+    let token = presented.authorization.and_then(bearer);
+    let ours = |it: &&str| it.starts_with(KEY_PREFIX);
+    let in_credential = presented.x_api_key.filter(ours).or(token.filter(ours));
+    let own = match (presented.x_api_key, token) {
+        _ if in_credential.is_some() => Credential::None,
+        (_, Some(token)) if token.starts_with("sk-ant-oat") => Credential::Subscription,
+        (None, None) if presented.authorization.is_none() => Credential::None,
+        _ => Credential::Key,
+    };
+    let secret = presented.tidegate_key.or(in_credential);
+    let Some(secret) = secret else {
+        if !keyless_allowed {
+            return Err(Unidentified::KeyNeeded);
+        }
+        if !is_local(presented) {
+            return Err(Unidentified::Foreign);
+        }
+        return Ok(keyless(local, own));
+    };
+    let key = keys.find(secret).ok_or(Unidentified::UnknownKey)?;
+    Ok(Principal {
+        organisation: Arc::from(key.organisation.as_str()),
+        user: Arc::from(key.user.as_str()),
+        key: Some(key.id),
+        role: key.role,
+        caller: Caller::Asking,
+        default_priority: key.default_priority,
+        highest_priority: key.highest_priority,
+        default_task_type: key.default_task_type.as_deref().map(Arc::from),
+        credential: own,
+        credential_is_ours: in_credential.is_some(),
+    })
+}
+
+fn keyless(local: &Local, credential: Credential) -> Principal {
+    Principal {
+        organisation: Arc::clone(&local.organisation),
+        user: Arc::clone(&local.user),
+        key: None,
+        role: Role::Caller,
+        caller: Caller::Keyless,
+        default_priority: None,
+        highest_priority: Priority::Critical,
+        default_task_type: None,
+        credential,
+        credential_is_ours: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

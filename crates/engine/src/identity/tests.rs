@@ -1,0 +1,135 @@
+use expect_test::{Expect, expect};
+use tidegate_types::Timestamp;
+
+use super::*;
+
+const SECRET: &str = "tg-of-ann";
+
+fn ring() -> KeyRing {
+    let key = |id, name: &str, secret: &str, revoked_at| Key {
+        id: KeyId::from_raw(id),
+        name: name.to_owned(),
+        hash: keys::hash(secret),
+        role: Role::Caller,
+        user: name.to_owned(),
+        organisation: "acme".to_owned(),
+        default_priority: None,
+        highest_priority: Priority::High,
+        default_task_type: None,
+        created_at: Timestamp(0),
+        revoked_at,
+    };
+    KeyRing::new([
+        key(1, "ann", SECRET, None),
+        key(2, "bob", "tg-of-bob", Some(Timestamp(1))),
+    ])
+}
+
+/// What a request from `peer` with these header lines is taken for.
+#[track_caller]
+fn check(peer: &str, lines: &str, expected: Expect) {
+    let line = |name: &str| {
+        let mut lines = lines.lines().map(str::trim);
+        lines.find_map(|it| it.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let presented = Presented {
+        peer: peer.parse().unwrap(),
+        host: line("host"),
+        origin: line("origin"),
+        x_api_key: line("x-api-key"),
+        authorization: line("authorization"),
+        tidegate_key: line("x-tidegate-key"),
+    };
+    let local = Local {
+        organisation: "local".into(),
+        user: "local".into(),
+    };
+    let told = match identify(&presented, &ring(), &local, true) {
+        Ok(it) => format!(
+            "{}/{} {:?} own credential {:?}{}",
+            it.organisation,
+            it.user,
+            it.caller,
+            it.credential,
+            if it.credential_is_ours { ", ours taken off" } else { "" }
+        ),
+        Err(it) => it.to_string(),
+    };
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn a_call_from_this_machine_needs_no_key() {
+    check(
+        "127.0.0.1",
+        "host: 127.0.0.1:8787
+         x-api-key: sk-ant-api-1",
+        expect!["local/local Keyless own credential Key"],
+    );
+    check(
+        "::1",
+        "host: localhost:8787
+         authorization: Bearer sk-ant-oat01-x",
+        expect!["local/local Keyless own credential Subscription"],
+    );
+    check(
+        "::ffff:127.0.0.1",
+        "host: [::1]:8787",
+        expect!["local/local Keyless own credential None"],
+    );
+}
+
+#[test]
+fn a_rebound_name_a_foreign_page_and_another_machine_get_nothing() {
+    let refused =
+        "calls without a key are taken from this machine only, and not on behalf of a web page: send a Tidegate key";
+    for (peer, lines) in [
+        ("127.0.0.1", "host: evil.example:8787"),
+        ("127.0.0.1", "host: localhost.evil.example"),
+        ("127.0.0.1", "host: 127.0.0.1:8787\norigin: https://evil.example"),
+        ("127.0.0.1", "host: 127.0.0.1:8787\norigin: null"),
+        ("127.0.0.1", ""),
+        ("192.0.2.7", "host: 127.0.0.1:8787"),
+    ] {
+        let presented = |name: &str| {
+            let mut lines = lines.lines();
+            lines.find_map(|it| it.strip_prefix(name)?.strip_prefix(": "))
+        };
+        let told = identify(
+            &Presented {
+                peer: peer.parse().unwrap(),
+                host: presented("host"),
+                origin: presented("origin"),
+                x_api_key: None,
+                authorization: None,
+                tidegate_key: None,
+            },
+            &ring(),
+            &Local { organisation: "local".into(), user: "local".into() },
+            true,
+        );
+        assert_eq!(told.unwrap_err().to_string(), refused, "{peer} {lines}");
+    }
+}
+
+#[test]
+fn a_key_is_found_wherever_it_is_put() {
+    let with_key = expect!["acme/ann Asking own credential None, ours taken off"];
+    check("192.0.2.7", "x-api-key: tg-of-ann", with_key.clone());
+    check("192.0.2.7", "authorization: Bearer tg-of-ann", with_key.clone());
+    check("192.0.2.7", "authorization: bearer tg-of-ann", with_key);
+    check(
+        "192.0.2.7",
+        "x-tidegate-key: tg-of-ann
+         authorization: Bearer sk-ant-oat01-x",
+        expect!["acme/ann Asking own credential Subscription"],
+    );
+}
+
+#[test]
+fn an_unknown_or_revoked_key_is_refused_also_on_this_machine() {
+    let refused =
+        expect!["the Tidegate key is unknown or revoked: ask an admin for one (`tidegate keys add`)"];
+    check("127.0.0.1", "host: localhost\nx-api-key: tg-of-bob", refused.clone());
+    check("127.0.0.1", "host: localhost\nx-tidegate-key: nonsense", refused);
+}

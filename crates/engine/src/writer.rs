@@ -1,0 +1,347 @@
+//! The one thread that writes to the store: everything that happened, in order, many at a time.
+//!
+//! A call never waits for it. What a call must not lose it appends to the journal itself, which
+//! survives a killed process; this thread turns the journal's facts into rows.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tidegate_ledger::{
+    Entry, LedgerStore, SettingStore, StoreError,
+    journal::{Journal, Position},
+};
+use tidegate_observe::calls::{CallRecord, CallStore};
+use tidegate_types::Disposition;
+
+/// Facts waiting to be written. At 10,000 calls a second this is three seconds; beyond it calls
+/// are slowed down rather than forgotten.
+const WAITING_MAX: usize = 65_536;
+
+/// Facts in one transaction.
+const BATCH_MAX: usize = 4_096;
+
+/// How long the first fact of a batch waits for others. A commit costs a disk's sync whatever is
+/// in it, and nobody waits for it: the journal has what matters.
+const BATCH_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the thread sleeps where there is nothing to do.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
+
+/// How long to leave a store alone that refused to write.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+
+/// What the writer writes to.
+#[derive(Clone)]
+pub struct Stores {
+    /// Entries of the ledger.
+    pub ledger: Arc<dyn LedgerStore>,
+    /// Records of calls.
+    pub calls: Arc<dyn CallStore>,
+    /// Small values.
+    pub settings: Arc<dyn SettingStore>,
+    /// What calls append to themselves.
+    pub journal: Arc<dyn Journal>,
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stores")
+    }
+}
+
+/// What is sent to the writer.
+enum Fact {
+    /// An entry, and where it is in the journal.
+    Entry(Box<Entry>, Position),
+    Call(Box<CallRecord>),
+    /// Everything sent before it is to be written now.
+    Flush(SyncSender<()>),
+    Stop,
+}
+
+/// Whether the store takes what it is given.
+#[derive(Debug, Default)]
+pub struct Health {
+    failing: AtomicBool,
+    failures: AtomicU64,
+    contradictions: AtomicU64,
+    why: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// False while the store or the journal refuses to write.
+    pub fn is_writable(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Times that writing failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// What the store said last, while it fails.
+    pub fn why(&self) -> Option<String> {
+        self.why.lock().clone()
+    }
+
+    pub(crate) fn failed(&self, error: &dyn std::error::Error) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        *self.why.lock() = Some(chain(error));
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Entries that contradicted the ledger and were passed over: each is a defect of ours.
+    pub fn contradictions(&self) -> u64 {
+        self.contradictions.load(Ordering::Relaxed)
+    }
+
+    fn contradicted(&self, error: &dyn std::error::Error) {
+        self.contradictions.fetch_add(1, Ordering::Relaxed);
+        *self.why.lock() = Some(chain(error));
+    }
+
+    fn recovered(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            *self.why.lock() = None;
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
+
+/// The handle on the writer's thread. Dropping it stops the thread after all is written.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    facts: SyncSender<Fact>,
+    health: Arc<Health>,
+    shed: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept.
+    pub(crate) fn start(
+        stores: Stores,
+        snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (facts, waiting) = sync_channel(WAITING_MAX);
+        let health = Arc::new(Health::default());
+        let mut writing = Writing {
+            stores,
+            waiting,
+            health: Arc::clone(&health),
+            entries: Vec::new(),
+            reached: Position::default(),
+            checkpoint: Position::default(),
+            calls: Vec::new(),
+            snapshot: Box::new(snapshot),
+        };
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || writing.run())?;
+        Ok(Self {
+            facts,
+            health,
+            shed: AtomicU64::new(0),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    pub(crate) const fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Records of calls that were not kept because too many were waiting.
+    pub(crate) fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
+    pub(crate) fn entry(&self, entry: Entry, at: Position) {
+        // The thread lives as long as `self`; if it panicked, the journal still has the entry.
+        let fact = Fact::Entry(Box::new(entry), at);
+        self.facts.send(fact).unwrap_or_default();
+    }
+
+    /// Queues a call's record; drops it, and counts that, where too many are queued.
+    pub(crate) fn call(&self, record: Box<CallRecord>) {
+        if let Err(TrySendError::Full(_)) = self.facts.try_send(Fact::Call(record)) {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns when everything queued before is written, or can't be.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.facts.send(Fact::Flush(done)).is_ok() {
+            wait.recv().unwrap_or_default();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.facts.send(Fact::Stop).unwrap_or_default();
+        if let Some(thread) = self.thread.lock().take() {
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+struct Writing {
+    stores: Stores,
+    waiting: Receiver<Fact>,
+    health: Arc<Health>,
+    entries: Vec<Entry>,
+    /// The furthest place in the journal of any entry taken.
+    reached: Position,
+    /// Up to where the journal was last given up.
+    checkpoint: Position,
+    calls: Vec<CallRecord>,
+    snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
+}
+
+impl Writing {
+    fn run(&mut self) {
+        let mut stopping = false;
+        while !stopping {
+            let mut flushed = Vec::new();
+            // What could not be written is tried again, whether anything new comes or not.
+            let patience = if self.entries.is_empty() { IDLE_WAIT } else { RETRY_WAIT };
+            match self.waiting.recv_timeout(patience) {
+                Err(RecvTimeoutError::Disconnected) => stopping = true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(fact) => {
+                    stopping = self.take(fact, &mut flushed);
+                    if !stopping && flushed.is_empty() {
+                        std::thread::sleep(BATCH_WAIT);
+                    }
+                }
+            }
+            while !stopping && self.entries.len() + self.calls.len() < BATCH_MAX {
+                match self.waiting.recv_timeout(Duration::ZERO) {
+                    Ok(fact) => stopping = self.take(fact, &mut flushed),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => stopping = true,
+                }
+            }
+            self.commit();
+            if stopping {
+                self.give_up_journal(self.reached);
+            }
+            for done in flushed {
+                done.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Takes one fact into the batch; true where it was the last.
+    fn take(&mut self, fact: Fact, flushed: &mut Vec<SyncSender<()>>) -> bool {
+        match fact {
+            Fact::Entry(it, at) => {
+                self.entries.push(*it);
+                self.reached = self.reached.max(at);
+            }
+            Fact::Call(it) => self.calls.push(*it),
+            Fact::Flush(done) => flushed.push(done),
+            Fact::Stop => return true,
+        }
+        false
+    }
+
+    /// Writes the batch. Entries that can't be written are kept for the next try.
+    fn commit(&mut self) {
+        if self.entries.is_empty() && self.calls.is_empty() {
+            return;
+        }
+        match self.write() {
+            Ok(()) => {
+                self.entries.clear();
+                self.calls.clear();
+                self.health.recovered();
+                // Threads queue entries a little out of the journal's order: the segment that is
+                // being written, and the one before it, are kept.
+                let segment = self.reached.segment.saturating_sub(1);
+                self.give_up_journal(Position { segment, offset: 0 });
+            }
+            Err(refused) => {
+                self.health.failed(&refused);
+                // Call records are telemetry: they don't pile up behind a full disk. Entries do,
+                // up to the bound of the queue; the journal has them all.
+                self.calls.clear();
+                if self.entries.len() > WAITING_MAX {
+                    self.entries.clear();
+                }
+            }
+        }
+    }
+
+    /// Lets the journal forget what the store has.
+    fn give_up_journal(&mut self, up_to: Position) {
+        let all_written = self.entries.is_empty();
+        if all_written && up_to > self.checkpoint {
+            match self.stores.journal.checkpoint(up_to) {
+                Ok(()) => self.checkpoint = up_to,
+                Err(refused) => self.health.failed(&refused),
+            }
+        }
+    }
+
+    /// Appends the batch; entries that contradict the store are passed over one by one, so that
+    /// they don't hold up the others for ever.
+    fn append(&self) -> Result<(), StoreError> {
+        match self.stores.ledger.append(&self.entries) {
+            Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
+            other => return other,
+        }
+        for entry in &self.entries {
+            match self.stores.ledger.append(std::slice::from_ref(entry)) {
+                Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
+                    self.health.contradicted(&conflict);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<(), StoreError> {
+        if !self.entries.is_empty() {
+            self.append()?;
+        }
+        let kept = (self.snapshot)();
+        if !kept.is_empty() {
+            let values: Vec<(&str, &[u8])> = kept
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .collect();
+            self.stores.settings.set(&values)?;
+        }
+        if !self.calls.is_empty() {
+            let kept = self.stores.calls.append(&self.calls);
+            kept.map_err(|it| StoreError::Failed {
+                path: "calls".into(),
+                source: Box::new(it),
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Headers on their way up and down: what is passed, what is taken off, what is put on.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The prefix of our own headers, which never leave upwards.
+const OWN: &str = "x-tidegate-";
+
+/// Headers that belong to one connection and end with it (RFC 9110, 7.6.1), and those that are
+/// written anew.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHORIZATION,
+    ];
+    NAMES.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+/// A credential to put on a request that goes upstream.
+#[derive(Debug)]
+pub(crate) enum Put {
+    /// The caller's own stays as it is.
+    Nothing,
+    /// The operator's, in this header.
+    Operators(HeaderName, HeaderValue),
+}
+
+/// What must happen to a request's headers before it goes upstream.
+#[derive(Debug)]
+pub(crate) struct Upward<'a> {
+    /// What the caller sent.
+    pub(crate) from: &'a HeaderMap,
+    /// The `host` of the origin.
+    pub(crate) authority: &'a HeaderValue,
+    /// Takes off `x-api-key` and `authorization`, because they are ours or belong elsewhere.
+    pub(crate) strip_credentials: bool,
+    /// What takes their place.
+    pub(crate) put: Put,
+    /// Our span in the caller's trace, where it sent one.
+    pub(crate) traceparent: Option<HeaderValue>,
+    /// HTTP/2 has no `host` header.
+    pub(crate) body_bytes: usize,
+}
+
+/// The headers that go upstream: the caller's, but for those of the connection, ours, and, where
+/// they are not the provider's, the credentials.
+pub(crate) fn upward(change: Upward<'_>) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(change.from.len() + 2);
+    let named_by_connection = connection_names(change.from);
+    for (name, value) in change.from {
+        let credential = *name == header::AUTHORIZATION || name.as_str() == "x-api-key";
+        let replaced = *name == header::HOST
+            || *name == header::CONTENT_LENGTH
+            || *name == header::ACCEPT_ENCODING
+            || *name == header::EXPECT
+            || (change.traceparent.is_some() && name.as_str() == "traceparent");
+        if replaced
+            || is_hop_by_hop(name)
+            || name.as_str().starts_with(OWN)
+            || (credential && change.strip_credentials)
+            || named_by_connection.contains(&name.as_str())
+        {
+            continue;
+        }
+        to.append(name.clone(), value.clone());
+    }
+    to.insert(header::HOST, change.authority.clone());
+    // What is compressed can't be metered.
+    to.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    to.insert(header::CONTENT_LENGTH, HeaderValue::from(change.body_bytes));
+    if let Put::Operators(name, value) = change.put {
+        to.insert(name, value);
+    }
+    if let Some(span) = change.traceparent {
+        to.insert(HeaderName::from_static("traceparent"), span);
+    }
+    to
+}
+
+/// The headers of an upstream answer that the client gets: all but those of the connection.
+pub(crate) fn downward(from: &HeaderMap, keep_length: bool) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(from.len() + 8);
+    for (name, value) in from {
+        let dropped = is_hop_by_hop(name)
+            || (*name == header::CONTENT_LENGTH && !keep_length)
+            || name.as_str().starts_with(OWN);
+        if !dropped {
+            to.append(name.clone(), value.clone());
+        }
+    }
+    to
+}
+
+/// Header names that the `connection` header declares to end with the connection.
+fn connection_names(from: &HeaderMap) -> Vec<&str> {
+    let values = from.get_all(header::CONNECTION).into_iter();
+    values
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','))
+        .map(str::trim)
+        .filter(|it| !it.eq_ignore_ascii_case("keep-alive") && !it.eq_ignore_ascii_case("close"))
+        .collect()
+}
+
+/// A header's value as text; `None` where it is absent or not plain ASCII.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|it| it.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests;

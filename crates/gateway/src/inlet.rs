@@ -1,0 +1,174 @@
+//! Request bodies: read whole, within one memory budget for all of them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// A permit's worth of memory.
+const PERMIT_BYTES: u64 = 1024;
+
+/// A client that sends nothing for this long in the middle of a body is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a body waits for memory before its call is told to come back.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of an oversized body that are read and thrown away, so that a client that sends all before
+/// it reads still gets to see why it was refused.
+const DISCARDED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bounds on request bodies.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyBounds {
+    /// The most one body may have.
+    pub one_bytes_max: u64,
+    /// The most that all bodies in memory may have together.
+    pub all_bytes_max: u64,
+}
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum InletError {
+    /// Larger than any body may be.
+    #[error("the request body is larger than {max} bytes: send less, or refer to files by id")]
+    TooLarge {
+        /// The most one body may have.
+        max: u64,
+    },
+    /// Too many other bodies are in memory.
+    #[error("too many large requests at once: {all_max} bytes of request bodies are in memory")]
+    Busy {
+        /// The most that all may have together.
+        all_max: u64,
+    },
+    /// The client stopped sending.
+    #[error("the request body stopped coming: nothing for {} s", SILENCE_MAX.as_secs())]
+    Slow,
+    /// The client went, or sent what is no HTTP.
+    #[error("the request body broke off")]
+    Cut(#[source] hyper::Error),
+}
+
+/// Reads bodies.
+#[derive(Debug)]
+pub struct Inlet {
+    bounds: BodyBounds,
+    permits: Arc<Semaphore>,
+}
+
+/// A body, and the memory it holds until dropped.
+#[derive(Debug)]
+pub struct Held {
+    /// The body.
+    pub bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Inlet {
+    /// Nothing is held yet.
+    #[must_use]
+    pub fn new(bounds: BodyBounds) -> Self {
+        Self {
+            bounds,
+            permits: Arc::new(Semaphore::new(permits(bounds.all_bytes_max) as usize)),
+        }
+    }
+
+    /// Bytes of bodies in memory now, in steps of a KiB.
+    pub fn held_bytes(&self) -> u64 {
+        let free = self.permits.available_permits() as u64;
+        (u64::from(permits(self.bounds.all_bytes_max)) - free) * PERMIT_BYTES
+    }
+
+    /// Reads `body` to its end.
+    pub async fn read(&self, mut body: Incoming) -> Result<Held, InletError> {
+        let max = self.bounds.one_bytes_max;
+        let size = body.size_hint();
+        if size.lower() > max {
+            discard(body).await;
+            return Err(InletError::TooLarge { max });
+        }
+        let mut memory = self.memory(size.lower().max(1)).await?;
+        let Some(first) = next(&mut body).await? else {
+            return Ok(Held {
+                bytes: Bytes::new(),
+                _memory: memory,
+            });
+        };
+        if size.exact() == Some(first.len() as u64) {
+            return Ok(Held {
+                bytes: first,
+                _memory: memory,
+            });
+        }
+        let expected = usize::try_from(size.lower()).unwrap_or(0);
+        let mut whole = BytesMut::with_capacity(expected.max(first.len()));
+        whole.extend_from_slice(&first);
+        drop(first);
+        while let Some(more) = next(&mut body).await? {
+            let after = (whole.len() + more.len()) as u64;
+            if after > max {
+                drop(whole);
+                discard(body).await;
+                return Err(InletError::TooLarge { max });
+            }
+            let held = memory.num_permits() as u64 * PERMIT_BYTES;
+            if after > held {
+                // At least doubling, as the buffer does, keeps the semaphore off the common path.
+                memory.merge(self.memory((after - held).max(held.min(max - held))).await?);
+            }
+            whole.extend_from_slice(&more);
+        }
+        Ok(Held {
+            bytes: whole.freeze(),
+            _memory: memory,
+        })
+    }
+
+    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, InletError> {
+        let wanted = Arc::clone(&self.permits).acquire_many_owned(permits(bytes));
+        match timeout(MEMORY_WAIT_MAX, wanted).await {
+            Ok(Ok(memory)) => Ok(memory),
+            _ => Err(InletError::Busy {
+                all_max: self.bounds.all_bytes_max,
+            }),
+        }
+    }
+}
+
+fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, InletError> {
+    loop {
+        match timeout(SILENCE_MAX, body.frame()).await {
+            Err(_) => return Err(InletError::Slow),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(cut))) => return Err(InletError::Cut(cut)),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// Reads on without keeping anything. What goes wrong here changes nothing: the call is refused.
+async fn discard(mut body: Incoming) {
+    let mut seen = 0_u64;
+    while let Ok(Some(bytes)) = next(&mut body).await {
+        seen += bytes.len() as u64;
+        if seen > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Listening, connections, and the orderly end of both.
+
+use std::{
+    convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::reply::ReplyBody;
+
+/// Connections open at once. Each costs some 20 KiB while idle; beyond it new ones wait in the
+/// kernel's queue instead of taking the memory that running calls need.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// A head that takes longer than this is a client that isn't one.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head, the bound on what an unauthenticated peer can make us hold.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Header lines of a request. Claude Code sends about 30.
+const HEADERS_MAX: usize = 128;
+
+/// Pause after the system refused to accept (out of file descriptors, say), so that the loop does
+/// not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether the program is running, ending, or has run out of patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connections are accepted.
+    Running,
+    /// None is accepted any more; calls in flight go on, idle connections are closed.
+    Draining,
+    /// What is still in flight is cut.
+    Closing,
+}
+
+/// The future of one answer.
+pub type Answering = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
+
+/// What answers requests.
+pub trait Answerer: Send + Sync + 'static {
+    /// Answers one request; `peer` is who sent it.
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering;
+}
+
+/// Serves until `phase` leaves [`Phase::Running`] and what is in flight has ended or is cut.
+pub async fn serve(
+    listener: TcpListener,
+    answerer: Arc<dyn Answerer>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+                match accepted.and_then(prepared) {
+                    Ok((stream, peer)) => {
+                        let (answerer, phase) = (Arc::clone(&answerer), phase.clone());
+                        connections.spawn(connection(stream, peer, answerer, phase));
+                    }
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                }
+            }
+            Some(_ended) = connections.join_next() => {}
+            _ = phase.wait_for(|it| *it != Phase::Running) => break,
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        _ = phase.wait_for(|it| *it == Phase::Closing) => connections.shutdown().await,
+    }
+}
+
+fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    // Without it the last part of an answer waits for the client's delayed acknowledgement: 40 ms.
+    stream.set_nodelay(true)?;
+    Ok((stream, peer))
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    answerer: Arc<dyn Answerer>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let service = service_fn(move |request| {
+        let answering = answerer.answer(request, peer);
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_MAX)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    // A connection's error is the client's going, which the call has settled, or no HTTP at all.
+    tokio::select! {
+        biased;
+        _gone = connection.as_mut() => return,
+        _ = phase.wait_for(|it| *it != Phase::Running) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await.unwrap_or_default();
+}

@@ -1,0 +1,230 @@
+//! One level in one window: the figures that a check reads, and the label that people read.
+
+use tidegate_types::{Caller, Mode, NanoUsd, Timestamp};
+
+use super::verdict::{ClearedMoney, Crossing, Headroom, LevelView, Shortage};
+use crate::{Balance, LevelKey, LevelKind, Limit, Window};
+
+/// Parts of a hard limit whose crossing is told, in percent.
+const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
+
+/// No limit: an amount that nothing passes, so that a check compares without branching.
+const UNLIMITED: u64 = u64::MAX;
+
+/// What the hot path reads of a level: one cache line.
+#[derive(Debug)]
+pub(super) struct Slot {
+    spent: u64,
+    held: u64,
+    /// The part of `held` that soft limits count.
+    expected: u64,
+    soft: u64,
+    hard: u64,
+    resets_at: Option<Timestamp>,
+    /// Open reservations: while there are any, the slot stays where it is.
+    holds: u32,
+    kind: LevelKind,
+    /// Whether the hard limit refuses the callers of this index.
+    binds: [bool; 2],
+    overage_allowed: bool,
+    /// Whether the durable ledger's balance is in it.
+    pub(super) loaded: bool,
+}
+
+/// The rest of a level.
+#[derive(Debug)]
+pub(super) struct Label {
+    pub(super) key: LevelKey,
+    pub(super) window: Option<Window>,
+    pub(super) limit: Limit,
+    pub(super) notional: NanoUsd,
+    pub(super) would_refuse: u64,
+    pub(super) used_at: Timestamp,
+}
+
+impl Slot {
+    pub(super) fn new(kind: LevelKind, limit: &Limit, window: Option<Window>) -> Self {
+        let mut slot = Self {
+            spent: 0,
+            held: 0,
+            expected: 0,
+            soft: UNLIMITED,
+            hard: UNLIMITED,
+            resets_at: None,
+            holds: 0,
+            kind,
+            binds: [false; 2],
+            overage_allowed: false,
+            loaded: false,
+        };
+        slot.limit_to(limit, window);
+        slot
+    }
+
+    pub(super) fn limit_to(&mut self, limit: &Limit, window: Option<Window>) {
+        let enforced = |caller| limit.enforcement.mode(caller) == Mode::Enforce;
+        let can_bind = limit.hard.is_some() && !limit.overage_allowed;
+        self.soft = limit.soft.map_or(UNLIMITED, |it| it.0);
+        self.hard = limit.hard.map_or(UNLIMITED, |it| it.0);
+        self.resets_at = window.map(|it| it.end);
+        self.binds = [Caller::Keyless, Caller::Asking].map(|it| can_bind && enforced(it));
+        self.overage_allowed = limit.overage_allowed;
+    }
+
+    pub(super) fn load(&mut self, balance: Balance) -> bool {
+        if self.loaded {
+            return false;
+        }
+        self.spent = balance.spent.0;
+        self.held = balance.held.0.min(u64::MAX - self.spent);
+        self.loaded = true;
+        true
+    }
+
+    const fn binds(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Keyless => self.binds[0],
+            Caller::Asking => self.binds[1],
+        }
+    }
+
+    /// Whether this level has the money, and what it has to say.
+    #[inline]
+    pub(super) fn examine(
+        &self,
+        place: usize,
+        caller: Caller,
+        cleared: &mut ClearedMoney,
+    ) -> Result<(), Shortage> {
+        let binds = self.binds(caller);
+        if binds {
+            cleared.enforced.insert_place(place);
+        }
+        // What can cost nothing is not the level's concern, even where it is overdrawn.
+        let bound = cleared.bound.0;
+        if bound == 0 {
+            return Ok(());
+        }
+        // Invariant of `hold` and `end`: this sum is within 64 bits.
+        let after = (self.spent + self.held).checked_add(bound);
+        match after {
+            // Beyond 64 bits nothing can be accounted for, limit or not.
+            None => return Err(self.shortage(bound)),
+            Some(after) if after > self.hard => {
+                if binds {
+                    return Err(self.shortage(bound));
+                }
+                if self.overage_allowed {
+                    cleared.overage.insert_place(place);
+                } else {
+                    cleared.would_refuse.insert_place(place);
+                    cleared.watched.get_or_insert(self.shortage(bound));
+                }
+            }
+            Some(_) => {}
+        }
+        // `expected` is part of `held`: no overflow where there was none above.
+        if self.spent + self.expected + cleared.expected.0 > self.soft
+            && !cleared.expected.is_zero()
+        {
+            cleared.soft_passed.insert_place(place);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn shortage(&self, asked: u64) -> Shortage {
+        Shortage {
+            level: self.kind,
+            limit: NanoUsd(self.hard),
+            spent: NanoUsd(self.spent),
+            held: NanoUsd(self.held),
+            asked: NanoUsd(asked),
+            resets_at: self.resets_at,
+        }
+    }
+
+    pub(super) fn hold(&mut self, bound: NanoUsd, expected: NanoUsd) {
+        self.held += bound.0;
+        self.expected += expected.0;
+    }
+
+    pub(super) fn pin(&mut self) {
+        self.holds += 1;
+    }
+
+    /// Pins what an earlier run reserved; the money is held since the balance was loaded.
+    pub(super) fn adopt(&mut self, held: NanoUsd) {
+        self.holds += 1;
+        self.expected = self.expected.saturating_add(held.0).min(self.held);
+    }
+
+    /// Ends one reservation. What would pass 64 bits is booked as the most that they hold.
+    pub(super) fn end(&mut self, bound: NanoUsd, expected: NanoUsd, cost: NanoUsd) {
+        debug_assert!(
+            self.held >= bound.0 && self.holds > 0,
+            "hold of other books"
+        );
+        self.held = self.held.saturating_sub(bound.0);
+        self.expected = self.expected.saturating_sub(expected.0).min(self.held);
+        self.holds = self.holds.saturating_sub(1);
+        self.spent = self.spent.saturating_add(cost.0).min(u64::MAX - self.held);
+    }
+
+    pub(super) fn correct(&mut self, from: NanoUsd, to: NanoUsd) {
+        let without = self.spent.saturating_sub(from.0);
+        self.spent = without.saturating_add(to.0).min(u64::MAX - self.held);
+    }
+
+    pub(super) const fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        self.holds == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.loaded = false;
+    }
+
+    /// The highest threshold between what was spent before and what is spent now.
+    pub(super) fn crossing(&self, before: u64) -> Option<Crossing> {
+        if self.hard == UNLIMITED || self.spent <= before {
+            return None;
+        }
+        let reached = |spent: u64, percent: u8| {
+            u128::from(spent) * 100 >= u128::from(self.hard) * u128::from(percent)
+        };
+        let now = THRESHOLDS.into_iter().find(|it| reached(self.spent, *it))?;
+        (!reached(before, now)).then_some(Crossing {
+            level: self.kind,
+            percent: now,
+            spent: NanoUsd(self.spent),
+            limit: NanoUsd(self.hard),
+        })
+    }
+
+    pub(super) fn headroom(&self, caller: Caller) -> Option<Headroom> {
+        self.binds(caller).then(|| Headroom {
+            level: self.kind,
+            limit: NanoUsd(self.hard),
+            left: NanoUsd(self.hard.saturating_sub(self.spent + self.held)),
+        })
+    }
+
+    pub(super) fn view(&self, label: &Label) -> LevelView {
+        let left = |hard: NanoUsd| NanoUsd(hard.0.saturating_sub(self.spent + self.held));
+        LevelView {
+            key: label.key.clone(),
+            window: label.window,
+            limit: label.limit,
+            spent: NanoUsd(self.spent),
+            held: NanoUsd(self.held),
+            notional: label.notional,
+            left: label.limit.hard.map(left),
+            would_refuse: label.would_refuse,
+            soft_passed: self.spent + self.expected > self.soft,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The other facts.
+
+use std::sync::Arc;
+
+use tidegate_types::{CallId, KeyId, NanoUsd, ReservationId};
+
+use super::{CallRefused, CallSettled, Event};
+use crate::{
+    audit::Actor,
+    metrics::Registry,
+    record::{Fields, Level},
+};
+
+macro_rules! events {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty = $put:ident,)*
+        }
+        $event:literal from $component:literal says $message:literal at $level:ident
+        $(counts |$this:ident, $registry:ident| $count:expr)?;
+    )+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug)]
+            pub struct $name $(<$life>)? {
+                $($(#[$field_doc])* pub $field: $type,)*
+            }
+
+            impl $(<$life>)? Event for $name $(<$life>)? {
+                const NAME: &'static str = $event;
+                const COMPONENT: &'static str = $component;
+                const MESSAGE: &'static str = $message;
+
+                fn level(&self) -> Level {
+                    Level::$level
+                }
+
+                fn fields(&self) -> Fields {
+                    Fields::new()$(.$put(stringify!($field), self.$field.clone()))*
+                }
+
+                $(fn count(&self, $registry: &Registry) {
+                    let $this = self;
+                    $count;
+                })?
+            }
+        )+
+
+        /// The name, component and message of every event, for tests and documentation.
+        pub const CATALOGUE: &[(&str, &str, &str)] = &[
+            (CallSettled::NAME, CallSettled::COMPONENT, CallSettled::MESSAGE),
+            (CallRefused::NAME, CallRefused::COMPONENT, CallRefused::MESSAGE),
+            $(($name::NAME, $name::COMPONENT, $name::MESSAGE),)+
+        ];
+    };
+}
+
+events! {
+    /// A watched limit let a call pass that it would have refused or made to wait.
+    LimitWatched<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// How long it would have waited, in seconds; absent where it would have been refused.
+        would_wait: Option<u64> = maybe,
+    }
+    "limit_watched" from "gateway" says "a watched limit let a call pass" at Debug; // CallSettled counts it from the record, once per call.
+
+    /// A call passed a soft limit.
+    SoftLimitPassed<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// What is settled and expected now.
+        spent: NanoUsd = shown,
+        /// The limit.
+        soft: NanoUsd = shown,
+    }
+    "soft_limit_passed" from "ledger" says "a call passed a soft limit" at Warning
+    counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
+
+    /// A call passed a hard limit that allows overage.
+    OverageUsed<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// What is settled and held now.
+        committed: NanoUsd = shown,
+        /// The limit.
+        hard: NanoUsd = shown,
+    }
+    "overage_used" from "ledger" says "a call passed a limit that allows overage" at Warning
+    counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
+
+    /// A settlement cost more than was held for it.
+    Overrun<'a> {
+        /// The reservation.
+        reservation: ReservationId = shown,
+        /// The platform.
+        platform: &'a str = with,
+        /// What was held.
+        held: NanoUsd = shown,
+        /// What it cost above that.
+        overrun: NanoUsd = shown,
+        /// Why, as far as it is known.
+        cause: &'a str = with,
+    }
+    "overrun" from "ledger" says "a call cost more than was held for it" at Error
+    counts |it, registry| registry.overrun_dollars.with([it.platform, it.cause]).add_money(it.overrun);
+
+    /// A reservation whose usage a crash left unknown was settled.
+    UnknownSettled<'a> {
+        /// The reservation.
+        reservation: ReservationId = shown,
+        /// At what.
+        cost: NanoUsd = shown,
+        /// By whom: `usage`, `operator`, `expiry`.
+        by: &'a str = with,
+    }
+    "unknown_settled" from "ledger" says "a reservation of unknown usage was settled" at Warning
+    counts |it, registry| if it.by == "expiry" {
+        registry.expired_reservations.with([]).increment();
+    };
+
+    /// A reservation was dropped unsettled and freed.
+    ReservationDropped {
+        /// The reservation.
+        reservation: ReservationId = shown,
+        /// What was held.
+        held: NanoUsd = shown,
+    }
+    "reservation_dropped" from "engine" says "a reservation was dropped unsettled" at Critical
+    counts |_it, registry| registry.dropped_reservations.with([]).increment();
+
+    /// An answer broke off after it had begun.
+    UpstreamLost<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+        /// What the connection said.
+        reason: &'a str = with,
+        /// How much of the answer had been passed on.
+        answer_bytes: u64 = with,
+    }
+    "upstream_lost" from "gateway" says "an upstream broke off in the middle of an answer" at Error; // CallSettled counts it by its outcome.
+
+    /// No answer began.
+    UpstreamUnreachable<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+        /// What the connection said.
+        reason: &'a str = with,
+    }
+    "upstream_unreachable" from "gateway" says "an upstream gave no answer" at Error; // CallSettled counts it by its outcome.
+
+    /// A client hung up before the end of its answer.
+    ClientGone {
+        /// The call.
+        call: CallId = shown,
+        /// How much of the answer had been passed on.
+        answer_bytes: u64 = with,
+    }
+    "client_gone" from "gateway" says "a client hung up" at Info; // CallSettled counts it by its outcome.
+
+    /// A call was sent to another platform than the first choice.
+    FellBack<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The platform it should have gone to.
+        from: &'a str = with,
+        /// The platform it went to.
+        to: &'a str = with,
+        /// Why.
+        reason: &'a str = with,
+    }
+    "fell_back" from "gateway" says "a call was sent to a fallback platform" at Warning; // CallSettled counts it from the record.
+
+    /// The output cap of a call was lowered so that a hard limit could hold it.
+    MaxTokensLowered<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// What the client asked for.
+        asked: u64 = with,
+        /// What was sent.
+        sent: u64 = with,
+    }
+    "max_tokens_lowered" from "gateway" says "the output cap of a call was lowered" at Info
+    counts |it, registry| registry.lowered_calls.with([it.limit]).increment();
+
+    /// The ledger or its journal could not be written.
+    LedgerUnwritable<'a> {
+        /// What failed, with the file and the remedy.
+        reason: &'a str = with,
+    }
+    "ledger_unwritable" from "store" says "the ledger cannot be written" at Critical
+    counts |_it, registry| registry.failed_commits.with([]).increment();
+
+    /// The ledger can be written again.
+    LedgerWritable {
+        /// How many calls passed unbooked meanwhile.
+        unbooked_calls: u64 = with,
+    }
+    "ledger_writable" from "store" says "the ledger can be written again" at Info; // Each unbooked call was counted as it passed.
+
+    /// A call passed although it could not be booked, because its limits only watch.
+    CallUnbooked {
+        /// The call.
+        call: CallId = shown,
+    }
+    "call_unbooked" from "store" says "a call passed without being booked" at Error
+    counts |_it, registry| registry.unbooked_calls.with([]).increment();
+
+    /// A configuration took effect.
+    ConfigReloaded<'a> {
+        /// Who asked for it.
+        by: Actor = shown,
+        /// The keys that changed, joined by commas.
+        changed: &'a str = with,
+    }
+    "config_reloaded" from "engine" says "a configuration took effect" at Info
+    counts |_it, registry| registry.config_reloads.with(["applied"]).increment();
+
+    /// A configuration was refused; the earlier one stays in effect.
+    ConfigRefused<'a> {
+        /// Who asked for it.
+        by: Actor = shown,
+        /// What is wrong with it.
+        reason: &'a str = with,
+    }
+    "config_refused" from "engine" says "a configuration was refused" at Error
+    counts |_it, registry| registry.config_reloads.with(["refused"]).increment();
+
+    /// A limit was set through the API or the command line.
+    LimitChanged<'a> {
+        /// Who.
+        by: Actor = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// What it is now.
+        now: &'a str = with,
+    }
+    "limit_changed" from "ledger" says "a limit was changed" at Info; // The gauge of the budget shows it; changes themselves are rows of the audit.
+
+    /// A key was made or revoked.
+    KeyChanged<'a> {
+        /// Who.
+        by: Actor = shown,
+        /// The key.
+        key: KeyId = shown,
+        /// `added` or `revoked`.
+        action: &'a str = with,
+    }
+    "key_changed" from "control" says "a key was changed" at Info
+    counts |it, registry| registry.changed_keys.with([it.action]).increment();
+
+    /// A promise was found broken.
+    InvariantBroken<'a> {
+        /// Its name in the list of invariants: `L1`, `A1`, `S1`, ….
+        invariant: &'a str = with,
+        /// What was seen.
+        seen: &'a str = with,
+    }
+    "invariant_broken" from "engine" says "an invariant was found broken" at Critical
+    counts |it, registry| registry.broken_invariants.with([it.invariant]).increment();
+
+    /// A call named a model that the price table does not know; it is charged at the dearest row.
+    PriceUnknown<'a> {
+        /// The provider.
+        provider: &'a str = with,
+        /// The model.
+        model: &'a str = with,
+        /// The row it is charged by.
+        charged_as: &'a str = with,
+    }
+    "price_unknown" from "providers" says "a model has no price and is charged at the dearest" at Warning
+    counts |it, registry| registry.unpriced_calls.with([it.provider]).increment();
+
+    /// The program began to serve.
+    Started<'a> {
+        /// Where it listens.
+        listen: &'a str = with,
+        /// Where it keeps its files.
+        data: &'a str = with,
+        /// Limits that only watch, joined by commas.
+        watched: &'a str = with,
+    }
+    "started" from "engine" says "tidegate serves" at Info
+    counts |_it, registry| registry.build_version.with([env!("CARGO_PKG_VERSION")]).set(1);
+
+    /// The program stopped.
+    Stopped {
+        /// Calls that were cut off because the time to drain was over.
+        cut_calls: u64 = with,
+        /// How long draining took, in milliseconds.
+        drained_ms: u64 = with,
+    }
+    "stopped" from "engine" says "tidegate stopped" at Info; // Nothing scrapes a program that is gone.
+
+    /// Log records were dropped because the buffer was full.
+    RecordsShed<'a> {
+        /// Their level.
+        level_shed: &'a str = with,
+        /// How many.
+        records: u64 = with,
+    }
+    "records_shed" from "observe" says "log records were shed" at Warning
+    counts |it, registry| registry.shed_records.with([it.level_shed]).add(it.records);
+
+    /// Something internal failed that has no event of its own.
+    InternalError<'a> {
+        /// Where.
+        place: &'a str = with,
+        /// The error and its causes.
+        reason: Arc<str> = shown,
+    }
+    "internal_error" from "engine" says "something internal failed" at Error
+    counts |it, registry| registry.broken_invariants.with([it.place]).increment();
+}

@@ -1,0 +1,145 @@
+//! Every metric there is.
+
+use super::{Counter, Definition, Family, Gauge, Histogram, Instrument as _, Unit};
+
+macro_rules! count {
+    () => { 0 };
+    ($first:ident $($rest:ident)*) => { 1 + count!($($rest)*) };
+}
+
+macro_rules! registry {
+    ($($(#[doc = $help:literal])+ $field:ident: $instrument:ident $name:literal $unit:expr, [$($label:ident),*];)+) => {
+        /// All instruments of one program. A metric exists because it has a field here.
+        #[derive(Debug)]
+        pub struct Registry {
+            $($(#[doc = $help])+ pub $field: Family<$instrument, { count!($($label)*) }>,)+
+        }
+
+        impl Default for Registry {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl Registry {
+            /// All instruments, at zero.
+            pub fn new() -> Self {
+                Self { $($field: Family::new(Definition {
+                    name: $name,
+                    kind: $instrument::KIND,
+                    unit: $unit,
+                    labels: &[$(stringify!($label)),*],
+                    help: concat!($($help),+),
+                }),)+ }
+            }
+
+            /// What there is, in the order of exposition.
+            pub fn catalogue(&self) -> Vec<&Definition> {
+                vec![$(self.$field.definition()),+]
+            }
+
+            pub(super) fn each(&self, visit: &mut impl super::exposition::Visit) {
+                $(visit.family(&self.$field);)+
+            }
+        }
+    };
+}
+
+const CALLS: Unit = Unit::Count("calls");
+const TOKENS: Unit = Unit::Count("tokens");
+const BYTES: Unit = Unit::Count("bytes");
+
+registry! {
+    /// Calls that ended, by how they ended
+    ended_calls: Counter "tidegate_gateway_ended_calls_total" CALLS, [dialect, platform, outcome];
+    /// Calls a limit refused or sent away to wait
+    refused_calls: Counter "tidegate_gateway_refused_calls_total" CALLS, [limit];
+    /// Calls a watched limit would have refused
+    would_refuse_calls: Counter "tidegate_gateway_would_refuse_calls_total" CALLS, [limit];
+    /// Calls a watched limit would have made to wait
+    would_wait_calls: Counter "tidegate_gateway_would_wait_calls_total" CALLS, [limit];
+    /// Calls that passed a soft limit with a warning
+    soft_limit_calls: Counter "tidegate_gateway_soft_limit_calls_total" CALLS, [limit];
+    /// Calls that repeat an earlier one of the same session
+    retried_calls: Counter "tidegate_gateway_retried_calls_total" CALLS, [platform];
+    /// Calls that went to another platform than the first choice
+    fallback_calls: Counter "tidegate_gateway_fallback_calls_total" CALLS, [from, to];
+    /// Calls whose output cap was lowered so that a hard limit could hold it
+    lowered_calls: Counter "tidegate_gateway_lowered_calls_total" CALLS, [limit];
+    /// Calls of models the price table does not know, charged at its dearest row
+    unpriced_calls: Counter "tidegate_gateway_unpriced_calls_total" CALLS, [provider];
+    /// Calls in progress
+    open_calls: Gauge "tidegate_gateway_open_calls" CALLS, [];
+    /// Answers being streamed
+    open_streams: Gauge "tidegate_gateway_open_streams" Unit::Count("streams"), [];
+    /// Memory that request bodies hold now
+    body_memory: Gauge "tidegate_gateway_body_memory_bytes" BYTES, [];
+    /// Sizes of request bodies
+    request_bytes: Counter "tidegate_gateway_request_bytes_total" BYTES, [dialect];
+    /// Sizes of answers
+    answer_bytes: Counter "tidegate_gateway_answer_bytes_total" BYTES, [dialect];
+    /// What the providers' answers used, by class of token
+    used_tokens: Counter "tidegate_gateway_used_tokens_total" TOKENS, [platform, model, class];
+    /// From sending a request upstream to the first byte of its answer
+    first_byte: Histogram "tidegate_gateway_first_byte_seconds" Unit::Seconds, [platform];
+    /// From the first byte of a request to the last of its answer
+    call_duration: Histogram "tidegate_gateway_call_duration_seconds" Unit::Seconds, [platform, outcome];
+    /// What the gateway itself adds to a call that it does not hold back
+    added_time: Histogram "tidegate_gateway_added_time_seconds" Unit::Seconds, [];
+    /// How long calls were held back on purpose
+    held_time: Histogram "tidegate_gateway_held_time_seconds" Unit::Seconds, [platform];
+    /// Admission requests, by decision: granted, deferred, never_fits, watched
+    decided_requests: Counter "tidegate_admission_decided_requests_total" Unit::Count("requests"), [platform, priority, decision];
+    /// How full a bucket is
+    bucket_fill: Gauge "tidegate_admission_bucket_fill_ratio" Unit::Ratio, [platform, bucket];
+    /// What a bucket owes, as a part of its capacity
+    bucket_debt: Gauge "tidegate_admission_bucket_debt_ratio" Unit::Ratio, [platform, bucket];
+    /// The waits that were quoted
+    quoted_wait: Histogram "tidegate_admission_quoted_wait_seconds" Unit::Seconds, [platform];
+    /// Reservations that are neither settled nor released
+    open_reservations: Gauge "tidegate_ledger_open_reservations" Unit::Count("reservations"), [];
+    /// Reservations that were dropped unsettled and freed: each is a defect of ours
+    dropped_reservations: Counter "tidegate_ledger_dropped_reservations_total" Unit::Count("reservations"), [];
+    /// Reservations whose usage a crash left unknown and that wait to be settled
+    unknown_reservations: Gauge "tidegate_ledger_unknown_reservations" Unit::Count("reservations"), [];
+    /// Reservations settled at their bound because nobody said what they used
+    expired_reservations: Counter "tidegate_ledger_expired_reservations_total" Unit::Count("reservations"), [];
+    /// What calls were charged
+    spent_dollars: Counter "tidegate_ledger_spent_dollars_total" Unit::Dollars, [organisation, service, platform];
+    /// List price of calls that a subscription paid for
+    notional_dollars: Counter "tidegate_ledger_notional_dollars_total" Unit::Dollars, [organisation, platform];
+    /// What settlements cost above their holds
+    overrun_dollars: Counter "tidegate_ledger_overrun_dollars_total" Unit::Dollars, [platform, cause];
+    /// What is spent and held of a budget, as a part of its hard limit
+    budget_used: Gauge "tidegate_ledger_budget_used_ratio" Unit::Ratio, [organisation, level];
+    /// Time to make ledger entries durable
+    commit_time: Histogram "tidegate_ledger_commit_time_seconds" Unit::Seconds, [];
+    /// Entries made durable
+    committed_entries: Counter "tidegate_ledger_committed_entries_total" Unit::Count("entries"), [];
+    /// Attempts to write the ledger that failed
+    failed_commits: Counter "tidegate_ledger_failed_commits_total" Unit::Count("commits"), [];
+    /// Calls that passed although the ledger could not be written, because their limits only watch
+    unbooked_calls: Counter "tidegate_ledger_unbooked_calls_total" CALLS, [];
+    /// Promises that were found broken: each is a defect of ours
+    broken_invariants: Counter "tidegate_engine_broken_invariants_total" Unit::Count("invariants"), [invariant];
+    /// Configurations read, by result: applied, refused
+    config_reloads: Counter "tidegate_engine_config_reloads_total" Unit::Count("reloads"), [result];
+    /// Keys made and revoked
+    changed_keys: Counter "tidegate_control_changed_keys_total" Unit::Count("keys"), [action];
+    /// Requests to the control API, by route and status
+    control_requests: Counter "tidegate_control_answered_requests_total" Unit::Count("requests"), [route, status];
+    /// Log records that were dropped because the buffer was full
+    shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
+    /// Log records written
+    written_records: Counter "tidegate_observe_written_records_total" Unit::Count("records"), [level];
+    /// Memory the program occupies
+    resident_memory: Gauge "tidegate_process_resident_memory_bytes" BYTES, [];
+    /// Processor time the program used
+    cpu_time: Gauge "tidegate_process_cpu_time_seconds" Unit::Seconds, [];
+    /// Files and sockets the program has open
+    open_files: Gauge "tidegate_process_open_files" Unit::Count("files"), [];
+    /// When the program started, in seconds since 1970
+    start_time: Gauge "tidegate_process_start_time_seconds" Unit::Seconds, [];
+    /// Always 1; the label says which version runs
+    build_version: Gauge "tidegate_process_build_versions" Unit::Count("versions"), [version];
+}

@@ -1,0 +1,246 @@
+//! What secrets look like.
+
+use std::ops::Range;
+
+/// Bytes that can be inside a key or token.
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Bytes of base64 in either alphabet, with padding, and what joins parts of credentials.
+const fn is_credential(byte: u8) -> bool {
+    is_token(byte) || matches!(byte, b'.' | b'+' | b'/' | b'=' | b'~')
+}
+
+/// A prefix that marks a secret, and how many more bytes make it one. Fewer are prose:
+/// `sk-learn` is a library.
+struct Prefix {
+    text: &'static str,
+    more: usize,
+}
+
+const fn prefix(text: &'static str, more: usize) -> Prefix {
+    Prefix { text, more }
+}
+
+const PREFIXES: &[Prefix] = &[
+    prefix("sk-", 8),
+    prefix("tg-", 16),
+    prefix("pk-", 16),
+    prefix("AKIA", 16),
+    prefix("ASIA", 16),
+    prefix("AIza", 30),
+    prefix("ghp_", 20),
+    prefix("gho_", 20),
+    prefix("ghu_", 20),
+    prefix("ghs_", 20),
+    prefix("ghr_", 20),
+    prefix("github_pat_", 20),
+    prefix("glpat-", 16),
+    prefix("gsk_", 16),
+    prefix("hf_", 16),
+    prefix("npm_", 20),
+    prefix("pplx-", 16),
+    prefix("pypi-", 20),
+    prefix("rk_live_", 8),
+    prefix("sk_live_", 8),
+    prefix("sk_test_", 8),
+    prefix("syn_", 16),
+    prefix("xai-", 16),
+    prefix("xoxa-", 8),
+    prefix("xoxb-", 8),
+    prefix("xoxp-", 8),
+    prefix("xoxr-", 8),
+    prefix("xoxs-", 8),
+];
+
+/// Names whose values are secrets, in lower case, `-` and `_` alike. Longer before shorter.
+const NAMES: &[&str] = &[
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "auth_token",
+    "authorization",
+    "x_api_key",
+    "x_tidegate_key",
+    "api_key",
+    "apikey",
+    "client_secret",
+    "secret_access_key",
+    "secret_key",
+    "private_key",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+];
+
+/// Whether `name` is one whose values are secrets.
+pub(super) fn is_secret_name(name: &str) -> bool {
+    let plain = name.to_ascii_lowercase().replace('-', "_");
+    NAMES.contains(&plain.as_str())
+}
+
+/// Where the next secret is, at or after `from`.
+pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
+    let mut at = from;
+    while let Some(byte) = text.get(at) {
+        // A secret does not begin inside a word: `task-management` holds no `sk-` key.
+        let inside = at
+            .checked_sub(1)
+            .and_then(|it| text.get(it))
+            .is_some_and(u8::is_ascii_alphanumeric);
+        let may_begin = (!inside && byte.is_ascii_alphabetic()) || matches!(byte, b'-' | b':');
+        if may_begin && let Some(secret) = secret_at(text, at) {
+            return Some(secret);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The secret whose mark begins at `at`.
+fn secret_at(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = text.get(at..)?;
+    let found = match rest.first()? {
+        b'-' => private_key(rest),
+        b':' => password_in_url(rest),
+        _ => prefixed(rest)
+            .or_else(|| web_token(rest))
+            .or_else(|| scheme(rest))
+            .or_else(|| named(rest)),
+    };
+    found.map(|it| at + it.start..at + it.end)
+}
+
+/// How many bytes at `from` satisfy `is`.
+fn run(text: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.iter().take_while(|it| is(**it)).count()
+}
+
+fn prefixed(text: &[u8]) -> Option<Range<usize>> {
+    let prefix = PREFIXES
+        .iter()
+        .find(|it| text.starts_with(it.text.as_bytes()))?;
+    let more = run(text, prefix.text.len(), is_token);
+    (more >= prefix.more).then(|| 0..prefix.text.len() + more)
+}
+
+/// `eyJ….….…`: a JSON web token is three parts of base64, the first of which begins with `{"`.
+fn web_token(text: &[u8]) -> Option<Range<usize>> {
+    if !text.starts_with(b"eyJ") {
+        return None;
+    }
+    let head = run(text, 0, is_token);
+    let body = run(text, head + 1, is_token);
+    let dots = text.get(head) == Some(&b'.') && text.get(head + 1 + body) == Some(&b'.');
+    if !dots || head < 8 || body < 2 {
+        return None;
+    }
+    let signature = run(text, head + body + 2, is_token);
+    Some(0..head + body + 2 + signature)
+}
+
+/// `Bearer TOKEN`, `Basic TOKEN`: the word stays, the credential goes.
+fn scheme(text: &[u8]) -> Option<Range<usize>> {
+    let (word, at_least) = [(&b"bearer"[..], 8), (&b"basic"[..], 12)]
+        .into_iter()
+        .find(|(it, _)| starts_with_word(text, it))?;
+    let spaces = run(text, word.len(), |it| it == b' ');
+    let start = word.len() + spaces;
+    let length = run(text, start, is_credential);
+    let credential = text.get(start..start + length)?;
+    // "basic authentication", "bearer authorization"
+    (spaces > 0 && length >= at_least && !prose(credential)).then(|| start..start + length)
+}
+
+/// Whether it reads like a word of a sentence.
+fn prose(word: &[u8]) -> bool {
+    word.iter().all(u8::is_ascii_lowercase)
+}
+
+fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
+    text.get(..word.len())
+        .is_some_and(|it| it.eq_ignore_ascii_case(word))
+}
+
+/// `api_key = "VALUE"`, `"password":"VALUE"`, `x-api-key: VALUE`: the name stays, the value goes.
+fn named(text: &[u8]) -> Option<Range<usize>> {
+    let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_');
+    let name = NAMES.iter().find(|name| {
+        let bytes = text.get(..name.len()).unwrap_or_default();
+        bytes.len() == name.len() && bytes.iter().zip(name.bytes()).all(|(a, b)| same(*a, b))
+    })?;
+    let quote = |it: u8| matches!(it, b'"' | b'\'' | b'\\');
+    let space = |it: u8| matches!(it, b' ' | b'\t');
+    let mut at = name.len() + run(text, name.len(), quote);
+    at += run(text, at, space);
+    let separators = run(text, at, |it| matches!(it, b':' | b'='));
+    if separators == 0 {
+        return None;
+    }
+    at += separators;
+    at += run(text, at, space);
+    let quoted = run(text, at, quote);
+    at += quoted;
+    // A scheme's word is no secret; what follows it is.
+    if let Some(inner) = scheme(text.get(at..)?) {
+        return Some(at + inner.start..at + inner.end);
+    }
+    let value = run(text, at, |it| match it {
+        b'"' | b'\'' | b'\\' | b'\n' | b'\r' => false,
+        // Between quotes a value may hold what would end it elsewhere.
+        _ if quoted > 0 => true,
+        b',' | b';' | b'&' | b'}' | b')' => false,
+        other => other.is_ascii_graphic(),
+    });
+    let redacted = text
+        .get(at..)
+        .is_some_and(|it| it.starts_with(super::REDACTED.as_bytes()));
+    let at_least = match *name {
+        // Words of grammar and HTTP too: "unexpected token: identifier".
+        "token" | "authorization" if prose(text.get(at..at + value)?) => return None,
+        "token" | "authorization" => 6,
+        _ if quoted > 0 => 1,
+        // `secret=true`, `password: none`
+        _ => 6,
+    };
+    (!redacted && value >= at_least).then(|| at..at + value)
+}
+
+/// `://user:PASSWORD@host`.
+fn password_in_url(text: &[u8]) -> Option<Range<usize>> {
+    if !text.starts_with(b"://") {
+        return None;
+    }
+    let user = run(text, 3, |it| {
+        is_token(it) || matches!(it, b'.' | b'%' | b'+')
+    });
+    let colon = 3 + user;
+    if text.get(colon) != Some(&b':') {
+        return None;
+    }
+    let in_password = |it: u8| it.is_ascii_graphic() && !matches!(it, b'@' | b'/' | b'"' | b'\'');
+    let password = run(text, colon + 1, in_password);
+    let end = colon + 1 + password;
+    (password > 0 && text.get(end) == Some(&b'@')).then(|| colon + 1..end)
+}
+
+/// `-----BEGIN … PRIVATE KEY-----` up to its end line, or to the end of the text if that is cut.
+fn private_key(text: &[u8]) -> Option<Range<usize>> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const KIND: &[u8] = b"PRIVATE KEY-----";
+    const END: &[u8] = b"-----END ";
+    let label = text.strip_prefix(BEGIN)?;
+    let words = run(label, 0, |it| it.is_ascii_uppercase() || it == b' ');
+    let marked = label.get(..words + 5)?.ends_with(KIND);
+    if !marked {
+        return None;
+    }
+    let Some(end) = memchr::memmem::find(text, END) else {
+        return Some(0..text.len());
+    };
+    let close = memchr::memmem::find(text.get(end + END.len()..)?, b"-----");
+    Some(0..close.map_or(text.len(), |it| end + END.len() + it + 5))
+}

@@ -1,0 +1,158 @@
+//! SQLite: the ledger, keys, changes and settings in `state.db`, records of calls in `calls.db`.
+//!
+//! One writer connection each, whose transactions are durable before they are acknowledged (the
+//! ledger's, at least); readers beside it that see the last commit (WAL).
+
+mod calls;
+mod columns;
+mod keys;
+mod ledger;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tidegate_ledger::StoreError;
+
+use crate::{failure, lock::DirectoryLock};
+
+pub use self::calls::CALLS_MAX;
+use self::{
+    calls::CallFile,
+    ledger::LedgerWriter,
+    schema::{CALLS, STATE},
+};
+
+/// Idle connections that are kept for readers: as many as read at once in practice; each has a
+/// cache of 2 MiB.
+const READERS_IDLE_MAX: usize = 2;
+
+/// Prepared statements that a connection keeps: all that this crate has.
+const STATEMENTS_MAX: usize = 32;
+
+/// A data directory. Entries, keys and changes are durable when a call returns; settings and
+/// records of calls survive a killed process, and a power cut may take the last of them.
+#[derive(Debug)]
+pub struct SqliteStore {
+    state: Database,
+    calls: CallFile,
+    /// Held for as long as the store is; absent for a reader.
+    _lock: Option<DirectoryLock>,
+}
+
+impl SqliteStore {
+    /// Opens a directory that is locked for this process, makes what is missing, and brings an
+    /// older schema up to date.
+    pub fn open(lock: DirectoryLock) -> Result<Self, StoreError> {
+        let directory = lock.directory().to_owned();
+        Ok(Self {
+            state: Database::open(directory.join("state.db"), &STATE)?,
+            calls: CallFile::new(Database::open(directory.join("calls.db"), &CALLS)?),
+            _lock: Some(lock),
+        })
+    }
+
+    /// Opens a directory for reading, whoever has it: to list, export and verify. Everything that
+    /// would write is [`StoreError::ReadOnly`].
+    pub fn read(directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            state: Database::read(directory.join("state.db"))?,
+            calls: CallFile::new(Database::read(directory.join("calls.db"))?),
+            _lock: None,
+        })
+    }
+}
+
+/// One file: a connection that writes, and some that read.
+#[derive(Debug)]
+struct Database {
+    path: PathBuf,
+    writer: Mutex<Option<Writer>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// The connection that writes, and what it knows of the ledger without asking.
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    ledger: LedgerWriter,
+}
+
+impl Database {
+    fn open(path: PathBuf, schema: &schema::Schema) -> Result<Self, StoreError> {
+        // Made before SQLite makes it, so that it is private from its first byte on.
+        let made = crate::lock::private().open(&path);
+        made.map_err(|it| failure::of_io(&path, it))?;
+        let mut connection = connect(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        schema::prepare(&path, &mut connection, schema)?;
+        Ok(Self {
+            path,
+            writer: Mutex::new(Some(Writer {
+                connection,
+                ledger: LedgerWriter::default(),
+            })),
+            readers: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn read(path: PathBuf) -> Result<Self, StoreError> {
+        let reader = connect(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Self {
+            path,
+            writer: Mutex::new(None),
+            readers: Mutex::new(vec![reader]),
+        })
+    }
+
+    /// Lends the writer.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Path, &mut Writer) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock();
+        let Some(writer) = writer.as_mut() else {
+            return Err(StoreError::ReadOnly {
+                path: self.path.clone(),
+                source: "it was opened for reading".into(),
+            });
+        };
+        work(&self.path, writer)
+    }
+
+    /// Lends a reader. All that it reads in `work` is as it was at one moment.
+    fn look<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let idle = self.readers.lock().pop();
+        let mut reader = match idle {
+            Some(idle) => idle,
+            None => connect(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let found = reader.transaction().and_then(|it| work(&it));
+        let found = found.map_err(|it| failure::of_sqlite(&self.path, it));
+        let mut idle = self.readers.lock();
+        if found.is_ok() && idle.len() < READERS_IDLE_MAX {
+            idle.push(reader);
+        }
+        found
+    }
+}
+
+fn connect(path: &Path, flags: rusqlite::OpenFlags) -> Result<Connection, StoreError> {
+    let flags = flags | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // `FULL` makes a commit durable; a foreign process that reads may delay us this long.
+        connection.execute_batch(
+            "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
+             PRAGMA cache_size = -2000; PRAGMA temp_store = MEMORY;",
+        )?;
+        Ok(connection)
+    });
+    opened.map_err(|it| failure::of_sqlite(path, it))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! What a batch of entries changes, worked out before anything is written.
+//!
+//! Every backend appends through it, so that all refuse the same entries for the same reasons;
+//! and a level that a hundred entries of a batch change is written once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use tidegate_ledger::{
+    Balance, CHAIN_START, CallEntry, ChainHash, Entry, LevelKey, LimitTable, PolicyEntry, Seq,
+    Standing, StoreError, chain_after,
+};
+use tidegate_types::{ReservationId, Timestamp};
+
+/// The end of the stored ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) rows: Seq,
+    pub(crate) chain: ChainHash,
+    pub(crate) latest: Timestamp,
+    pub(crate) limits: Option<Arc<LimitTable>>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            chain: CHAIN_START,
+            latest: Timestamp(0),
+            limits: None,
+        }
+    }
+}
+
+/// What a backend has stored.
+pub(crate) trait Stored {
+    fn standing(&mut self, reservation: ReservationId) -> Result<Option<Standing>, StoreError>;
+    fn balance(&mut self, level: &LevelKey) -> Result<Option<Balance>, StoreError>;
+    fn payload(
+        &mut self,
+        reservation: ReservationId,
+        ordinal: u32,
+    ) -> Result<Option<String>, StoreError>;
+}
+
+/// A row to be written.
+#[derive(Debug)]
+pub(crate) struct NewRow {
+    pub(crate) seq: Seq,
+    pub(crate) entry: Option<(ReservationId, u32)>,
+    pub(crate) kind: &'static str,
+    pub(crate) at: Timestamp,
+    pub(crate) chain: ChainHash,
+    pub(crate) payload: String,
+}
+
+/// All that a batch changes.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) rows: Vec<NewRow>,
+    pub(crate) standings: BTreeMap<ReservationId, Standing>,
+    pub(crate) balances: BTreeMap<LevelKey, Balance>,
+    pub(crate) head: Head,
+    /// Places in `rows` of the batch's own entries.
+    placed: HashMap<(ReservationId, u32), usize>,
+}
+
+/// Works out what these entries change; the first that cannot follow is an error.
+pub(crate) fn stage(
+    stored: &mut dyn Stored,
+    head: Head,
+    entries: &[Entry],
+) -> Result<Changes, StoreError> {
+    let mut changes = Changes {
+        rows: Vec::with_capacity(entries.len()),
+        standings: BTreeMap::new(),
+        balances: BTreeMap::new(),
+        head,
+        placed: HashMap::new(),
+    };
+    for entry in entries {
+        match entry {
+            Entry::Policy(policy) => changes.take_policy(entry, policy)?,
+            Entry::Call(call) => changes.take_call(stored, entry, call)?,
+        }
+    }
+    Ok(changes)
+}
+
+impl Changes {
+    fn take_policy(&mut self, entry: &Entry, policy: &PolicyEntry) -> Result<(), StoreError> {
+        if self.head.limits.as_ref() == Some(&policy.limits) {
+            return Ok(());
+        }
+        let payload = serde_json::to_string(entry).map_err(unwritable)?;
+        self.push(None, "policy", policy.at, payload);
+        self.head.limits = Some(Arc::clone(&policy.limits));
+        Ok(())
+    }
+
+    fn take_call(
+        &mut self,
+        stored: &mut dyn Stored,
+        entry: &Entry,
+        call: &CallEntry,
+    ) -> Result<(), StoreError> {
+        let payload = serde_json::to_string(entry).map_err(unwritable)?;
+        let was = match self.standings.get(&call.reservation) {
+            Some(staged) => Some(staged.clone()),
+            None => stored.standing(call.reservation)?,
+        };
+        let due = was.as_ref().map_or(0, Standing::next_ordinal);
+        if call.ordinal < due && self.is_there(stored, call, &payload)? {
+            return Ok(());
+        }
+        let refuse = |what: String| conflict(call, what);
+        let now = Standing::after(was.as_ref(), call).map_err(|it| refuse(it.to_string()))?;
+        let mut moved = Vec::new();
+        for (kind, key) in call.path.kinds().into_iter().zip(call.path.keys()) {
+            let before = match self.balances.get(&key) {
+                Some(staged) => *staged,
+                None => stored.balance(&key)?.unwrap_or_default(),
+            };
+            let after = before.after(call, kind);
+            let after = after.ok_or_else(|| refuse(format!("{key} would leave 64 bits")))?;
+            moved.push((key, after));
+        }
+        self.balances.extend(moved);
+        self.standings.insert(call.reservation, now);
+        let name = (call.reservation, call.ordinal);
+        self.push(Some(name), call.event.word(), call.at, payload);
+        Ok(())
+    }
+
+    /// Whether this very entry was appended before. Another one in its place is a conflict.
+    fn is_there(
+        &self,
+        stored: &mut dyn Stored,
+        call: &CallEntry,
+        payload: &str,
+    ) -> Result<bool, StoreError> {
+        let staged = self.placed.get(&(call.reservation, call.ordinal));
+        let there = match staged {
+            Some(at) => Some(self.rows[*at].payload.clone()),
+            None => stored.payload(call.reservation, call.ordinal)?,
+        };
+        match there {
+            None => Ok(false),
+            Some(there) if there == payload => Ok(true),
+            Some(_) => Err(conflict(
+                call,
+                "another entry is stored in its place".to_owned(),
+            )),
+        }
+    }
+
+    fn push(
+        &mut self,
+        entry: Option<(ReservationId, u32)>,
+        kind: &'static str,
+        at: Timestamp,
+        payload: String,
+    ) {
+        self.head.rows += 1;
+        self.head.chain = chain_after(self.head.chain, &payload);
+        self.head.latest = self.head.latest.max(at);
+        if let Some(name) = entry {
+            self.placed.insert(name, self.rows.len());
+        }
+        self.rows.push(NewRow {
+            seq: self.head.rows,
+            entry,
+            kind,
+            at,
+            chain: self.head.chain,
+            payload,
+        });
+    }
+}
+
+fn conflict(call: &CallEntry, what: String) -> StoreError {
+    StoreError::Conflict {
+        reservation: call.reservation,
+        ordinal: call.ordinal,
+        what,
+    }
+}
+
+/// Entries are plain structures with text keys: writing them as JSON does not fail.
+fn unwritable(error: serde_json::Error) -> StoreError {
+    StoreError::Failed {
+        path: "entry".into(),
+        source: Box::new(error),
+    }
+}
