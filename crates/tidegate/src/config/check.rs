@@ -6,13 +6,16 @@ mod providers;
 
 use std::path::PathBuf;
 
+use tidegate_engine::settings::{Local, ReserveRules, WeightRule, Weights};
 use tidegate_observe::redact::Redactor;
+use tidegate_providers::prices::PriceBook;
 
 use super::{
     Sources,
-    schema::Reader,
+    schema::{Effective, Reader},
     sections::{self, Root},
-    settings::{Local, Log, PriceFile, Reserve, Server, Settings, WeightRule, Weights},
+    settings::{Log, Server, Settings},
+    tree,
 };
 
 /// The longest name of anything: it is repeated in headers, records and metric labels.
@@ -24,11 +27,13 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let server = server(&root.server, reader);
     let local = local(&root.identity, reader);
     let providers = providers::check(&root.providers, reader, sources);
-    let platforms = platforms::check(&root, reader);
+    let platforms = platforms::check(&root, &providers, reader);
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
-    let prices = prices(root.prices.file, reader);
+    let prices = prices(root.prices.file.as_ref(), reader);
+    let free = providers.iter().filter(|it| it.1.free);
+    let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -64,6 +69,13 @@ fn name_fits(name: &str, key: &str, reader: &mut Reader) -> bool {
 
 fn data(named: Option<&PathBuf>, reader: &mut Reader, sources: &Sources) -> Option<PathBuf> {
     let data = named.cloned().or_else(|| sources.usual_data());
+    if let (None, Some(usual)) = (named, &data) {
+        reader.effective.push(Effective {
+            key: "data".to_owned(),
+            value: tree::quoted(&usual.to_string_lossy()),
+            origin: super::Origin::BuiltIn,
+        });
+    }
     if data.is_none() {
         let message = "there is no folder for data: neither XDG_DATA_HOME nor HOME is set; name one with --data or TIDEGATE_DATA";
         reader.refuse(super::Origin::BuiltIn, "data".to_owned(), message);
@@ -106,7 +118,7 @@ fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
     }
 }
 
-fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
+fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> ReserveRules {
     if raw.share_of_left == 0 {
         let key = "reserve.share_of_left";
         let message = "a share is one part in at least 1; the default is 4, a quarter";
@@ -120,13 +132,12 @@ fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
         );
         reader.refuse(reader.origin(key), key.to_owned(), message);
     }
-    Reserve {
+    ReserveRules {
         share_of_left: raw.share_of_left,
         output_floor: raw.output_floor,
         output_floor_last: raw.output_floor_last,
         output_over_thinking: raw.output_over_thinking,
         reference_tokens: raw.reference_tokens,
-        server_tool_uses: raw.server_tool_uses,
         server_tool_tokens: raw.server_tool_tokens,
     }
 }
@@ -144,20 +155,33 @@ fn weights(raw: sections::Weights) -> Weights {
     }
 }
 
-fn prices(file: Option<PathBuf>, reader: &mut Reader) -> Option<PriceFile> {
-    let path = file?;
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(PriceFile { path, text }),
-        Err(error) => {
-            let message = format!("`{}` cannot be read: {error}", path.display());
-            reader.refuse(
-                reader.origin("prices.file"),
-                "prices.file".to_owned(),
-                message,
-            );
-            None
-        }
+/// The built-in table with the operator's file over it; without the file where that is wrong,
+/// which is a problem then.
+fn prices(file: Option<&PathBuf>, reader: &mut Reader) -> PriceBook {
+    let built_in = PriceBook::builtin();
+    let Some(path) = file else { return built_in };
+    let book = match std::fs::read_to_string(path) {
+        Ok(text) => built_in.with_overrides(&text).map_err(|it| chain(&it)),
+        Err(error) => Err(format!("it cannot be read: {error}")),
+    };
+    book.unwrap_or_else(|what| {
+        let key = "prices.file";
+        let message = format!("`{}`: {what}", path.display());
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+        built_in
+    })
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
     }
+    text
 }
 
 fn redactor(raw: &sections::Redact, reader: &mut Reader) -> Option<Redactor> {

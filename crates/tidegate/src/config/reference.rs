@@ -102,14 +102,17 @@ fn write_table(out: &mut String, path: &str, table: &Key, mark: &str) {
     }
 }
 
-/// Adds what is built in of `[table.…]`, with its comments.
+/// Adds what is built in of `[table.…]`.
 fn write_built_in(out: &mut String, table: &str) {
     let start = format!("[{table}.");
     for block in BUILT_IN.split("\n\n") {
         let header = block.lines().find(|it| it.starts_with('['));
         if header.is_some_and(|it| it.starts_with(&start)) {
-            out.push_str(block.trim_end());
-            out.push_str("\n\n");
+            // Comments, because a limit that is written down is a limit that is named.
+            for line in block.trim_end().lines() {
+                let _infallible = writeln!(out, "# {line}");
+            }
+            out.push('\n');
         }
     }
 }

@@ -99,10 +99,19 @@ impl Reader {
         });
     }
 
-    /// Where the value of a key that was read comes from.
+    /// Where the value of a key that was read comes from; of one that was left out, where the
+    /// first key of its table is.
     pub(super) fn origin(&self, key: &str) -> Origin {
-        let found = self.effective.iter().find(|it| it.key == key);
-        found.map_or(Origin::BuiltIn, |it| it.origin.clone())
+        let of = |it: &Effective| it.origin.clone();
+        let own = self.effective.iter().find(|it| it.key == key);
+        let beside = || {
+            let (table, _) = key.rsplit_once('.')?;
+            self.effective.iter().find(|it| {
+                let rest = it.key.strip_prefix(table);
+                rest.is_some_and(|it| it.starts_with('.')) && it.origin != Origin::BuiltIn
+            })
+        };
+        own.or_else(beside).map_or(Origin::BuiltIn, of)
     }
 
     /// Whether any value below `prefix` was said by someone.

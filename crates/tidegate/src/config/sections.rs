@@ -220,8 +220,6 @@ sections! {
         value output_over_thinking: u64 = 1_024;
         /// Tokens that a picture, document or other content by reference is taken for.
         value reference_tokens: u64 = 100_000;
-        /// Uses that a server tool is taken for which names no `max_uses`.
-        value server_tool_uses: u64 = 20;
         /// Tokens of results that one use of a server tool is taken to bring in.
         value server_tool_tokens: u64 = 2_000;
     }

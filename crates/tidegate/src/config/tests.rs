@@ -175,28 +175,34 @@ file = '/nowhere/prices.toml'
             tidegate.toml:21:10: platforms.mine.models: `a*b` is no model; write an id, or its beginning and one `*` at the end
             tidegate.toml:20:12: platforms.mine.fallback: there is no platform `sonet`; did you mean `sonnet`?
             tidegate.toml:20:12: platforms.mine.fallback: `mine` is no fallback of itself; leave it out
-            default: platforms.mine.buckets.rate.refill: it is missing; what is spent would never come back (for a total, use a budget)
+            tidegate.toml:23:12: platforms.mine.buckets.rate.refill: it is missing; what is spent would never come back (for a total, use a budget)
             tidegate.toml:24:12: platforms.mine.buckets.rate.capacity: a bucket of 0 lets nothing pass; write at least 1
             tidegate.toml:27:12: platforms.mine.buckets.slots.capacity: a bucket of concurrency counts whole numbers; write one
             tidegate.toml:28:10: platforms.mine.buckets.slots.refill: calls that end give concurrency back; leave the refill out
             tidegate.toml:32:10: platforms.mine.buckets.money.refill: 0 never comes back; write at least 1 (for a total, use a budget)
-            tidegate.toml:33:13: platforms.mine.buckets.money.threshold: it is above the capacity, 5000000000; nothing would ever be above it
+            tidegate.toml:33:13: platforms.mine.buckets.money.threshold: it is above the capacity, $5.00; nothing would ever be above it
             tidegate.toml:35:8: budgets.task.soft: $9.00 is above the hard limit, $8.00; lower it, raise the hard one, or write "none"
             tidegate.toml:38:17: reserve.share_of_left: a share is one part in at least 1; the default is 4, a quarter
             default: reserve.output_floor_last: 4096 is above output_floor, 100; the last floor is the lower one
-            tidegate.toml:41:8: prices.file: `/nowhere/prices.toml` cannot be read: No such file or directory (os error 2)
+            tidegate.toml:41:8: prices.file: `/nowhere/prices.toml`: it cannot be read: No such file or directory (os error 2)
         "#]],
     );
 }
 
 #[test]
 fn a_file_that_is_no_toml_is_refused_at_the_place() {
-    check_wrong("[server\nx = 1", expect![[r#"
+    check_wrong(
+        "[server\nx = 1",
+        expect![[r#"
         tidegate.toml:2:8: this is not TOML: unclosed table, expected `]`
-    "#]]);
-    check_wrong("listen = 'a'\nlisten = 'b'", expect![[r#"
+    "#]],
+    );
+    check_wrong(
+        "listen = 'a'\nlisten = 'b'",
+        expect![[r#"
         tidegate.toml:3:1: this is not TOML: duplicate key
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -210,7 +216,8 @@ fn a_file_says_its_version() {
     expect![[r#"
         tidegate.toml:1:1: version: it is missing; write `version = 1` as the first line
         tidegate.toml:2:11: version: `2` is not a version this program reads; it reads 1
-        tidegate.toml:1:11: version: `"1"` is not a version this program reads; it reads 1"#]].assert_eq(&shown.join("\n"));
+        tidegate.toml:1:11: version: `"1"` is not a version this program reads; it reads 1"#]]
+    .assert_eq(&shown.join("\n"));
 }
 
 #[test]
@@ -332,7 +339,7 @@ fn a_limit_that_is_named_is_enforced_unless_it_says_watch() {
     let of = |text: &str| {
         let settings = settings(text);
         let task = *settings.budgets.limits().defaults.of(LevelKind::Task);
-        let bucket = settings.platforms[0].buckets[0].clone();
+        let bucket = settings.platforms[0].pool.buckets()[0].clone();
         (task, bucket.enforcement)
     };
     let (task, bucket) = of("");
@@ -408,8 +415,6 @@ mode = 'watch'
 #[test]
 fn the_reference_is_a_file_that_changes_nothing() {
     let plain = build(None, &sources(&[])).unwrap();
-    // Without its optional keys the reference says all defaults; a bucket that is written down is
-    // named, so the platforms stay out.
     let text = reference();
     let written = build_text(&text, &sources(&[])).unwrap_or_else(|it| panic!("{it}\n{text}"));
     let values = |effective: &[Effective]| {
@@ -417,6 +422,7 @@ fn the_reference_is_a_file_that_changes_nothing() {
         effective.iter().map(pair).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(values(&written.1), values(&plain.1));
+    assert_eq!(written.0.built_in_limits(), plain.0.built_in_limits());
 }
 
 #[test]

@@ -32,8 +32,10 @@ fn not<T: Setting>(node: &Node) -> String {
 /// Values in messages fit a line.
 fn shortened(text: &str) -> String {
     const SHOWN_MAX: usize = 60;
+    // Somebody may have pasted a key where none belongs.
+    let text = tidegate_observe::redact::redact(text);
     if text.chars().count() <= SHOWN_MAX {
-        text.to_owned()
+        text.into_owned()
     } else {
         text.chars().take(SHOWN_MAX).chain("…".chars()).collect()
     }

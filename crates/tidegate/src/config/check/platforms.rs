@@ -1,21 +1,27 @@
 //! Platforms: a provider, models, fallbacks and buckets.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tidegate_types::{Enforcement, Mode};
+use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
+use tidegate_engine::settings::Platform;
+use tidegate_types::{Enforcement, Mode, NanoUsd};
 
 use crate::config::{
     problem::nearest,
     schema::Reader,
     sections::{self, Root},
-    settings::{Bucket, Countable, Platform},
+    settings::Provider,
     tree::key,
-    value::{Amount, Per},
+    value::{Amount, Countable, Per},
 };
 
-pub(super) fn check(root: &Root, reader: &mut Reader) -> Vec<Platform> {
+pub(super) fn check(
+    root: &Root,
+    providers: &BTreeMap<Arc<str>, Provider>,
+    reader: &mut Reader,
+) -> Vec<Arc<Platform>> {
     let names: Vec<&str> = root.platforms.iter().map(|it| it.0.as_str()).collect();
-    let providers: Vec<&str> = root.providers.iter().map(|it| it.0.as_str()).collect();
+    let known: Vec<&str> = providers.keys().map(|it| &**it).collect();
     exist(
         &root.fallback.platforms,
         &names,
@@ -27,24 +33,33 @@ pub(super) fn check(root: &Root, reader: &mut Reader) -> Vec<Platform> {
     for (name, raw) in &root.platforms {
         let path = format!("platforms.{}", key(name));
         super::name_fits(name, &format!("{path}.provider"), reader);
-        let provider = std::slice::from_ref(&raw.provider);
+        let named = std::slice::from_ref(&raw.provider);
         exist(
-            provider,
-            &providers,
+            named,
+            &known,
             &format!("{path}.provider"),
             "provider",
             reader,
         );
         models(raw, &path, reader);
-        all.push(Platform {
+        let fallback = fallback(name, raw, root, reader);
+        let pool = pool(name, raw, root.enforce, reader);
+        let (Some(provider), Some(pool)) = (providers.get(raw.provider.as_str()), pool) else {
+            continue;
+        };
+        all.push(Arc::new(Platform {
             name: name.as_str().into(),
             provider: raw.provider.as_str().into(),
+            family: provider.family,
             subscription: raw.subscription,
+            free: provider.free,
+            operators_credential: provider.credential.is_some(),
+            local_may_spend: provider.local_may_spend,
             models: raw.models.clone(),
-            model_map: raw.model_map.0.clone(),
-            fallback: fallback(name, raw, root, reader),
-            buckets: buckets(raw, &path, root.enforce, reader),
-        });
+            model_map: raw.model_map.0.iter().cloned().collect(),
+            fallback,
+            pool,
+        }));
     }
     all
 }
@@ -102,61 +117,83 @@ fn fallback(
     others.map(|it| Arc::from(it.as_str())).collect()
 }
 
-fn buckets(
+/// The platform's buckets; `None` where one is wrong, which is a problem then.
+fn pool(
+    name: &str,
     raw: &sections::Platform,
+    enforce: bool,
+    reader: &mut Reader,
+) -> Option<PoolSpec> {
+    let path = format!("platforms.{}.buckets", key(name));
+    let mut specs = Some(Vec::new());
+    for (name, raw) in &raw.buckets {
+        let path = format!("{path}.{}", key(name));
+        let fits = super::name_fits(name, &format!("{path}.capacity"), reader);
+        let spec = bucket(name, raw, &path, enforce, reader).filter(|_| fits);
+        match (&mut specs, spec) {
+            (Some(specs), Some(spec)) => specs.push(spec),
+            // Go on, so that all problems are told at once.
+            (specs, _) => *specs = None,
+        }
+    }
+    PoolSpec::try_new(name, specs?)
+        .map_err(|error| reader.refuse(reader.origin(&path), path, error.to_string()))
+        .ok()
+}
+
+fn bucket(
+    name: &str,
+    raw: &sections::Bucket,
     path: &str,
     enforce: bool,
     reader: &mut Reader,
-) -> Vec<Bucket> {
-    let mut all = Vec::new();
-    for (name, raw) in &raw.buckets {
-        let path = format!("{path}.buckets.{}", key(name));
-        super::name_fits(name, &format!("{path}.capacity"), reader);
-        let capacity = amount(
-            &raw.capacity,
-            raw.resource,
-            &format!("{path}.capacity"),
-            reader,
-        );
-        let threshold = amount(
-            &raw.threshold,
-            raw.resource,
-            &format!("{path}.threshold"),
-            reader,
-        );
-        let refill = refill(raw, &path, reader);
-        let (Some(capacity), Some(threshold)) = (capacity, threshold) else {
-            continue;
-        };
-        if capacity == 0 || threshold > capacity {
-            let (key, message) = if capacity == 0 {
-                (
-                    format!("{path}.capacity"),
-                    "a bucket of 0 lets nothing pass; write at least 1".to_owned(),
-                )
-            } else {
-                let message =
-                    format!("it is above the capacity, {capacity}; nothing would ever be above it");
-                (format!("{path}.threshold"), message)
-            };
-            reader.refuse(reader.origin(&key), key, message);
-        }
-        let enforcement = match raw.mode {
-            Some(mode) => Enforcement::Named(mode),
-            None if enforce || reader.is_named(&path) => Enforcement::Named(Mode::Enforce),
-            None => Enforcement::BuiltIn,
-        };
-        all.push(Bucket {
-            name: name.clone(),
-            resource: raw.resource,
-            capacity,
-            refill,
-            threshold,
-            of_provider: raw.of_provider,
-            enforcement,
-        });
+) -> Option<BucketSpec> {
+    let of = raw.resource;
+    let capacity = amount(&raw.capacity, of, &format!("{path}.capacity"), reader);
+    let threshold = amount(&raw.threshold, of, &format!("{path}.threshold"), reader);
+    let refill = refill(raw, path, reader);
+    let (capacity, threshold) = (capacity?, threshold?);
+    if capacity == 0 {
+        let key = format!("{path}.capacity");
+        let message = "a bucket of 0 lets nothing pass; write at least 1";
+        reader.refuse(reader.origin(&key), key, message);
+        return None;
     }
-    all
+    if threshold > capacity {
+        let key = format!("{path}.threshold");
+        let shown = match of {
+            Countable::Dollars => NanoUsd(capacity).to_string(),
+            _ => capacity.to_string(),
+        };
+        let message = format!("it is above the capacity, {shown}; nothing would ever be above it");
+        reader.refuse(reader.origin(&key), key, message);
+        return None;
+    }
+    Some(BucketSpec {
+        name: name.to_owned(),
+        resource: match of {
+            Countable::Units => Resource::Units,
+            Countable::Requests => Resource::Requests,
+            Countable::InputTokens => Resource::InputTokens,
+            Countable::OutputTokens => Resource::OutputTokens,
+            Countable::Tokens => Resource::Tokens,
+            Countable::Dollars => Resource::NanoUsd,
+            Countable::Concurrency => Resource::Concurrency,
+        },
+        capacity,
+        refill: refill?,
+        threshold,
+        owner: if raw.of_provider {
+            Owner::Provider
+        } else {
+            Owner::Ours
+        },
+        enforcement: match raw.mode {
+            Some(mode) => Enforcement::Named(mode),
+            None if enforce || reader.is_named(path) => Enforcement::Named(Mode::Enforce),
+            None => Enforcement::BuiltIn,
+        },
+    })
 }
 
 fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option<u64> {
@@ -171,7 +208,8 @@ fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option
     found
 }
 
-fn refill(raw: &sections::Bucket, path: &str, reader: &mut Reader) -> Option<(u64, Duration)> {
+/// `Some(None)` for concurrency; `None` where it is wrong, which is a problem then.
+fn refill(raw: &sections::Bucket, path: &str, reader: &mut Reader) -> Option<Option<Refill>> {
     let key = format!("{path}.refill");
     let period = Duration::from_secs(match raw.per {
         Per::Second => 1,
@@ -180,7 +218,7 @@ fn refill(raw: &sections::Bucket, path: &str, reader: &mut Reader) -> Option<(u6
         Per::Day => 86_400,
     });
     let message = match (&raw.refill, raw.resource) {
-        (None, Countable::Concurrency) => return None,
+        (None, Countable::Concurrency) => return Some(None),
         (Some(_), Countable::Concurrency) => {
             "calls that end give concurrency back; leave the refill out"
         }
@@ -188,9 +226,9 @@ fn refill(raw: &sections::Bucket, path: &str, reader: &mut Reader) -> Option<(u6
             "it is missing; what is spent would never come back (for a total, use a budget)"
         }
         (Some(raw), of) => {
-            let found = amount(raw, of, &key, reader)?;
-            if found > 0 {
-                return Some((found, period));
+            let amount = amount(raw, of, &key, reader)?;
+            if amount > 0 {
+                return Some(Some(Refill { amount, period }));
             }
             "0 never comes back; write at least 1 (for a total, use a budget)"
         }
