@@ -247,7 +247,8 @@ pub struct ModelPrice {
     pub web_search: PicoUsd,
     /// Whether the provider writes caches, and charges for it, without being asked.
     pub automatic_cache_writes: bool,
-    /// The most input and output that fit together.
+    /// The longest input the model takes; some providers count the answer into it too, so that a
+    /// bound on the input never has to pass it.
     pub context: Tokens,
     /// The most output of one answer.
     pub output_max: Tokens,
