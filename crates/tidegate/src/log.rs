@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -118,7 +118,8 @@ impl Writing {
             let redactor = self.redactor.load();
             let line = record.json_line(&redactor);
             let shown = match self.form {
-                LogForm::People => record.people_line(&redactor),
+                LogForm::Auto if !io::stderr().is_terminal() => line.clone(),
+                LogForm::Auto | LogForm::People => record.people_line(&redactor),
                 LogForm::Json => line.clone(),
             };
             // A terminal that is gone, or a full disk, must not stop the program.

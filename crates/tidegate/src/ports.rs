@@ -25,7 +25,7 @@ pub(crate) fn holder(port: u16) -> Option<String> {
 }
 
 /// The inode of the socket that listens on `port`, from the kernel's table of sockets.
-fn listening_inode(table: &str, port: u16) -> Option<&str> {
+fn listening_inode(table: &str, port: u16) -> Option<String> {
     const LISTEN: &str = "0A";
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace();
@@ -33,7 +33,8 @@ fn listening_inode(table: &str, port: u16) -> Option<&str> {
         let state = fields.nth(1)?;
         let (_, hex) = local.rsplit_once(':')?;
         let here = u16::from_str_radix(hex, 16).ok()? == port;
-        (here && state == LISTEN).then(|| fields.nth(5)).flatten()
+        let inode = fields.nth(5)?;
+        (here && state == LISTEN).then(|| inode.to_owned())
     })
 }
 

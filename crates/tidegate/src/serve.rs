@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Loaded, Settings, Sources},
+    config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
     wiring,
@@ -68,7 +68,7 @@ pub(crate) async fn start(
     sources: Sources,
     listen: Option<SocketAddr>,
 ) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
-    let mut loaded = sources.load()?;
+    let mut loaded = config::load(&sources)?;
     if let Some(listen) = listen {
         loaded.settings.listen = listen;
     }
@@ -209,7 +209,7 @@ impl Serving {
             });
             reason
         };
-        let loaded = self.sources.load().map_err(|it| refused(chain(&it)))?;
+        let loaded = config::load(&self.sources).map_err(|it| refused(chain(&it)))?;
         let settings = &loaded.settings;
         let engine = wiring::engine_settings(settings).map_err(|it| refused(format!("{it:#}")))?;
         let prices = wiring::prices(settings).map_err(|it| refused(format!("{it:#}")))?;
