@@ -1,0 +1,3 @@
+//! What reaches the crate from outside, broken in every way.
+
+mod fuzz;
