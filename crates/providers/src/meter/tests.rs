@@ -443,8 +443,9 @@ fn an_event_that_is_too_long_is_passed_over_in_bounded_memory() {
     let mut meter = Meter::new(Anthropic, true);
     meter.observe(start.as_bytes());
     meter.observe(b"data: ");
+    let part = vec![b'x'; 64 << 10];
     for _ in 0..64 {
-        meter.observe(&[b'x'; 64 << 10]);
+        meter.observe(&part);
         let Reader::Stream { pending, .. } = &meter.reader else {
             panic!("a stream")
         };

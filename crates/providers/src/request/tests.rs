@@ -361,13 +361,6 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
         {"model":"a","max_tokens":1e3}
         {"model":"a","max_tokens":"5"}
         {"model":"a","max_tokens":010}
-        {"model":7}
-        {"model":""}
-        {"model":"a\u000ax-api-key: b"}
-        {"max_tokens":5}
-        {"model":"a","stream":"yes"}
-        {"model":"a","messages":"a secret"}
-        {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
         "#,
         expect![[r#"
             {"model":"a","model":"b"}
@@ -390,6 +383,24 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
               `max_tokens` is a string: send a whole number
             {"model":"a","max_tokens":010}
               the body is not valid JSON: a number was expected at byte 29
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_missing_or_of_another_type_is_refused() {
+    check_refused(
+        Anthropic,
+        r#"
+        {"model":7}
+        {"model":""}
+        {"model":"a\u000ax-api-key: b"}
+        {"max_tokens":5}
+        {"model":"a","stream":"yes"}
+        {"model":"a","messages":"a secret"}
+        {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
+        "#,
+        expect![[r#"
             {"model":7}
               `model` is 7: send the model's name as a string
             {"model":""}
@@ -406,6 +417,10 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
               `thinking.budget_tokens` is there more than once: send it once
         "#]],
     );
+}
+
+#[test]
+fn what_chat_limits_depend_on_is_refused_where_it_is_unclear() {
     check_refused(
         OpenAiChat,
         r#"

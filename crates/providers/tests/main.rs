@@ -1,3 +1,0 @@
-//! What reaches the crate from outside, broken in every way.
-
-mod fuzz;
