@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
-use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+use crate::Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 
 mod properties;
 
