@@ -41,6 +41,9 @@ impl<'a> Text<'a> {
         if self.escaped {
             return self.unescape();
         }
+        if self.raw.iter().any(|it| *it < b' ') {
+            return Err(self.malformed("no control character in the string"));
+        }
         let owned = String::from_utf8(self.raw.to_vec());
         owned.map_err(|_| self.malformed("valid UTF-8 in the string"))
     }

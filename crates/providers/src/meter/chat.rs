@@ -127,7 +127,7 @@ impl Tally {
         while let Some(key) = cursor.next_key(&mut first)? {
             match &*key {
                 b"delta" | b"message" if cursor.peek() == Some(b'{') => {
-                    self.chat_said(cursor, content)?
+                    self.chat_said(cursor, content)?;
                 }
                 b"finish_reason" => {
                     if let Some(reason) = word(Some(cursor.value()?)) {

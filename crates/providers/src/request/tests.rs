@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
-use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+use crate::Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 
 mod properties;
 
@@ -361,15 +361,66 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
         {"model":"a","max_tokens":1e3}
         {"model":"a","max_tokens":"5"}
         {"model":"a","max_tokens":010}
+        "#,
+        expect![[r#"
+            {"model":"a","model":"b"}
+              `model` is there more than once: send it once
+            {"model":"a","\u006dodel":"b"}
+              `model` is there more than once: send it once
+            {"model":"a","Max_Tokens":5}
+              `Max_Tokens` is read as `max_tokens` by some providers: write `max_tokens`
+            {"model":"a","max_tokens":0}
+              `max_tokens` is 0: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":-4}
+              `max_tokens` is -4: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":4294967296}
+              `max_tokens` is 4294967296: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":99999999999999999999999999}
+              `max_tokens` is 99999999999999999999999999: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":1e3}
+              `max_tokens` is 1e3: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":"5"}
+              `max_tokens` is a string: send a whole number
+            {"model":"a","max_tokens":010}
+              the body is not valid JSON: a number was expected at byte 29
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_missing_or_of_another_type_is_refused() {
+    check_refused(
+        Anthropic,
+        r#"
         {"model":7}
         {"model":""}
+        {"model":"a\u000ax-api-key: b"}
         {"max_tokens":5}
         {"model":"a","stream":"yes"}
         {"model":"a","messages":"a secret"}
         {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
         "#,
-        expect![""],
+        expect![[r#"
+            {"model":7}
+              `model` is 7: send the model's name as a string
+            {"model":""}
+              `model` has 0 bytes: send a name of 1 to 256
+            {"model":"a\u000ax-api-key: b"}
+              `model` holds a control character: send the plain name
+            {"max_tokens":5}
+              `model` is missing: name it in the body
+            {"model":"a","stream":"yes"}
+              `stream` is a string: send true or false
+            {"model":"a","messages":"a secret"}
+              `messages` is a string: send a list of messages
+            {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
+              `thinking.budget_tokens` is there more than once: send it once
+        "#]],
     );
+}
+
+#[test]
+fn what_chat_limits_depend_on_is_refused_where_it_is_unclear() {
     check_refused(
         OpenAiChat,
         r#"
@@ -378,7 +429,16 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
         {"model":"a","stream_options":{"include_usage":true,"include_usage":false}}
         {"model":"a","stream_options":7}
         "#,
-        expect![""],
+        expect![[r#"
+            {"model":"a","n":129}
+              `n` is 129: send a whole number from 1 to 128
+            {"model":"a","max_tokens":5,"max_completion_tokens":6}
+              `max_tokens` and `max_completion_tokens` are both set: send only `max_completion_tokens`
+            {"model":"a","stream_options":{"include_usage":true,"include_usage":false}}
+              `stream_options.include_usage` is there more than once: send it once
+            {"model":"a","stream_options":7}
+              `stream_options` is 7: send an object
+        "#]],
     );
 }
 
@@ -397,7 +457,26 @@ fn what_is_no_json_object_is_refused_with_its_place() {
         {"model":"a\ud800"}
         {'model':'a'}
         "#,
-        expect![""],
+        expect![[r#"
+            [1]
+              the body is not a JSON object: send one that has `model` and the messages
+            "model"
+              the body is not a JSON object: send one that has `model` and the messages
+            model
+              the body is not valid JSON: a value was expected at byte 0
+            {"model":"a"} x
+              the body is not valid JSON: the end of the text was expected at byte 14
+            {"model":"a",
+              the body is not valid JSON: a string was expected at byte 13
+            {"model":"a",}
+              the body is not valid JSON: a string was expected at byte 13
+            {"model":"a"
+              the body is not valid JSON: `,` or the closing bracket was expected at byte 12
+            {"model":"a\ud800"}
+              the body is not valid JSON: a well-formed string was expected at byte 10
+            {'model':'a'}
+              the body is not valid JSON: a string was expected at byte 1
+        "#]],
     );
     assert!(matches!(
         scan(Anthropic, b""),
