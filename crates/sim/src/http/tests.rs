@@ -359,10 +359,10 @@ fn rule_7_a_limit_answers_429_with_whole_seconds_and_the_headers_of_its_family()
     let provider = start(spec);
     assert_eq!(say(&provider, "x", false).status(), "200");
     let limited = say(&provider, "x", false);
-    assert_eq!(
-        (limited.status(), limited.header("retry-after")),
-        ("429", Some("60"))
-    );
+    assert_eq!(limited.status(), "429");
+    // A minute, less what passed between the two calls.
+    let seconds: u64 = limited.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
     assert_eq!(
         limited.header("anthropic-ratelimit-requests-remaining"),
         Some("0")
