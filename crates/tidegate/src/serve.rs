@@ -211,14 +211,14 @@ impl Serving {
         };
         let loaded = config::load(&self.sources).map_err(|it| refused(chain(&it)))?;
         let settings = &loaded.settings;
-        let engine = wiring::engine_settings(settings).map_err(|it| refused(format!("{it:#}")))?;
-        let prices = wiring::prices(settings).map_err(|it| refused(format!("{it:#}")))?;
+        // Where it listens stays as it was, and with it whether keyless calls are taken.
+        let keyless = self.engine.settings().keyless;
         let providers =
             wiring::providers(settings, &self.clock).map_err(|it| refused(format!("{it:#}")))?;
         let changed = changes(&self.loaded.lock(), &loaded);
         self.logger.reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
-        self.engine.reload(engine, prices, by, &changed);
+        self.engine.reload(settings.engine(keyless), settings.prices.clone(), by, &changed);
         *self.loaded.lock() = loaded;
         Ok(changed)
     }
@@ -292,12 +292,4 @@ fn token(data: &Path) -> anyhow::Result<Secret<String>> {
         .with_context(|| format!("`{}` can't be written", path.display()))?;
     io::Write::write_all(&mut file, token.as_bytes())?;
     Ok(Secret::new(token))
-}
-
-/// Whether the settings would be taken, without starting anything.
-pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
-    wiring::engine_settings(settings)?;
-    wiring::prices(settings)?;
-    wiring::providers(settings, &wiring::clock())?;
-    Ok(())
 }

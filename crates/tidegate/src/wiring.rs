@@ -4,132 +4,23 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderName, HeaderValue};
-use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
-use tidegate_engine::{
-    Engine, Parts,
-    observer::RecordSink,
-    settings::{self as engine, Local, ReserveRules, WeightRule, Weights},
-    writer::Stores,
-};
+use tidegate_engine::{Engine, Parts, observer::RecordSink, writer::Stores};
 use tidegate_gateway::{
     Provider, Providers,
     upstream::{Origin, Roots, Upstream},
 };
 use tidegate_observe::metrics::Registry;
-use tidegate_providers::{accounting, prices::PriceBook};
+use tidegate_providers::accounting::Family;
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
 use tidegate_types::{Clock, SystemClock};
 
-use crate::config::{self, Countable, Family, Settings};
+use crate::config::{self, Settings};
 
 /// How long the head of an answer may take: what the official SDKs wait, and not less.
 const HEAD_MAX: Duration = Duration::from_secs(600);
 
 /// How long a stream may be silent: what Claude Code's own watchdog allows.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
-
-/// What the engine is told of a configuration.
-pub(crate) fn engine_settings(from: &Settings) -> anyhow::Result<engine::Settings> {
-    let platforms = from.platforms.iter().map(|it| platform(it, from).map(Arc::new));
-    Ok(engine::Settings {
-        local: Local {
-            organisation: Arc::clone(&from.local.organisation),
-            user: Arc::clone(&from.local.user),
-        },
-        keyless: from.listen.ip().is_loopback(),
-        platforms: platforms.collect::<anyhow::Result<_>>()?,
-        budgets: Arc::clone(&from.budgets),
-        reserve: ReserveRules {
-            share_of_left: from.reserve.share_of_left,
-            output_floor: from.reserve.output_floor,
-            output_floor_last: from.reserve.output_floor_last,
-            output_over_thinking: from.reserve.output_over_thinking,
-            reference_tokens: from.reserve.reference_tokens,
-            server_tool_tokens: from.reserve.server_tool_tokens,
-        },
-        weights: weights(&from.weights),
-    })
-}
-
-fn platform(from: &config::Platform, all: &Settings) -> anyhow::Result<engine::Platform> {
-    let provider = all.providers.get(&from.provider).with_context(|| {
-        format!("platform `{}` names a provider that there isn't: `{}`", from.name, from.provider)
-    })?;
-    let buckets = from.buckets.iter().map(bucket).collect();
-    Ok(engine::Platform {
-        name: Arc::clone(&from.name),
-        provider: Arc::clone(&from.provider),
-        family: family(provider.family),
-        subscription: from.subscription,
-        free: provider.free,
-        operators_credential: provider.credential.is_some(),
-        local_may_spend: provider.local_may_spend,
-        models: from.models.clone(),
-        model_map: from.model_map.iter().cloned().collect(),
-        fallback: from.fallback.clone(),
-        pool: PoolSpec::try_new(&*from.name, buckets)?,
-    })
-}
-
-fn bucket(from: &config::Bucket) -> BucketSpec {
-    BucketSpec {
-        name: from.name.clone(),
-        resource: match from.resource {
-            Countable::Units => Resource::Units,
-            Countable::Requests => Resource::Requests,
-            Countable::InputTokens => Resource::InputTokens,
-            Countable::OutputTokens => Resource::OutputTokens,
-            Countable::Tokens => Resource::Tokens,
-            Countable::Dollars => Resource::NanoUsd,
-            Countable::Concurrency => Resource::Concurrency,
-        },
-        capacity: from.capacity,
-        refill: from.refill.map(|(amount, period)| Refill { amount, period }),
-        threshold: from.threshold,
-        owner: if from.of_provider {
-            Owner::Provider
-        } else {
-            Owner::Ours
-        },
-        enforcement: from.enforcement,
-    }
-}
-
-fn weights(from: &config::Weights) -> Weights {
-    let rules = from.rules.iter().map(|it| WeightRule {
-        classes: it.classes.clone(),
-        models: it.models.clone(),
-        fast: it.fast,
-        units: it.units,
-    });
-    Weights {
-        rules: rules.collect(),
-        otherwise: from.otherwise,
-    }
-}
-
-const fn family(from: Family) -> accounting::Family {
-    match from {
-        Family::Anthropic => accounting::Family::Anthropic,
-        Family::OpenAi => accounting::Family::OpenAi,
-    }
-}
-
-/// What models cost: the built-in table under the operator's file.
-pub(crate) fn prices(from: &Settings) -> anyhow::Result<PriceBook> {
-    let mut book = PriceBook::builtin();
-    if let Some(file) = &from.prices {
-        book = book
-            .with_overrides(&file.text)
-            .with_context(|| format!("prices in `{}`", file.path.display()))?;
-    }
-    for (name, provider) in &from.providers {
-        if provider.free {
-            book = book.declare_free(name);
-        }
-    }
-    Ok(book)
-}
 
 /// The providers' connections and credentials.
 pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Providers> {
@@ -192,8 +83,8 @@ pub(crate) fn engine(
     };
     Ok(Engine::start(Parts {
         clock,
-        settings: engine_settings(from)?,
-        prices: prices(from)?,
+        settings: from.engine(from.listen.ip().is_loopback()),
+        prices: from.prices.clone(),
         stores,
         keys: store.clone(),
         audit: store,
