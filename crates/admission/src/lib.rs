@@ -1,1 +1,31 @@
-//! May this start now; if not, when.
+//! May this call start now; if not, when, and why?
+//!
+//! A [`Pool`] holds every bucket of one platform and decides over all of them together: check all,
+//! then commit all, while the caller holds the pool's lock. Pure state machines: no IO, no clock,
+//! no tasks, no randomness; `now` is an argument, and the caller owns the state. Whoever queues
+//! calls sits beside a pool, asks it in the queue's order and keeps what was deferred.
+
+mod bucket;
+mod decision;
+mod flow;
+mod need;
+mod pacing;
+mod peaks;
+mod pool;
+mod spec;
+mod users;
+mod view;
+
+pub use decision::{
+    Admission, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, Taken, Wait,
+};
+pub use flow::{WAITING_GRACE, WAITING_MAX};
+pub use need::{Ask, Need};
+pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
+pub use pool::Pool;
+pub use spec::{
+    AMOUNT_MAX, BUCKETS_MAX, BucketSpec, CAPACITY_MAX, NAME_BYTES_MAX, Owner, PERIOD_MAX, PoolSpec,
+    Refill, Resource, SpecError, SpecKey, builtin_platforms,
+};
+pub use users::{USERS_MAX, UserSlot};
+pub use view::{BucketView, ClassView, PenaltyView, PoolView, SavedLevel};

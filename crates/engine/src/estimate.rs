@@ -18,9 +18,6 @@ const TOKENS_PER_100_BYTES: u64 = 30;
 /// How long a provider keeps a prompt cache that was last used just now.
 const CACHE_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// Context of models whose row says nothing.
-const CONTEXT_DEFAULT: u64 = 1_000_000;
-
 /// The input of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Input {
@@ -42,7 +39,7 @@ pub fn input(
     body_bytes: u64,
     proven: Option<Proven>,
     rules: &ReserveRules,
-    context: Option<u64>,
+    context: Tokens,
     now: tidegate_types::Monotonic,
 ) -> Input {
     // A shorter body is another conversation, or a compacted one: nothing is proven of it.
@@ -51,12 +48,20 @@ pub fn input(
     let fresh = body_bytes - proven.map_or(0, |it| it.body_bytes);
     let elsewhere = u64::from(facts.references)
         .saturating_mul(rules.reference_tokens)
-        .saturating_add(facts.server_tool_uses.saturating_mul(rules.server_tool_tokens));
-    let context = context.unwrap_or(CONTEXT_DEFAULT);
-    let bound = base
+        .saturating_add(
+            facts
+                .server_tool_uses
+                .saturating_mul(rules.server_tool_tokens),
+        );
+    let counted = base
         .saturating_add(fresh.div_ceil(BYTES_PER_TOKEN_MIN))
-        .saturating_add(elsewhere)
-        .min(context);
+        .saturating_add(elsewhere);
+    // What the provider has stored and adds itself is bounded by its model's context alone.
+    let bound = if facts.stored_context {
+        context.0
+    } else {
+        counted.min(context.0)
+    };
     let expected = base
         .saturating_add(fresh.saturating_mul(TOKENS_PER_100_BYTES) / 100)
         .saturating_add(elsewhere)

@@ -1,1 +1,267 @@
 //! Runs the domain: identify, estimate, route, reserve, send, settle.
+//!
+//! Owns its state and its one writer thread; knows ports, never backends, and nothing of HTTP.
+
+pub mod admissions;
+mod books;
+pub mod call;
+pub mod cap;
+pub mod estimate;
+pub mod flight;
+mod housekeeping;
+pub mod identify;
+pub mod identity;
+pub mod keys;
+pub mod observer;
+mod recover;
+pub mod reserve;
+pub mod route;
+pub mod sessions;
+pub mod settings;
+pub mod views;
+pub mod writer;
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use foldhash::fast::{FixedState, RandomState};
+use parking_lot::Mutex;
+use tidegate_admission::{BucketIndex, Need, Pool, UserSlot};
+use tidegate_ledger::{Books, keys::KeyStore};
+use tidegate_observe::{
+    audit::AuditStore,
+    calls::CallRecord,
+    event::{CallSettled, Event},
+    metrics::Registry,
+};
+use tidegate_providers::{
+    accounting::Estimate,
+    prices::{PriceBook, Quote},
+};
+use tidegate_types::{CallId, Clock, IdSource, Monotonic, NanoUsd, Timestamp};
+
+pub use recover::StartError;
+
+use call::Moment;
+use identity::{KeyRing, Presented, Principal, Unidentified};
+use observer::RecordSink;
+use settings::{Platform, Settings};
+use writer::{Stores, Writer};
+
+/// Reservations that were dropped unsettled: each is a defect of ours.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+fn count_dropped() {
+    DROPPED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Everything the engine is built from.
+#[expect(missing_debug_implementations, reason = "stores have nothing to show")]
+pub struct Parts {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What is configured.
+    pub settings: Settings,
+    /// What models cost.
+    pub prices: PriceBook,
+    /// Where entries, calls and small values go.
+    pub stores: Stores,
+    /// Where keys are kept.
+    pub keys: Arc<dyn KeyStore>,
+    /// Where changes are recorded.
+    pub audit: Arc<dyn AuditStore>,
+    /// The program's instruments.
+    pub registry: Arc<Registry>,
+    /// Where log records go.
+    pub records: Arc<dyn RecordSink>,
+    /// 64 random bits, for identifiers of traces.
+    pub seed: u64,
+}
+
+type Map<V> = HashMap<Arc<str>, V, RandomState>;
+
+/// The engine. One per program.
+pub struct Engine {
+    clock: Arc<dyn Clock>,
+    settings: ArcSwap<Settings>,
+    prices: ArcSwap<PriceBook>,
+    pools: Arc<ArcSwap<Map<Arc<Mutex<Pool>>>>>,
+    books: Mutex<Map<Arc<Mutex<Books>>>>,
+    sessions: sessions::Sessions,
+    outputs: estimate::Outputs,
+    ring: ArcSwap<KeyRing>,
+    open: admissions::Open,
+    ids: IdSource,
+    writer: Writer,
+    stores: Stores,
+    keys: Arc<dyn KeyStore>,
+    audit: Arc<dyn AuditStore>,
+    registry: Arc<Registry>,
+    records: Arc<dyn RecordSink>,
+    seed: u64,
+    /// The latest time the ledger knew when we started: no window before it is opened again.
+    latest: Timestamp,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// Both clocks, now.
+    pub fn now(&self) -> Moment {
+        Moment {
+            wall: self.clock.now(),
+            mono: self.clock.monotonic(),
+        }
+    }
+
+    /// What is configured.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// What models cost.
+    pub fn prices(&self) -> Arc<PriceBook> {
+        self.prices.load_full()
+    }
+
+    /// The program's instruments.
+    pub const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Begins the record of a call that has just arrived.
+    pub fn arrived(&self, dialect: &'static str, path: &str) -> (Box<CallRecord>, Moment) {
+        let now = self.now();
+        let id: CallId = self.ids.next(now.wall);
+        let mut record = Box::new(CallRecord::arrived(id, now.wall, dialect));
+        record.path = path.into();
+        (record, now)
+    }
+
+    /// Says who sent a request.
+    pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Principal, Unidentified> {
+        let settings = self.settings.load();
+        identity::identify(
+            presented,
+            &self.ring.load(),
+            &settings.local,
+            settings.keyless,
+        )
+    }
+
+    /// Sets aside what a call needs, on its path as it is now.
+    pub fn reserve(
+        &self,
+        mut routed: Box<call::Routed>,
+        now: Moment,
+    ) -> Result<reserve::Reserved, (Box<call::Routed>, reserve::Obstacle)> {
+        let rules = self.settings.load().reserve;
+        // A window that ends, or limits that change, between route and reserve: twice is enough,
+        // three times would be a clock that races.
+        for _try in 0..3 {
+            match routed.reserve(&rules, now) {
+                Err((stale, reserve::Obstacle::Stale)) => {
+                    routed = stale;
+                    let books = Arc::clone(&routed.books);
+                    let record = &routed.call.record;
+                    let path = self.loaded_path(&books, |books| {
+                        books.path(
+                            &record.user,
+                            record.root_task.as_deref(),
+                            tidegate_ledger::Service::Llm,
+                            now.wall,
+                        )
+                    });
+                    routed.path = path;
+                }
+                other => return other,
+            }
+        }
+        Err((routed, reserve::Obstacle::Stale))
+    }
+
+    /// Ends a record that will not change any more: counted, kept, and given back.
+    pub fn finish(&self, record: Box<CallRecord>) -> Box<CallRecord> {
+        self.report(&CallSettled(&record));
+        self.writer.call(record.clone());
+        record
+    }
+
+    /// Counts a fact and, where it matters enough, logs it.
+    pub fn report<E: Event>(&self, event: &E) {
+        event.count(&self.registry);
+        if self.records.wants(event.level()) {
+            self.records
+                .write(event.record(observer::stamp(self.clock.now())));
+        }
+    }
+
+    /// Reservations dropped unsettled since the program began.
+    pub fn dropped(&self) -> u64 {
+        DROPPED.load(Ordering::Relaxed)
+    }
+
+    fn random_bits(&self, of: u64) -> (u64, u64) {
+        let hash = |salt: u64| FixedState::default().hash_one((self.seed, of, salt));
+        // Zero is no id.
+        (hash(1).max(1), hash(2).max(1))
+    }
+
+    /// What a model costs; where the provider may answer with others, at least what they cost.
+    fn dearest_price(&self, platform: &Platform, model: &str, others: &[String]) -> Quote {
+        let prices = self.prices.load();
+        let mut quote = prices.look_up(&platform.provider, model);
+        for other in others {
+            let other = prices.look_up(&platform.provider, other);
+            quote.price = Arc::new(quote.price.dearer(&other.price));
+            quote.known &= other.known;
+        }
+        quote
+    }
+
+    fn pool(
+        &self,
+        platform: &Platform,
+        user: &str,
+        now: Monotonic,
+    ) -> (Arc<Mutex<Pool>>, UserSlot) {
+        let pools = self.pools.load();
+        let pool = pools.get(&platform.name).map_or_else(
+            // A platform that a reload has just taken away: its last calls meet buckets of their own.
+            || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
+            Arc::clone,
+        );
+        let slot = pool.lock().user(user, now);
+        (pool, slot)
+    }
+
+    fn need(&self, platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
+        let counted = platform.family.accounting().estimated(estimate);
+        Need {
+            units,
+            requests: counted.requests,
+            input_tokens: counted.input_tokens,
+            output_tokens: counted.output_tokens,
+            tokens: counted.tokens,
+            nano_usd: cost.0,
+        }
+    }
+
+    fn bucket_name(&self, platform: &Platform, bucket: BucketIndex) -> Arc<str> {
+        let pools = self.pools.load();
+        let pool = pools.get(&platform.name);
+        let name = pool.and_then(|it| it.lock().bucket(bucket).map(|it| it.name.clone()));
+        format!("{}.{}", platform.name, name.as_deref().unwrap_or("bucket")).into()
+    }
+}

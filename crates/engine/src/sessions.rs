@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::BuildHasher as _, sync::Arc};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
-use tidegate_types::{Monotonic, Timestamp, Tokens};
+use tidegate_types::{Monotonic, Priority, Timestamp, Tokens};
 
 /// Sessions remembered; the longest unused go first. A team of 1,000 with 50 sessions each.
 const SESSIONS_MAX: usize = 65_536;
@@ -42,6 +42,7 @@ impl Thread {
 #[derive(Debug, Default)]
 struct Session {
     task: Option<Arc<str>>,
+    priority: Option<Priority>,
     threads: Vec<(Thread, Proven)>,
 }
 
@@ -81,27 +82,57 @@ impl Default for Sessions {
 
 impl Sessions {
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut Session) -> T) -> T {
-        let shard = FixedState::default().hash_one(name) % SHARDS as u64;
-        let shard = usize::try_from(shard).unwrap_or(0);
-        act(self.shards[shard].lock().get(name))
+        act(self.shard(name).lock().get(name))
     }
 
-    /// The task that a session is at; a `fresh` turn of its user begins another one.
-    pub fn task(&self, session: &str, fresh: bool, now: Timestamp) -> Arc<str> {
+    fn shard(&self, name: &str) -> &Mutex<Generations> {
+        let shard = FixedState::default().hash_one(name) % SHARDS as u64;
+        &self.shards[usize::try_from(shard).unwrap_or(0)]
+    }
+
+    /// The task that a session is at, named after `name`; a `fresh` turn of its user begins another.
+    pub fn task(&self, session: &str, name: &str, fresh: bool, now: Timestamp) -> Arc<str> {
         self.with(session, |it| match &it.task {
             Some(task) if !fresh => Arc::clone(task),
             _ => {
                 // The time tells turns apart, also those before and after a restart.
-                let task: Arc<str> = format!("{session}@{}", now.0 / 1_000_000).into();
+                let task: Arc<str> = format!("{name}@{}", now.0 / 1_000_000).into();
                 it.task = Some(Arc::clone(&task));
                 task
             }
         })
     }
 
-    /// Says which task a session is at, where the client names it.
-    pub fn set_task(&self, session: &str, task: &Arc<str>) {
-        self.with(session, |it| it.task = Some(Arc::clone(task)));
+    /// Places an explicit task of `owner` in its tree and gives the tree's root: its parent's,
+    /// where the parent was seen; else the parent; else itself.
+    pub fn plant(&self, owner: &str, own: &Arc<str>, parent: Option<&Arc<str>>) -> Arc<str> {
+        let name = |task: &str| format!("{owner}/task/{task}");
+        let root_of = |task: &Arc<str>| {
+            let name = name(task);
+            let known = self
+                .is_known(&name)
+                .then(|| self.with(&name, |it| it.task.clone()));
+            known.flatten().unwrap_or_else(|| Arc::clone(task))
+        };
+        let root = root_of(parent.unwrap_or(own));
+        self.with(&name(own), |it| it.task = Some(Arc::clone(&root)));
+        root
+    }
+
+    /// The priority that a tree of tasks was given; `claimed` becomes it.
+    pub fn tree_priority(&self, tree: &str, claimed: Option<Priority>) -> Option<Priority> {
+        if claimed.is_none() && !self.is_known(tree) {
+            return None;
+        }
+        self.with(tree, |it| {
+            it.priority = claimed.or(it.priority);
+            it.priority
+        })
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        let shard = self.shard(name).lock();
+        shard.young.contains_key(name) || shard.old.contains_key(name)
     }
 
     /// What is known of a conversation.
@@ -139,11 +170,40 @@ mod tests {
     #[test]
     fn a_task_lasts_until_the_users_next_turn() {
         let sessions = Sessions::default();
-        let at = |fresh, ms: u64| sessions.task("s", fresh, Timestamp(ms * 1_000_000));
+        let at = |fresh, ms: u64| sessions.task("u/s", "s", fresh, Timestamp(ms * 1_000_000));
         assert_eq!(&*at(true, 5), "s@5");
         assert_eq!(&*at(false, 6), "s@5");
         assert_eq!(&*at(true, 7), "s@7");
-        assert_eq!(&*sessions.task("other", false, Timestamp(0)), "other@0");
+        assert_eq!(
+            &*sessions.task("u/other", "other", false, Timestamp(0)),
+            "other@0"
+        );
+    }
+
+    #[test]
+    fn subtasks_find_the_root_of_their_tree() {
+        let sessions = Sessions::default();
+        let plant = |own: &str, parent: Option<&str>| {
+            let parent = parent.map(Arc::from);
+            sessions
+                .plant("u", &own.into(), parent.as_ref())
+                .to_string()
+        };
+        assert_eq!(plant("a", None), "a");
+        assert_eq!(plant("b", Some("a")), "a");
+        assert_eq!(plant("c", Some("b")), "a");
+        assert_eq!(plant("c", None), "a");
+        assert_eq!(plant("e", Some("unseen")), "unseen");
+    }
+
+    #[test]
+    fn a_trees_priority_lasts_until_another_is_claimed() {
+        let sessions = Sessions::default();
+        let claim = |it| sessions.tree_priority("t", it);
+        assert_eq!(claim(None), None);
+        assert_eq!(claim(Some(Priority::Low)), Some(Priority::Low));
+        assert_eq!(claim(None), Some(Priority::Low));
+        assert_eq!(claim(Some(Priority::Critical)), Some(Priority::Critical));
     }
 
     #[test]
@@ -168,10 +228,14 @@ mod tests {
             assert!(at == 0 || sessions.proven("kept", thread).is_some());
             sessions.learn("kept", thread, proven(0));
         }
-        let held: usize = sessions.shards.iter().map(|it| {
-            let it = it.lock();
-            it.young.len() + it.old.len()
-        }).sum();
+        let held: usize = sessions
+            .shards
+            .iter()
+            .map(|it| {
+                let it = it.lock();
+                it.young.len() + it.old.len()
+            })
+            .sum();
         assert!(held <= SESSIONS_MAX + SHARDS, "{held}");
     }
 }

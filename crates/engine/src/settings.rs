@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tidegate_admission::PoolSpec;
 use tidegate_ledger::BudgetPolicy;
+use tidegate_providers::accounting::Family;
 use tidegate_types::{Complexity, RequestClass};
 
 /// Everything that a reload may change.
@@ -39,36 +40,20 @@ pub struct Local {
     pub user: Arc<str>,
 }
 
-/// A family of dialects, with its accounting rules and its form of credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// Anthropic Messages.
-    Anthropic,
-    /// OpenAI Chat Completions and Responses.
-    OpenAi,
-}
-
-impl Family {
-    /// The provider that callers' own credentials of this family belong to.
-    pub const fn home_provider(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenAi => "openai",
-        }
-    }
-
-    /// The written form.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenAi => "openai",
-        }
+/// The provider that callers' own credentials of a family belong to.
+pub const fn home_provider(family: Family) -> &'static str {
+    match family {
+        Family::Anthropic => "anthropic",
+        Family::OpenAi => "openai",
     }
 }
 
 /// A place where work can be sent, with its own quota.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the configuration")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the configuration"
+)]
 pub struct Platform {
     /// Its name in configuration, headers and records.
     pub name: Arc<str>,
@@ -217,7 +202,10 @@ mod tests {
         assert_eq!(units(None, Subagent, "claude-opus-5-5", false), 2);
         assert_eq!(units(None, Subagent, "claude-haiku-5-5", false), 1);
         assert_eq!(units(None, Auxiliary, "claude-opus-5-5", false), 1);
-        assert_eq!(units(Some(Complexity::Complex), Auxiliary, "gpt-5", false), 5);
+        assert_eq!(
+            units(Some(Complexity::Complex), Auxiliary, "gpt-5", false),
+            5
+        );
         assert_eq!(units(None, Main, "gpt-5", false), 2);
     }
 }

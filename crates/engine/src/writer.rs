@@ -14,8 +14,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidegate_ledger::{Entry, LedgerStore, SettingStore, StoreError, journal::Journal};
+use tidegate_ledger::{
+    Entry, LedgerStore, SettingStore, StoreError,
+    journal::{Journal, Position},
+};
 use tidegate_observe::calls::{CallRecord, CallStore};
+use tidegate_types::Disposition;
 
 /// Facts waiting to be written. At 10,000 calls a second this is three seconds; beyond it calls
 /// are slowed down rather than forgotten.
@@ -27,6 +31,9 @@ const BATCH_MAX: usize = 4_096;
 /// How long the first fact of a batch waits for others. A commit costs a disk's sync whatever is
 /// in it, and nobody waits for it: the journal has what matters.
 const BATCH_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the thread sleeps where there is nothing to do.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long to leave a store alone that refused to write.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
@@ -52,7 +59,8 @@ impl std::fmt::Debug for Stores {
 
 /// What is sent to the writer.
 enum Fact {
-    Entry(Box<Entry>),
+    /// An entry, and where it is in the journal.
+    Entry(Box<Entry>, Position),
     Call(Box<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
@@ -64,6 +72,7 @@ enum Fact {
 pub struct Health {
     failing: AtomicBool,
     failures: AtomicU64,
+    contradictions: AtomicU64,
     why: Mutex<Option<String>>,
 }
 
@@ -87,6 +96,16 @@ impl Health {
         self.failures.fetch_add(1, Ordering::Relaxed);
         *self.why.lock() = Some(chain(error));
         self.failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Entries that contradicted the ledger and were passed over: each is a defect of ours.
+    pub fn contradictions(&self) -> u64 {
+        self.contradictions.load(Ordering::Relaxed)
+    }
+
+    fn contradicted(&self, error: &dyn std::error::Error) {
+        self.contradictions.fetch_add(1, Ordering::Relaxed);
+        *self.why.lock() = Some(chain(error));
     }
 
     fn recovered(&self) {
@@ -130,6 +149,8 @@ impl Writer {
             waiting,
             health: Arc::clone(&health),
             entries: Vec::new(),
+            reached: Position::default(),
+            checkpoint: Position::default(),
             calls: Vec::new(),
             snapshot: Box::new(snapshot),
         };
@@ -154,9 +175,10 @@ impl Writer {
     }
 
     /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
-    pub(crate) fn entry(&self, entry: Entry) {
+    pub(crate) fn entry(&self, entry: Entry, at: Position) {
         // The thread lives as long as `self`; if it panicked, the journal still has the entry.
-        self.facts.send(Fact::Entry(Box::new(entry))).unwrap_or_default();
+        let fact = Fact::Entry(Box::new(entry), at);
+        self.facts.send(fact).unwrap_or_default();
     }
 
     /// Queues a call's record; drops it, and counts that, where too many are queued.
@@ -189,6 +211,10 @@ struct Writing {
     waiting: Receiver<Fact>,
     health: Arc<Health>,
     entries: Vec<Entry>,
+    /// The furthest place in the journal of any entry taken.
+    reached: Position,
+    /// Up to where the journal was last given up.
+    checkpoint: Position,
     calls: Vec<CallRecord>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
 }
@@ -198,8 +224,15 @@ impl Writing {
         let mut stopping = false;
         while !stopping {
             let mut flushed = Vec::new();
-            match self.waiting.recv() {
-                Err(_) => stopping = true,
+            // What could not be written is tried again, whether anything new comes or not.
+            let patience = if self.entries.is_empty() {
+                IDLE_WAIT
+            } else {
+                RETRY_WAIT
+            };
+            match self.waiting.recv_timeout(patience) {
+                Err(RecvTimeoutError::Disconnected) => stopping = true,
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(fact) => {
                     stopping = self.take(fact, &mut flushed);
                     if !stopping && flushed.is_empty() {
@@ -214,7 +247,10 @@ impl Writing {
                     Err(RecvTimeoutError::Disconnected) => stopping = true,
                 }
             }
-            self.commit(stopping || !flushed.is_empty());
+            self.commit();
+            if stopping {
+                self.give_up_journal(self.reached);
+            }
             for done in flushed {
                 done.send(()).unwrap_or_default();
             }
@@ -224,7 +260,10 @@ impl Writing {
     /// Takes one fact into the batch; true where it was the last.
     fn take(&mut self, fact: Fact, flushed: &mut Vec<SyncSender<()>>) -> bool {
         match fact {
-            Fact::Entry(it) => self.entries.push(*it),
+            Fact::Entry(it, at) => {
+                self.entries.push(*it);
+                self.reached = self.reached.max(at);
+            }
             Fact::Call(it) => self.calls.push(*it),
             Fact::Flush(done) => flushed.push(done),
             Fact::Stop => return true,
@@ -232,13 +271,20 @@ impl Writing {
         false
     }
 
-    /// Writes the batch. What can't be written is kept for the next try, unless there is none.
-    fn commit(&mut self, last_try: bool) {
+    /// Writes the batch. Entries that can't be written are kept for the next try.
+    fn commit(&mut self) {
+        if self.entries.is_empty() && self.calls.is_empty() {
+            return;
+        }
         match self.write() {
             Ok(()) => {
                 self.entries.clear();
                 self.calls.clear();
                 self.health.recovered();
+                // Threads queue entries a little out of the journal's order: the segment that is
+                // being written, and the one before it, are kept.
+                let segment = self.reached.segment.saturating_sub(1);
+                self.give_up_journal(Position { segment, offset: 0 });
             }
             Err(refused) => {
                 self.health.failed(&refused);
@@ -248,16 +294,42 @@ impl Writing {
                 if self.entries.len() > WAITING_MAX {
                     self.entries.clear();
                 }
-                if !last_try {
-                    std::thread::sleep(RETRY_WAIT);
-                }
             }
         }
     }
 
+    /// Lets the journal forget what the store has.
+    fn give_up_journal(&mut self, up_to: Position) {
+        let all_written = self.entries.is_empty();
+        if all_written && up_to > self.checkpoint {
+            match self.stores.journal.checkpoint(up_to) {
+                Ok(()) => self.checkpoint = up_to,
+                Err(refused) => self.health.failed(&refused),
+            }
+        }
+    }
+
+    /// Appends the batch; entries that contradict the store are passed over one by one, so that
+    /// they don't hold up the others for ever.
+    fn append(&self) -> Result<(), StoreError> {
+        match self.stores.ledger.append(&self.entries) {
+            Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
+            other => return other,
+        }
+        for entry in &self.entries {
+            match self.stores.ledger.append(std::slice::from_ref(entry)) {
+                Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
+                    self.health.contradicted(&conflict);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     fn write(&self) -> Result<(), StoreError> {
         if !self.entries.is_empty() {
-            self.stores.ledger.append(&self.entries)?;
+            self.append()?;
         }
         let kept = (self.snapshot)();
         if !kept.is_empty() {

@@ -35,6 +35,22 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// What a reservation took of its platform's buckets.
+    Taking(Taking),
+}
+
+/// What a reservation took of a platform's buckets, whose levels are saved less often than
+/// entries are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taking {
+    /// Which reservation.
+    pub reservation: ReservationId,
+    /// When.
+    pub at: Timestamp,
+    /// Whose buckets.
+    pub platform: String,
+    /// How much: units, requests, input tokens, output tokens, tokens, nano-dollars.
+    pub need: [u64; 6],
 }
 
 /// A record that cannot be written.

@@ -93,7 +93,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut kept = 0;
     let mut at = 0;
     while let Some(Range { start, end }) = forms::next_secret(text.as_bytes(), at) {
-        // The forms are ASCII, so both ends are boundaries of characters.
+        // A secret ends beside an ASCII byte on both sides: those are boundaries of characters.
         out.push_str(text.get(kept..start).unwrap_or_default());
         out.push_str(REDACTED);
         kept = end;

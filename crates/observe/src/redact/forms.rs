@@ -188,9 +188,12 @@ fn named(text: &[u8]) -> Option<Range<usize>> {
     if let Some(inner) = scheme(text.get(at..)?) {
         return Some(at + inner.start..at + inner.end);
     }
-    let ends = |it: u8| matches!(it, b'"' | b'\'' | b'\\' | b'\n' | b'\r');
-    let value = run(text, at, |it| {
-        it.is_ascii_graphic() && !ends(it) && !matches!(it, b',' | b';' | b'&' | b'}' | b')')
+    let value = run(text, at, |it| match it {
+        b'"' | b'\'' | b'\\' | b'\n' | b'\r' => false,
+        // Between quotes a value may hold what would end it elsewhere.
+        _ if quoted > 0 => true,
+        b',' | b';' | b'&' | b'}' | b')' => false,
+        other => other.is_ascii_graphic(),
     });
     let redacted = text
         .get(at..)

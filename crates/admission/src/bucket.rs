@@ -1,0 +1,198 @@
+//! One bucket of a pool: its figures, its level, and what is out of it.
+
+use tidegate_types::{Caller, Mode, Priority};
+
+use crate::{
+    BucketSpec, Need, Resource,
+    decision::Charge,
+    flow::{Fit, Flow},
+    peaks::Peaks,
+};
+
+/// Binary places of [`Bucket::flow_per_token`].
+const FLOW_PLACES: u32 = 16;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    pub(crate) flow: Flow,
+    pub(crate) spec: BucketSpec,
+    /// No longer configured: its place is kept for the next new one.
+    pub(crate) retired: bool,
+    /// Calls of an earlier sequence number have taken nothing from it.
+    born: u64,
+    /// Taken and neither settled nor released, in the resource.
+    pub(crate) held: u64,
+    /// All that settlement ever added, in the resource.
+    pub(crate) debt_total: u64,
+    /// Nanoseconds of refill in one token, in fixed point; saturates at three days a token.
+    flow_per_token: u64,
+    peaks: Peaks,
+}
+
+impl Bucket {
+    pub(crate) fn full(spec: BucketSpec, now: u64, born: u64) -> Self {
+        Self {
+            flow: Flow::full(&spec, now),
+            flow_per_token: flow_per_token(&spec),
+            spec,
+            retired: false,
+            born,
+            held: 0,
+            debt_total: 0,
+            peaks: Peaks::default(),
+        }
+    }
+
+    /// What a call takes of it. Zero where it takes nothing.
+    #[inline]
+    pub(crate) fn needed(&self, need: &Need) -> u64 {
+        if self.retired {
+            0
+        } else {
+            need.of(self.spec.resource)
+        }
+    }
+
+    /// Whether no wait could ever admit so much.
+    pub(crate) fn never_fits(&self, tokens: u64) -> bool {
+        self.spec.resource.is_hard() && tokens > self.spec.capacity
+    }
+
+    pub(crate) fn watches(&self, caller: Caller) -> bool {
+        self.spec.enforcement.mode(caller) == Mode::Watch
+    }
+
+    /// How long the refill takes for so many tokens, in nanoseconds, rounded down.
+    #[inline]
+    pub(crate) fn flow_nanos(&self, tokens: u64) -> u64 {
+        let nanos = (u128::from(tokens) * u128::from(self.flow_per_token)) >> FLOW_PLACES;
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// Takes what a check has allowed, or what a watched bucket lets pass.
+    #[inline]
+    pub(crate) fn charge(
+        &mut self,
+        tokens: u64,
+        class: Priority,
+        caller: Caller,
+        sequence: u64,
+    ) -> Charge {
+        let tokens = self.within_floor(tokens, caller);
+        let fit = match class {
+            Priority::Critical => self.flow.fit(self.flow.cost(tokens), class),
+            Priority::Low | Priority::Medium | Priority::High => Fit::Fits,
+        };
+        self.note_peak(sequence);
+        let earned = self.flow.charge(tokens, class, fit);
+        self.held = self.held.saturating_add(tokens);
+        Charge { tokens, earned }
+    }
+
+    /// Takes more for a call that already runs. Answers what was taken.
+    pub(crate) fn top_up(&mut self, tokens: u64, caller: Caller, sequence: u64) -> u64 {
+        let tokens = self.debit(tokens, caller, sequence);
+        self.held = self.held.saturating_add(tokens);
+        tokens
+    }
+
+    /// Takes without asking. Answers what was taken.
+    pub(crate) fn debit(&mut self, tokens: u64, caller: Caller, sequence: u64) -> u64 {
+        let tokens = self.within_floor(tokens, caller);
+        if tokens > 0 {
+            self.note_peak(sequence);
+            self.flow.debit(tokens);
+            self.debt_total = self.debt_total.saturating_add(tokens);
+        }
+        tokens
+    }
+
+    /// Whether a call of that sequence number could take from it.
+    pub(crate) const fn born_before(&self, sequence: u64) -> bool {
+        self.born <= sequence
+    }
+
+    /// Ends what a call of that sequence number held, given what it really used.
+    pub(crate) fn settle(
+        &mut self,
+        charge: Charge,
+        used: u64,
+        by: (Priority, Caller),
+        (taken_at, sequence): (u64, u64),
+    ) {
+        if self.retired || !self.born_before(taken_at) {
+            return;
+        }
+        self.held = self.held.saturating_sub(charge.tokens);
+        if used > charge.tokens {
+            self.debit(used - charge.tokens, by.1, sequence);
+        } else if used < charge.tokens {
+            let earned = charge.earned.saturating_sub(used);
+            self.refund(charge.tokens - used, earned, by.0, taken_at);
+        }
+        if self.held == 0 {
+            self.peaks.clear();
+        }
+    }
+
+    /// The same bucket under new figures.
+    pub(crate) fn reshape(&mut self, spec: &BucketSpec, sequence: u64) {
+        let old = self.flow;
+        self.flow = old.reshaped(spec, self.held);
+        let new = self.flow;
+        // What a refund may be is the distance to the capacity: kept, whatever the capacity is now.
+        self.peaks.map(|peak| {
+            let distance = new.regrain(old.capacity().saturating_sub(peak), &old);
+            new.capacity().saturating_sub(distance)
+        });
+        if self.held > 0 {
+            self.peaks.note(new.level(), sequence);
+        }
+        self.flow_per_token = flow_per_token(spec);
+        self.spec = spec.clone();
+    }
+
+    fn refund(&mut self, tokens: u64, earned: u64, class: Priority, taken_at: u64) {
+        let asked = self.flow.cost(tokens);
+        let highest = self.peaks.since(taken_at);
+        let highest = highest.map_or(self.flow.level(), |it| it.max(self.flow.level()));
+        let room = self.flow.capacity().saturating_sub(highest).max(0);
+        self.flow.refund(asked.min(room), earned, class);
+        self.peaks.raise(taken_at, asked, self.flow.capacity());
+    }
+
+    /// A level matters to later refunds only where they could reach the capacity from it.
+    #[inline]
+    fn note_peak(&mut self, sequence: u64) {
+        if self.held == 0 {
+            return;
+        }
+        let with_held = self.flow.level().saturating_add(self.flow.cost(self.held));
+        if with_held > self.flow.capacity() {
+            self.peaks.note(self.flow.level(), sequence);
+        }
+    }
+
+    /// A watched bucket falls to minus its capacity and no further: otherwise what it says would
+    /// have to be waited loses all meaning. Concurrency is counted as it is.
+    #[inline]
+    fn within_floor(&self, tokens: u64, caller: Caller) -> u64 {
+        let after = self.flow.level().saturating_sub(self.flow.cost(tokens));
+        let above = after >= -self.flow.capacity();
+        if above || !self.flow.refills() || !self.watches(caller) {
+            tokens
+        } else {
+            tokens.min(self.flow.above_floor())
+        }
+    }
+}
+
+fn flow_per_token(spec: &BucketSpec) -> u64 {
+    if spec.resource == Resource::Concurrency {
+        return 0;
+    }
+    spec.refill.map_or(0, |refill| {
+        let amount = u128::from(refill.amount.max(1));
+        u64::try_from((refill.period.as_nanos() << FLOW_PLACES) / amount).unwrap_or(u64::MAX)
+    })
+}

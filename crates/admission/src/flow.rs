@@ -1,0 +1,492 @@
+//! The level of one bucket, and which class may spend how much of it.
+//!
+//! The law, in quanta (fractions of a token so small that every rate is a whole number of them per
+//! nanosecond; no rounding anywhere):
+//!
+//! - The level refills continuously up to the capacity. **From a full bucket any one call may
+//!   start**, whatever its size and class: its refill would be lost, and a call larger than what
+//!   its class can save up would otherwise never start.
+//! - Each class has a **claim**: what its share of the refill has earned and it has not spent.
+//!   `low` and `medium` earn while the level is below the threshold; a class that waits earns at
+//!   any level, until it has what it waits for. Nobody earns while a debt is paid or the bucket
+//!   is full. A claim ends when its class does not wait and (for `low` and `medium`) the level is
+//!   back at the threshold.
+//! - A class may spend its own claim, and the stock nobody claims: all of it for `high` and
+//!   `critical`, what lies above the threshold for `low` and `medium`. A call that straddles the
+//!   threshold may use both; it spends its claim first, in whole tokens.
+//! - `critical` may take the unclaimed stock down to minus the overdraft, once, until it is back
+//!   at zero. What others have earned stays theirs to spend meanwhile.
+//! - What settlement adds is debt: the level falls below zero and refill pays it first.
+
+use std::time::Duration;
+
+use tidegate_types::Priority;
+
+use crate::{BucketSpec, Reason, Refill};
+
+/// How long a class still counts as waiting after the time it was promised: a client that comes
+/// back as told needs a moment, and one that has gone must not hold its share for longer.
+pub const WAITING_GRACE: Duration = Duration::from_mins(1);
+
+/// The longest promise for which a class counts as waiting without asking again: one refill period
+/// of the built-in limits. A caller that has gone costs the others at most its class's share of so
+/// long.
+pub const WAITING_MAX: Duration = Duration::from_hours(1);
+
+/// Shares are percentages.
+const SHARE_SCALE: u64 = 100;
+
+/// What `critical` may overdraw, of the capacity (T4).
+const OVERDRAFT_PERCENT: i128 = 10;
+
+const CLASSES: usize = Priority::ALL.len();
+
+/// A class that was deferred here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    /// Until when it counts, in nanoseconds.
+    until: u64,
+    /// The largest call it waits for, at most the capacity. Zero: it does not wait.
+    need: i128,
+}
+
+impl Waiting {
+    const fn is_on(&self) -> bool {
+        self.need > 0
+    }
+}
+
+/// How a call fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Fits,
+    Overdraws,
+    Not,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    /// The state is as of this nanosecond.
+    at: u64,
+    level: i128,
+    capacity: i128,
+    threshold: i128,
+    /// Quanta in one token (or unit, request, billionth of a dollar, call).
+    token: u64,
+    /// Quanta per nanosecond. Zero for concurrency.
+    rate: u64,
+    /// Someone waits, claims or overdrew: refill is not just an addition.
+    stirred: bool,
+    /// The most that `critical` may overdraw, and what it still has to pay back.
+    overdraft: i128,
+    overdrawn: i128,
+    claims: [i128; CLASSES],
+    waiting: [Waiting; CLASSES],
+}
+
+/// `count` times `each`, which 127 bits hold for every bound in [`crate::spec`].
+pub(crate) fn quanta(count: u64, each: u64) -> i128 {
+    i128::try_from(u128::from(count) * u128::from(each)).unwrap_or(i128::MAX)
+}
+
+const fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Quanta per token and per nanosecond, the smallest whole numbers in the right ratio.
+fn grain(refill: Option<Refill>) -> (u64, u64) {
+    let Some(Refill { amount, period }) = refill else {
+        return (1, 0);
+    };
+    let divisor = greatest_common_divisor(u128::from(amount), period.as_nanos()).max(1);
+    // The bounds of a checked specification keep both far below 2⁶⁴.
+    let scaled = |part: u128| {
+        u64::try_from(part / divisor).map_or(u64::MAX, |it| it.saturating_mul(SHARE_SCALE))
+    };
+    (scaled(period.as_nanos()), scaled(u128::from(amount)))
+}
+
+impl Flow {
+    /// A full bucket.
+    pub(crate) fn full(spec: &BucketSpec, at: u64) -> Self {
+        let (token, rate) = grain(spec.refill);
+        let capacity = quanta(spec.capacity, token);
+        let overdraft = if spec.may_be_overdrawn() {
+            capacity / 100 * OVERDRAFT_PERCENT
+        } else {
+            0
+        };
+        Self {
+            at,
+            level: capacity,
+            capacity,
+            threshold: quanta(spec.threshold, token),
+            token,
+            rate,
+            stirred: false,
+            overdraft,
+            overdrawn: 0,
+            claims: [0; CLASSES],
+            waiting: [Waiting::default(); CLASSES],
+        }
+    }
+
+    pub(crate) const fn level(&self) -> i128 {
+        self.level
+    }
+
+    pub(crate) const fn capacity(&self) -> i128 {
+        self.capacity
+    }
+
+    pub(crate) const fn refills(&self) -> bool {
+        self.rate > 0
+    }
+
+    /// Nanoseconds until it is full if nobody spends. `None` where time doesn't fill it.
+    pub(crate) fn full_in(&self) -> Option<u64> {
+        let (missing, rate) = (
+            self.capacity.saturating_sub(self.level),
+            i128::from(self.rate),
+        );
+        let nanos = missing.saturating_add(rate - 1).checked_div(rate)?;
+        Some(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) const fn overdrawn(&self) -> i128 {
+        self.overdrawn
+    }
+
+    pub(crate) fn claim(&self, class: Priority) -> i128 {
+        self.claims[class.index()]
+    }
+
+    pub(crate) fn waits(&self, class: Priority) -> bool {
+        self.waiting[class.index()].is_on()
+    }
+
+    pub(crate) fn cost(&self, tokens: u64) -> i128 {
+        quanta(tokens, self.token)
+    }
+
+    /// Whole tokens in so many quanta, rounded down.
+    pub(crate) fn tokens(&self, quanta: i128) -> i128 {
+        quanta.div_euclid(i128::from(self.token))
+    }
+
+    /// Lets time pass. A `now` that is not later changes nothing.
+    #[inline]
+    pub(crate) fn advance(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(self.at);
+        if elapsed == 0 {
+            return;
+        }
+        if self.rate == 0 || (!self.stirred && self.level >= self.threshold) {
+            self.at = now;
+            let filled = self.level.saturating_add(quanta(elapsed, self.rate));
+            self.level = filled.min(self.capacity);
+            return;
+        }
+        self.advance_stirred(now);
+    }
+
+    /// Piece by piece: within one, every rate is constant. At most one piece ends at each of: the
+    /// debt's end, the threshold, the capacity, each class's need, each class's patience.
+    fn advance_stirred(&mut self, now: u64) {
+        loop {
+            self.lapse();
+            let left = now.saturating_sub(self.at);
+            if left == 0 {
+                return;
+            }
+            // The common case, without the divisions that find the end of a piece.
+            let filled = self.level.saturating_add(quanta(left, self.rate));
+            let plain = self.level >= 0
+                && filled < self.threshold
+                && self.overdrawn == 0
+                && !self.waiting.iter().any(Waiting::is_on);
+            let span = if plain {
+                left
+            } else {
+                self.steady_for().min(left)
+            };
+            self.drift(span);
+        }
+    }
+
+    /// Nanoseconds, at least one, for which every rate stays as it is.
+    fn steady_for(&self) -> u64 {
+        let mut span = u64::MAX;
+        let mut ends_when = |missing: i128, rate: u64| {
+            if missing > 0 && rate > 0 {
+                let rate = i128::from(rate);
+                let nanos = missing / rate + i128::from(missing % rate > 0);
+                span = span.min(u64::try_from(nanos).unwrap_or(u64::MAX));
+            }
+        };
+        for mark in [-self.overdrawn, self.threshold, self.capacity] {
+            ends_when(mark.saturating_sub(self.level), self.rate);
+        }
+        for class in Priority::ALL {
+            let (waiting, claim) = (self.waiting[class.index()], self.claims[class.index()]);
+            if waiting.is_on() {
+                ends_when(i128::from(waiting.until.saturating_sub(self.at)), 1);
+                ends_when(waiting.need.saturating_sub(claim), self.share(*class));
+            }
+        }
+        span
+    }
+
+    /// What the class earns per nanosecond, in quanta.
+    const fn share(&self, class: Priority) -> u64 {
+        self.rate / SHARE_SCALE * class.share_percent()
+    }
+
+    fn earns(&self, class: Priority) -> bool {
+        let waiting = self.waiting[class.index()];
+        let for_its_call = waiting.is_on() && self.claims[class.index()] < waiting.need;
+        for_its_call || (is_guarded(class) && self.level < self.threshold)
+    }
+
+    /// Lets `span` nanoseconds pass in which every rate stays as it is now.
+    fn drift(&mut self, span: u64) {
+        let in_debt = self.level.saturating_add(self.overdrawn) < 0;
+        if !in_debt && self.level < self.capacity {
+            for class in Priority::ALL {
+                if self.earns(*class) {
+                    let earned = quanta(span, self.share(*class));
+                    let claim = &mut self.claims[class.index()];
+                    *claim = claim.saturating_add(earned);
+                }
+            }
+        }
+        let filled = self.level.saturating_add(quanta(span, self.rate));
+        self.level = filled.min(self.capacity);
+        self.at = self.at.saturating_add(span);
+        self.pay_back();
+    }
+
+    /// Refill that nobody claims pays the overdraft back.
+    fn pay_back(&mut self) {
+        if self.overdrawn > 0 {
+            self.overdrawn = self.overdrawn.min((-self.unclaimed()).max(0));
+        }
+    }
+
+    /// Ends what has ended by now: patience, then claims.
+    fn lapse(&mut self) {
+        self.pay_back();
+        let mut stirred = self.overdrawn > 0;
+        for class in Priority::ALL {
+            let waiting = &mut self.waiting[class.index()];
+            if waiting.until <= self.at {
+                *waiting = Waiting::default();
+            }
+            let ends = !is_guarded(*class) || self.level >= self.threshold;
+            if ends && !waiting.is_on() {
+                self.claims[class.index()] = 0;
+            }
+            stirred |= waiting.is_on() || self.claims[class.index()] != 0;
+        }
+        self.stirred = stirred;
+    }
+
+    /// The level without what classes have earned. Negative in debt.
+    fn unclaimed(&self) -> i128 {
+        let claimed = self
+            .claims
+            .iter()
+            .fold(0_i128, |sum, it| sum.saturating_add(*it));
+        self.level.saturating_sub(claimed)
+    }
+
+    /// Whether a call of this cost and class may start at this nanosecond. `cost` is above zero.
+    #[inline]
+    pub(crate) fn fit(&self, cost: i128, class: Priority) -> Fit {
+        let guarded = if is_guarded(class) { self.threshold } else { 0 };
+        if !self.stirred && cost <= self.level.saturating_sub(guarded) {
+            return Fit::Fits;
+        }
+        if self.level >= self.capacity {
+            return Fit::Fits;
+        }
+        let (own, unclaimed) = (self.claims[class.index()], self.unclaimed());
+        let stock = unclaimed.saturating_sub(guarded).max(0);
+        let spendable = own.saturating_add(stock);
+        if cost <= spendable.min(self.level.saturating_add(self.overdrawn)) {
+            return Fit::Fits;
+        }
+        let may_overdraw = class == Priority::Critical && self.overdrawn == 0 && self.overdraft > 0;
+        let with_overdraft = own.saturating_add(unclaimed).saturating_add(self.overdraft);
+        if may_overdraw && cost <= with_overdraft {
+            return Fit::Overdraws;
+        }
+        Fit::Not
+    }
+
+    /// Why a call that does not fit has to wait.
+    pub(crate) fn reason(&self, cost: i128, class: Priority) -> Reason {
+        if self.rate == 0 {
+            Reason::Busy
+        } else if cost > self.capacity {
+            Reason::Oversize
+        } else if cost > self.level.saturating_add(self.overdrawn) {
+            Reason::Spent
+        } else if is_guarded(class) && cost > self.level.saturating_sub(self.threshold) {
+            Reason::Threshold
+        } else {
+            Reason::Earned
+        }
+    }
+
+    /// The first nanosecond from `from` on at which a call fits, if nobody spends until then.
+    /// Within a piece what a class may spend never falls, so bisection finds it exactly.
+    pub(crate) fn first_fit(&self, cost: i128, class: Priority, from: u64) -> u64 {
+        let mut flow = *self;
+        flow.advance(from);
+        flow.lapse();
+        while flow.fit(cost, class) == Fit::Not && flow.at < u64::MAX {
+            let span = flow.steady_for();
+            let fits_after = |nanos: u64| {
+                let mut later = flow;
+                later.drift(nanos);
+                later.fit(cost, class) != Fit::Not
+            };
+            // At the very end of the piece claims may lapse: that instant belongs to the next one.
+            let (mut not_yet, mut fits) = (0, span - 1);
+            if fits > 0 && fits_after(fits) {
+                while fits - not_yet > 1 {
+                    let middle = not_yet + (fits - not_yet) / 2;
+                    *(if fits_after(middle) {
+                        &mut fits
+                    } else {
+                        &mut not_yet
+                    }) = middle;
+                }
+                return flow.at.saturating_add(fits);
+            }
+            flow.drift(span);
+            flow.lapse();
+        }
+        flow.at
+    }
+
+    /// The class waits for a call of this cost until then: it earns its share meanwhile.
+    pub(crate) fn wait(&mut self, cost: i128, class: Priority, until: u64) {
+        if self.rate == 0 {
+            return;
+        }
+        let waiting = &mut self.waiting[class.index()];
+        waiting.need = waiting.need.max(cost.min(self.capacity));
+        waiting.until = waiting.until.max(until);
+        self.stirred = true;
+    }
+
+    /// Takes, and answers how many tokens came from what the class had earned. Decides nothing:
+    /// the level may fall below zero.
+    #[inline]
+    pub(crate) fn charge(&mut self, tokens: u64, class: Priority, fit: Fit) -> u64 {
+        let cost = self.cost(tokens);
+        self.level = self.level.saturating_sub(cost);
+        if !self.stirred {
+            if fit == Fit::Overdraws {
+                self.note_overdraft();
+            }
+            return 0;
+        }
+        let claim = &mut self.claims[class.index()];
+        let earned = if *claim >= cost {
+            tokens
+        } else {
+            u64::try_from(*claim / i128::from(self.token)).unwrap_or(0)
+        };
+        *claim = claim.saturating_sub(quanta(earned, self.token));
+        if fit == Fit::Overdraws {
+            self.note_overdraft();
+        }
+        let waiting = &mut self.waiting[class.index()];
+        if cost >= waiting.need {
+            *waiting = Waiting::default();
+        }
+        self.lapse();
+        earned
+    }
+
+    fn note_overdraft(&mut self) {
+        self.overdrawn = (-self.unclaimed()).clamp(0, self.overdraft);
+        self.stirred = true;
+    }
+
+    /// Adds a debt that no check has allowed: what settlement found on top.
+    pub(crate) fn debit(&mut self, tokens: u64) {
+        self.level = self.level.saturating_sub(self.cost(tokens));
+        self.lapse();
+    }
+
+    /// Gives back `quanta`, of which the class had earned `earned` tokens.
+    pub(crate) fn refund(&mut self, quanta: i128, earned: u64, class: Priority) {
+        self.level = self.level.saturating_add(quanta).min(self.capacity);
+        let restored = self.cost(earned).min(quanta);
+        let claim = &mut self.claims[class.index()];
+        *claim = claim.saturating_add(restored);
+        self.lapse();
+    }
+
+    /// Whole tokens that can be taken until the level is at minus the capacity.
+    pub(crate) fn above_floor(&self) -> u64 {
+        let room = self.level.saturating_add(self.capacity).max(0);
+        u64::try_from(self.tokens(room)).unwrap_or(u64::MAX)
+    }
+
+    /// The same state under new figures: levels and claims kept, capped to the new capacity.
+    pub(crate) fn reshaped(&self, spec: &BucketSpec, in_flight: u64) -> Self {
+        let mut new = Self::full(spec, self.at);
+        let convert = |old: i128| rescale(old, self.token, new.token);
+        new.level = if new.rate == 0 {
+            new.capacity.saturating_sub(i128::from(in_flight))
+        } else {
+            convert(self.level).min(new.capacity)
+        };
+        new.claims = self.claims.map(convert);
+        new.overdrawn = convert(self.overdrawn).min(new.overdraft);
+        new.waiting = self.waiting.map(|old| Waiting {
+            until: old.until,
+            need: convert(old.need).min(new.capacity),
+        });
+        new.lapse();
+        new
+    }
+
+    /// The level that was saved, refilled for as long as has passed since.
+    pub(crate) fn restore(&mut self, tokens: i128, elapsed: u64) {
+        let saved = tokens.saturating_mul(i128::from(self.token));
+        let filled = saved.saturating_add(quanta(elapsed, self.rate));
+        self.level = filled.min(self.capacity);
+        self.lapse();
+    }
+
+    /// Converts quanta of this flow's former grain.
+    pub(crate) fn regrain(&self, old: i128, former: &Self) -> i128 {
+        rescale(old, former.token, self.token)
+    }
+}
+
+/// `low` and `medium` leave the stock below the threshold alone.
+const fn is_guarded(class: Priority) -> bool {
+    matches!(class, Priority::Low | Priority::Medium)
+}
+
+/// `quanta` of one grain in another, rounded down: never more than there was.
+fn rescale(quanta: i128, from: u64, into: u64) -> i128 {
+    let (from, into) = (i128::from(from), i128::from(into));
+    let whole = quanta.div_euclid(from).saturating_mul(into);
+    // Both factors are below 2⁶⁴ and one is below 2⁵⁸: see the bounds in `spec`.
+    let fraction = quanta.rem_euclid(from).saturating_mul(into) / from;
+    whole.saturating_add(fraction)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+//! Every bucket of one platform, decided together.
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use tidegate_types::{Caller, Monotonic, Priority};
+
+use crate::{
+    Admission, Ask, BUCKETS_MAX, BucketIndex, BucketSpec, Check, Cleared, Need, Note, PoolSpec,
+    Resource, Taken, USERS_MAX, UserSlot,
+    bucket::Bucket,
+    decision::Charge,
+    flow::{Fit, WAITING_GRACE},
+    pacing::{Pace, Share},
+    users::Users,
+    view::SavedLevel,
+};
+
+mod deferral;
+
+const CLASSES: usize = Priority::ALL.len();
+
+/// One platform's buckets, its users' penalties and who waits. The caller holds the lock around it.
+///
+/// Invariant, for every bucket and any interval `t`: what enforced calls reserve in it and don't
+/// give back is at most capacity + overdraft + refill · t, and at most one call larger than the
+/// capacity, which starts from a full bucket. What settlement adds is debt: it is counted and
+/// delays later calls.
+///
+/// Time never runs backwards here: a `now` that is earlier than a former one counts as that one.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub struct Pool {
+    pub(crate) spec: PoolSpec,
+    pub(crate) buckets: ArrayVec<Bucket, BUCKETS_MAX>,
+    pub(crate) users: Users,
+    pub(crate) classes: [Class; CLASSES],
+    waiters: [Waiter; 2],
+    now: u64,
+    /// Rises with everything that changes a level. A [`Cleared`] is worth something while it is
+    /// the last; peaks are ordered by it.
+    sequence: u64,
+}
+
+/// What is known of one class over all buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Class {
+    pub(crate) pace: Pace,
+    waits_until: u64,
+}
+
+/// One of the two users who wait longest: enough to tell whether anybody else waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    user: UserSlot,
+    until: u64,
+}
+
+/// Buckets by their bit.
+type Mask = u32;
+
+/// What the first look at the buckets found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Findings {
+    /// Enforced ones that the call doesn't fit now.
+    hold: Mask,
+    /// Watched ones that it doesn't fit now.
+    watched: Mask,
+    /// Any enforced one that it takes from.
+    enforced: Mask,
+    overdrawn: Mask,
+}
+
+impl Pool {
+    /// Every bucket full.
+    pub fn new(spec: PoolSpec, now: Monotonic) -> Self {
+        let full = |it: &BucketSpec| Bucket::full(it.clone(), now.0, 0);
+        Self {
+            buckets: spec.buckets().iter().map(full).collect(),
+            spec,
+            users: Users::new(USERS_MAX),
+            classes: [Class {
+                pace: Pace::NEW,
+                waits_until: 0,
+            }; CLASSES],
+            waiters: [Waiter {
+                user: UserSlot::NONE,
+                until: 0,
+            }; 2],
+            now: now.0,
+            sequence: 0,
+        }
+    }
+
+    /// What the pool was last configured to be.
+    pub const fn spec(&self) -> &PoolSpec {
+        &self.spec
+    }
+
+    /// What a bucket is. `None` where it is no longer configured, or belongs to another pool.
+    pub fn bucket(&self, bucket: BucketIndex) -> Option<&BucketSpec> {
+        let bucket = self.buckets.get(bucket.index())?;
+        (!bucket.retired).then_some(&bucket.spec)
+    }
+
+    /// Takes new figures. A bucket of the same name and resource keeps its level (capped to the new
+    /// capacity), debt, claims and what is outstanding; others begin full.
+    pub fn reconfigure(&mut self, spec: PoolSpec, now: Monotonic) {
+        let now = self.clock(now);
+        self.sequence += 1;
+        let same = |a: &BucketSpec, b: &BucketSpec| a.name == b.name && a.resource == b.resource;
+        for bucket in &mut self.buckets {
+            bucket.flow.advance(now);
+            let wanted = spec.buckets().iter().find(|it| same(it, &bucket.spec));
+            match wanted.filter(|_| !bucket.retired) {
+                Some(wanted) => bucket.reshape(wanted, self.sequence),
+                None => bucket.retired = true,
+            }
+        }
+        for wanted in spec.buckets() {
+            let mut live = self.buckets.iter().filter(|it| !it.retired);
+            if live.any(|it| same(wanted, &it.spec)) {
+                continue;
+            }
+            let fresh = Bucket::full(wanted.clone(), now, self.sequence);
+            match self.buckets.iter_mut().find(|it| it.retired) {
+                Some(place) => *place = fresh,
+                // At most as many are live as a specification may have.
+                None => self.buckets.push(fresh),
+            }
+        }
+        self.spec = spec;
+    }
+
+    /// The user of that name, from now on one of those who share the flow. May allocate; beyond
+    /// [`USERS_MAX`] the one who was not seen for longest is forgotten.
+    pub fn user(&mut self, name: &str, now: Monotonic) -> UserSlot {
+        let now = self.clock(now);
+        let slot = self.users.intern(name);
+        self.users.see(slot, now);
+        slot
+    }
+
+    /// Whether the call fits every bucket now. Takes nothing; what is deferred is remembered as
+    /// waiting, so that its class earns its share meanwhile.
+    #[inline]
+    pub fn check(&mut self, ask: &Ask, now: Monotonic) -> Check {
+        let now = self.clock(now);
+        self.sequence += 1;
+        self.users.see(ask.user, now);
+        let mut found = Findings::default();
+        let mut bit: Mask = 1;
+        for bucket in &mut self.buckets {
+            let tokens = bucket.needed(&ask.need);
+            if tokens > 0 {
+                bucket.flow.advance(now);
+                let watched = bucket.watches(ask.caller);
+                if !watched {
+                    found.enforced |= bit;
+                }
+                let fit = bucket.flow.fit(bucket.flow.cost(tokens), ask.priority);
+                if fit == Fit::Not || bucket.never_fits(tokens) {
+                    *(if watched {
+                        &mut found.watched
+                    } else {
+                        &mut found.hold
+                    }) |= bit;
+                } else if fit == Fit::Overdraws {
+                    found.overdrawn |= bit;
+                }
+            }
+            bit <<= 1;
+        }
+        if found.hold | found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
+            return Check::Clear(self.cleared(ask, ArrayVec::new()));
+        }
+        self.weigh(ask, found, now)
+    }
+
+    /// Takes what the last check of this pool allowed. Cannot fail.
+    ///
+    /// A `Cleared` from before another check, or after anything else has changed this pool, would
+    /// overshoot: that is a programmer's error and stops here.
+    #[inline]
+    pub fn commit(&mut self, cleared: Cleared, now: Monotonic) -> Taken {
+        let now = self.clock(now);
+        assert!(
+            cleared.sequence == self.sequence,
+            "commit under the same hold of the lock as the check, before anything else"
+        );
+        let Cleared {
+            sequence,
+            need,
+            priority,
+            user,
+            caller,
+            ..
+        } = cleared;
+        let mut charges = [Charge::default(); BUCKETS_MAX];
+        let mut flow_nanos = 0;
+        for (bucket, charge) in self.buckets.iter_mut().zip(&mut charges) {
+            let tokens = bucket.needed(&need);
+            if tokens > 0 {
+                bucket.flow.advance(now);
+                flow_nanos = flow_nanos.max(bucket.flow_nanos(tokens));
+                *charge = bucket.charge(tokens, priority, caller, sequence);
+            }
+        }
+        self.sequence += 1;
+        self.count_usage(priority, user, flow_nanos, now);
+        Taken {
+            sequence,
+            priority,
+            user,
+            caller,
+            flow_nanos,
+            charges,
+        }
+    }
+
+    /// [`Self::check`], and [`Self::commit`] where it is clear.
+    pub fn take(&mut self, ask: &Ask, now: Monotonic) -> Admission {
+        match self.check(ask, now) {
+            Check::Clear(cleared) => Admission::Granted(self.commit(cleared, now)),
+            Check::Deferred {
+                wait,
+                bucket,
+                reason,
+            } => Admission::Deferred {
+                wait,
+                bucket,
+                reason,
+            },
+            Check::NeverFits { bucket } => Admission::NeverFits { bucket },
+        }
+    }
+
+    /// Ends a reservation with what was really used. More than was taken becomes debt, less is
+    /// given back, as if only the actual had ever been taken: never above the capacity, and not
+    /// what meanwhile would have overflowed. Frees the concurrency slot.
+    pub fn settle(&mut self, taken: Taken, actual: &Need, now: Monotonic) {
+        let now = self.clock(now);
+        self.sequence += 1;
+        let by = (taken.priority, taken.caller);
+        let order = (taken.sequence, self.sequence);
+        for (bucket, charge) in self.buckets.iter_mut().zip(taken.charges) {
+            bucket.flow.advance(now);
+            let used = match bucket.spec.resource {
+                Resource::Concurrency => 0,
+                resource => actual.of(resource),
+            };
+            bucket.settle(charge, used, by, order);
+        }
+        let (before, after) = (taken.flow_nanos, self.flow_of(actual));
+        self.correct_usage(&taken, before.abs_diff(after), after < before, now);
+    }
+
+    /// Ends a reservation of which nothing was used, as if it had never been taken.
+    pub fn release(&mut self, taken: Taken, now: Monotonic) {
+        self.settle(taken, &Need::default(), now);
+    }
+
+    /// Takes more for a call that runs: its answer turns out longer than reserved. It cannot be
+    /// refused; where it doesn't fit, it is debt.
+    pub fn top_up(&mut self, taken: &mut Taken, more: &Need, now: Monotonic) {
+        let now = self.clock(now);
+        self.sequence += 1;
+        for (bucket, charge) in self.buckets.iter_mut().zip(&mut taken.charges) {
+            let tokens = bucket.needed(more);
+            if tokens > 0 && bucket.flow.refills() && bucket.born_before(taken.sequence) {
+                bucket.flow.advance(now);
+                let added = bucket.top_up(tokens, taken.caller, self.sequence);
+                charge.tokens = charge.tokens.saturating_add(added);
+            }
+        }
+        let flow = self.flow_of(more);
+        self.correct_usage(taken, flow, false, now);
+        taken.flow_nanos = taken.flow_nanos.saturating_add(flow);
+    }
+
+    /// Books usage that no check of this pool has seen: of another program on the same account, or
+    /// from before a restart. Where it doesn't fit, it is debt. Takes no concurrency.
+    pub fn debit(&mut self, need: &Need, now: Monotonic) {
+        let now = self.clock(now);
+        self.sequence += 1;
+        for bucket in &mut self.buckets {
+            let tokens = bucket.needed(need);
+            if tokens > 0 && bucket.flow.refills() {
+                bucket.flow.advance(now);
+                bucket.debit(tokens, Caller::Asking, self.sequence);
+            }
+        }
+    }
+
+    /// Sets levels that an earlier run saved, refilled for the wall-clock time that has passed
+    /// since: zero where the clock stepped back. Buckets that were not saved, or counted something
+    /// else, keep their level. Meant for a new pool, before its first call.
+    pub fn restore(&mut self, saved: &[SavedLevel], elapsed: Duration, now: Monotonic) {
+        let now = self.clock(now);
+        self.sequence += 1;
+        let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        for bucket in self.buckets.iter_mut().filter(|it| !it.retired) {
+            bucket.flow.advance(now);
+            let (name, resource) = (&bucket.spec.name, bucket.spec.resource);
+            let same = |it: &&SavedLevel| it.bucket == *name && it.resource == resource;
+            if let Some(level) = saved.iter().find(same).filter(|_| bucket.flow.refills()) {
+                bucket.flow.restore(i128::from(level.tokens), elapsed);
+            }
+        }
+    }
+
+    pub(crate) const fn clock(&mut self, now: Monotonic) -> u64 {
+        if now.0 > self.now {
+            self.now = now.0;
+        }
+        self.now
+    }
+
+    /// The time a view is of: never before what the pool has seen.
+    pub(crate) fn at(&self, now: Monotonic) -> u64 {
+        self.now.max(now.0)
+    }
+
+    fn cleared(&self, ask: &Ask, notes: ArrayVec<Note, { crate::NOTES_MAX }>) -> Cleared {
+        Cleared {
+            sequence: self.sequence,
+            need: ask.need,
+            priority: ask.priority,
+            user: ask.user,
+            caller: ask.caller,
+            notes,
+        }
+    }
+
+    #[inline]
+    fn is_penalised(&self, ask: &Ask, now: u64) -> bool {
+        let class = &self.classes[ask.priority.index()].pace;
+        let user = self.users.user(ask.user).map(|it| &it.pace);
+        class.penalised_until(now).is_some()
+            || user.is_some_and(|it| it.penalised_until(now).is_some())
+    }
+
+    /// The flow time of a call: how long the slowest of its buckets takes to refill it.
+    fn flow_of(&self, need: &Need) -> u64 {
+        let flows = self.buckets.iter().map(|it| it.flow_nanos(it.needed(need)));
+        flows.max().unwrap_or(0)
+    }
+
+    #[inline]
+    fn count_usage(&mut self, class: Priority, user: UserSlot, flow: u64, now: u64) {
+        let soon = now.saturating_add(nanos(WAITING_GRACE));
+        let others_wait = self.other_class_waits(class, now);
+        let state = &mut self.classes[class.index()];
+        state.waits_until = state.waits_until.min(soon);
+        state.pace.spend(flow, class_share(class), others_wait, now);
+
+        let others_wait = self.other_user_waits(user, now);
+        let share = Share {
+            part: 1,
+            of: self.users.present(),
+        };
+        for waiter in self.waiters.iter_mut().filter(|it| it.user == user) {
+            waiter.until = waiter.until.min(soon);
+        }
+        if let Some(user) = self.users.user_mut(user) {
+            user.pace.spend(flow, share, others_wait, now);
+        }
+    }
+
+    fn correct_usage(&mut self, taken: &Taken, flow: u64, less: bool, now: u64) {
+        let class = &mut self.classes[taken.priority.index()];
+        class.pace.correct(flow, less, now);
+        if let Some(user) = self.users.user_mut(taken.user) {
+            user.pace.correct(flow, less, now);
+        }
+    }
+
+    fn other_class_waits(&self, class: Priority, now: u64) -> bool {
+        let others = Priority::ALL.iter().filter(|it| **it != class);
+        others
+            .map(|it| self.classes[it.index()].waits_until)
+            .any(|until| until > now)
+    }
+
+    fn other_user_waits(&self, user: UserSlot, now: u64) -> bool {
+        let others = self.waiters.iter().filter(|it| it.user != user);
+        others.map(|it| it.until).any(|until| until > now)
+    }
+}
+
+fn class_share(class: Priority) -> Share {
+    let percent = class.share_percent();
+    Share {
+        part: u32::try_from(percent).unwrap_or(u32::MAX),
+        of: 100,
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

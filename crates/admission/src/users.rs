@@ -1,0 +1,219 @@
+//! Who the users are, told apart by small numbers.
+
+use std::collections::BTreeMap;
+
+use crate::pacing::{Pace, WINDOW_NANOS};
+
+/// Users remembered per platform: at some hundred bytes each a dozen megabytes, and far more than
+/// act within an hour, so that whoever goes has no penalty left to lose.
+pub const USERS_MAX: usize = 100_000;
+
+const NOBODY: u32 = u32::MAX;
+
+/// A user of one pool. Stays valid while the user is remembered; afterwards it counts as
+/// [`UserSlot::NONE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserSlot {
+    index: u32,
+    /// Tells a user from a later one of the same index.
+    generation: u32,
+}
+
+impl UserSlot {
+    /// A call without a user: it has no share of its own, and no penalty.
+    pub const NONE: Self = Self {
+        index: NOBODY,
+        generation: 0,
+    };
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    name: Box<str>,
+    pub(crate) pace: Pace,
+    generation: u32,
+    /// The turn of [`Census`] in which it was last counted.
+    turn: u64,
+    /// Neighbours by last use.
+    newer: u32,
+    older: u32,
+}
+
+/// Everybody, in order of last use.
+#[derive(Clone, Debug)]
+pub(crate) struct Users {
+    slots: Vec<User>,
+    by_name: BTreeMap<Box<str>, u32>,
+    newest: u32,
+    oldest: u32,
+    max: usize,
+    census: Census,
+}
+
+/// Users seen in this ten minutes and in the ten before: whichever is more share the flow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census {
+    turn: u64,
+    ends: u64,
+    now: u32,
+    before: u32,
+}
+
+impl Census {
+    fn turn_over(&mut self, now: u64) {
+        if now < self.ends {
+            return;
+        }
+        let missed = now - self.ends >= WINDOW_NANOS;
+        self.before = if missed { 0 } else { self.now };
+        self.now = 0;
+        self.turn += 1;
+        self.ends = now.saturating_add(WINDOW_NANOS);
+    }
+}
+
+impl Users {
+    /// Nobody yet, and never more than `max`.
+    pub(crate) const fn new(max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            by_name: BTreeMap::new(),
+            newest: NOBODY,
+            oldest: NOBODY,
+            max,
+            census: Census {
+                turn: 0,
+                ends: 0,
+                now: 0,
+                before: 0,
+            },
+        }
+    }
+
+    /// The slot of that name; where there is none, a new one, at the cost of the user that was not
+    /// seen for longest.
+    pub(crate) fn intern(&mut self, name: &str) -> UserSlot {
+        if let Some(index) = self.by_name.get(name).copied() {
+            self.touch(index);
+            return self.slot(index);
+        }
+        let index = if self.slots.len() < self.max {
+            let index = u32::try_from(self.slots.len()).unwrap_or(NOBODY);
+            self.slots.push(User {
+                name: name.into(),
+                pace: Pace::NEW,
+                generation: 0,
+                turn: 0,
+                newer: NOBODY,
+                older: NOBODY,
+            });
+            index
+        } else {
+            self.forget_oldest(name)
+        };
+        self.by_name.insert(name.into(), index);
+        self.push_newest(index);
+        self.slot(index)
+    }
+
+    /// Counts the user as present.
+    #[inline]
+    pub(crate) fn see(&mut self, slot: UserSlot, now: u64) {
+        self.census.turn_over(now);
+        let turn = self.census.turn;
+        let Some(user) = self.user_mut(slot) else {
+            return;
+        };
+        if user.turn != turn {
+            user.turn = turn;
+            self.census.now += 1;
+        }
+        self.touch(slot.index);
+    }
+
+    /// How many share the flow. At least one.
+    pub(crate) fn present(&self) -> u32 {
+        self.census.now.max(self.census.before).max(1)
+    }
+
+    #[inline]
+    pub(crate) fn user_mut(&mut self, slot: UserSlot) -> Option<&mut User> {
+        let user = self.slots.get_mut(usize::try_from(slot.index).ok()?)?;
+        (user.generation == slot.generation).then_some(user)
+    }
+
+    #[inline]
+    pub(crate) fn user(&self, slot: UserSlot) -> Option<&User> {
+        let user = self.slots.get(usize::try_from(slot.index).ok()?)?;
+        (user.generation == slot.generation).then_some(user)
+    }
+
+    /// Names and penalties of everybody who has one.
+    pub(crate) fn penalised(&self, now: u64) -> impl Iterator<Item = (&str, u64)> {
+        let until = move |user: &User| user.pace.penalised_until(now);
+        let users = self.slots.iter();
+        users.filter_map(move |user| until(user).map(|until| (&*user.name, until)))
+    }
+
+    fn slot(&self, index: u32) -> UserSlot {
+        let generation = self.at(index).map_or(0, |it| it.generation);
+        UserSlot { index, generation }
+    }
+
+    fn at(&self, index: u32) -> Option<&User> {
+        self.slots.get(usize::try_from(index).ok()?)
+    }
+
+    fn at_mut(&mut self, index: u32) -> Option<&mut User> {
+        self.slots.get_mut(usize::try_from(index).ok()?)
+    }
+
+    fn touch(&mut self, index: u32) {
+        if self.newest != index {
+            self.unlink(index);
+            self.push_newest(index);
+        }
+    }
+
+    fn forget_oldest(&mut self, name: &str) -> u32 {
+        let index = self.oldest;
+        self.unlink(index);
+        if let Some(user) = self.at_mut(index) {
+            let forgotten = std::mem::replace(&mut user.name, name.into());
+            user.generation = user.generation.wrapping_add(1);
+            user.pace = Pace::NEW;
+            user.turn = 0;
+            self.by_name.remove(&forgotten);
+        }
+        index
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Some((newer, older)) = self.at(index).map(|it| (it.newer, it.older)) else {
+            return;
+        };
+        match self.at_mut(newer) {
+            Some(user) => user.older = older,
+            None => self.newest = older,
+        }
+        match self.at_mut(older) {
+            Some(user) => user.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    fn push_newest(&mut self, index: u32) {
+        let before = self.newest;
+        if let Some(user) = self.at_mut(index) {
+            (user.newer, user.older) = (NOBODY, before);
+        }
+        match self.at_mut(before) {
+            Some(user) => user.newer = index,
+            None => self.oldest = index,
+        }
+        self.newest = index;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,658 @@
+//! Reservations held for others: those who asked before they act, and those a crash left open.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use tidegate_admission::{Ask, Need, Wait};
+use tidegate_ledger::{
+    CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement, Shortage,
+};
+use tidegate_observe::{audit::Action, event};
+use tidegate_types::{
+    Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp, Usage,
+};
+
+use crate::{
+    Engine,
+    call::Moment,
+    identity::Principal,
+    keys::Change,
+    reserve::{self, Found, Holding, Obstacle},
+    settings::Platform,
+};
+
+/// Reservations open at once for those who ask. Each has about 1 KiB.
+const OPEN_MAX: usize = 200_000;
+
+/// How long an admission may take to be settled where its holder does not say.
+const LIFE_DEFAULT: Duration = Duration::from_mins(15);
+
+/// The longest that one may be announced to take; `extend` goes on from there.
+pub const LIFE_MAX: Duration = Duration::from_hours(24);
+
+/// A request for leave to act (T2).
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionAsk {
+    /// Where; else the first platform.
+    pub platform: Option<String>,
+    /// Units of the platform's bucket.
+    pub tokens: u64,
+    /// Else the key's, else high.
+    pub priority: Option<Priority>,
+    /// What kind of task it is.
+    pub task_type: Option<String>,
+    /// How long it will take: it expires at twice that, 15 minutes at least.
+    pub estimated_duration: Option<Duration>,
+    /// As whom; only for those who may act for others.
+    pub user: Option<String>,
+    /// A label.
+    pub session: Option<String>,
+    /// Its task, whose limits apply.
+    pub task: Option<String>,
+    /// The task's parent.
+    pub parent_task: Option<String>,
+    /// The most it can cost.
+    pub cost: NanoUsd,
+    /// What it buys.
+    pub service: Option<Service>,
+    /// How hard the task is: weighs as much where `tokens` is 0.
+    pub complexity: Option<Complexity>,
+}
+
+/// Leave to act.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// To be settled, extended or released.
+    pub reservation: ReservationId,
+    /// Where.
+    pub platform: Arc<str>,
+    /// When it is settled at its bound if nobody does.
+    pub expires_at: Timestamp,
+    /// What was found on the way, in words.
+    pub reasons: Vec<String>,
+}
+
+/// No leave.
+#[derive(Clone, Debug)]
+pub struct NotAdmitted {
+    /// Where.
+    pub platform: Arc<str>,
+    /// When it would fit; `None` where no wait is known to help.
+    pub wait: Option<Wait>,
+    /// Another platform that would take it now.
+    pub alternative: Option<Arc<str>>,
+    /// Which limit, in a word.
+    pub limit: Arc<str>,
+    /// The budget that is short, in figures.
+    pub shortage: Option<Shortage>,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+}
+
+/// Why an admission was not even considered, or a reservation not touched.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmissionError {
+    /// There is no such platform.
+    #[error("there is no platform `{asked}`; there are {known}")]
+    UnknownPlatform {
+        /// As it was named.
+        asked: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A caller acts as somebody else.
+    #[error(
+        "this key acts as `{own}`, and may not ask for `{asked}`: leave `user` out, or use an operator's key"
+    )]
+    OtherUser {
+        /// Whose key it is.
+        own: Arc<str>,
+        /// As it was named.
+        asked: String,
+    },
+    /// None of that name, or not the caller's.
+    #[error("there is no open reservation {0}: it has ended, or never was")]
+    NotOpen(ReservationId),
+    /// More is asked for than there is.
+    #[error("the reservation can't be extended: {0}")]
+    Short(String),
+    /// Too many are open.
+    #[error("{OPEN_MAX} reservations are open: settle or release some")]
+    TooMany,
+    /// It can't be written down.
+    #[error("the ledger can't be written: {0}")]
+    Unwritable(String),
+}
+
+/// A reservation that is not tied to a call in flight.
+#[derive(Debug)]
+pub struct OpenReservation {
+    holding: Holding,
+    path: Arc<EntryPath>,
+    next_ordinal: u32,
+    expires: Timestamp,
+    unknown: bool,
+    platform: Arc<str>,
+    need: Need,
+}
+
+impl OpenReservation {
+    pub(crate) fn unknown(
+        holding: Holding,
+        path: Arc<EntryPath>,
+        next_ordinal: u32,
+        expires: Timestamp,
+    ) -> Self {
+        Self {
+            holding,
+            path,
+            next_ordinal,
+            expires,
+            unknown: true,
+            platform: "unknown".into(),
+            need: Need::default(),
+        }
+    }
+}
+
+/// One, for those who look.
+#[derive(Clone, Debug)]
+pub struct ReservationView {
+    /// Which.
+    pub id: ReservationId,
+    /// Where it pays.
+    pub path: Arc<EntryPath>,
+    /// What it holds.
+    pub held: NanoUsd,
+    /// When it is settled at that.
+    pub expires_at: Timestamp,
+    /// A crash left it open: whether it was answered is not known.
+    pub unknown: bool,
+}
+
+/// How a reservation ended, by its holder's word.
+#[derive(Clone, Debug, Default)]
+pub struct Actual {
+    /// What it cost; its hold where it is not said.
+    pub cost: Option<NanoUsd>,
+    /// Units it used; what was asked for where it is not said.
+    pub tokens: Option<u64>,
+    /// What it used, for the record.
+    pub usage: Option<Usage>,
+    /// The model it was spent on, for the record.
+    pub model: Option<String>,
+}
+
+/// The open reservations.
+#[derive(Debug, Default)]
+pub struct Open(Mutex<HashMap<ReservationId, OpenReservation, RandomState>>);
+
+impl Open {
+    pub(crate) fn put(&self, id: ReservationId, open: OpenReservation) {
+        self.0.lock().insert(id, open);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.lock().len() >= OPEN_MAX
+    }
+}
+
+/// Whether a principal may touch what belongs to an organisation's user.
+fn may_touch(principal: &Principal, path: &EntryPath) -> bool {
+    let same_organisation = principal.organisation == path.organisation;
+    match principal.role {
+        Role::Operator | Role::Admin => same_organisation || principal.key.is_none(),
+        Role::Caller => same_organisation && principal.user == path.user,
+        Role::Viewer | Role::Approver => false,
+    }
+}
+
+impl Engine {
+    /// Decides on a request for leave, and sets aside what it needs if it is given.
+    pub fn admit(
+        &self,
+        principal: &Principal,
+        ask: &AdmissionAsk,
+    ) -> Result<Result<Admitted, Box<NotAdmitted>>, AdmissionError> {
+        if self.open.is_full() {
+            return Err(AdmissionError::TooMany);
+        }
+        let now = self.now();
+        let platform = self.admission_platform(ask)?;
+        let user = match &ask.user {
+            Some(user) if **user != *principal.user && principal.role < Role::Operator => {
+                return Err(AdmissionError::OtherUser {
+                    own: Arc::clone(&principal.user),
+                    asked: user.clone(),
+                });
+            }
+            Some(user) => Arc::from(user.as_str()),
+            None => Arc::clone(&principal.user),
+        };
+        let owner = format!("{}/{user}", principal.organisation);
+        let root = ask.task.as_deref().map(|own| {
+            let parent: Option<Arc<str>> = ask.parent_task.as_deref().map(Arc::from);
+            self.sessions.plant(&owner, &own.into(), parent.as_ref())
+        });
+        let seeker = Seeker {
+            organisation: &principal.organisation,
+            user,
+            root,
+            priority: self.admission_priority(principal, ask),
+            now,
+        };
+        match self.seek(&platform, &seeker, ask) {
+            Ok((holding, found, path)) => self
+                .keep(&platform, ask, (holding, &found, path), now)
+                .map(Ok),
+            Err(obstacle) => Ok(Err(Box::new(
+                self.not_admitted(&platform, &seeker, ask, obstacle),
+            ))),
+        }
+    }
+
+    fn admission_platform(&self, ask: &AdmissionAsk) -> Result<Arc<Platform>, AdmissionError> {
+        let settings = self.settings.load();
+        let found = match &ask.platform {
+            Some(name) => settings.platform(name),
+            None => settings.platforms.first(),
+        };
+        found
+            .cloned()
+            .ok_or_else(|| AdmissionError::UnknownPlatform {
+                asked: ask.platform.clone().unwrap_or_default(),
+                known: settings
+                    .platforms
+                    .iter()
+                    .map(|it| &*it.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+
+    fn admission_priority(&self, principal: &Principal, ask: &AdmissionAsk) -> Priority {
+        let wanted = ask.priority.or(principal.default_priority);
+        wanted
+            .unwrap_or(Priority::High)
+            .min(principal.highest_priority)
+    }
+
+    fn seek(
+        &self,
+        platform: &Arc<Platform>,
+        seeker: &Seeker<'_>,
+        ask: &AdmissionAsk,
+    ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
+        let now = seeker.now;
+        let (pool, slot) = self.pool(platform, &seeker.user, now.mono);
+        let books = self.books(seeker.organisation);
+        let service = ask.service.unwrap_or(Service::Llm);
+        let bucket_ask = Ask {
+            need: need_of(ask),
+            priority: seeker.priority,
+            user: slot,
+            caller: Caller::Asking,
+        };
+        let money = MoneyAsk {
+            bound: ask.cost,
+            expected: ask.cost,
+            caller: Caller::Asking,
+        };
+        // As with calls: a window may end between resolving and checking.
+        for _try in 0..3 {
+            let path = self.loaded_path(&books, |books| {
+                books.path(&seeker.user, seeker.root.as_deref(), service, now.wall)
+            });
+            match reserve::admit(&pool, &books, &path, &bucket_ask, &money, now) {
+                Err(Obstacle::Stale) => {}
+                Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
+                Err(obstacle) => return Err(obstacle),
+            }
+        }
+        Err(Obstacle::Stale)
+    }
+
+    fn keep(
+        &self,
+        platform: &Arc<Platform>,
+        ask: &AdmissionAsk,
+        (holding, found, path): (Holding, &Found, Arc<EntryPath>),
+        now: Moment,
+    ) -> Result<Admitted, AdmissionError> {
+        let reservation = self.ids.next(now.wall);
+        let need = need_of(ask);
+        let entry = CallEntry {
+            reservation,
+            ordinal: 0,
+            at: now.wall,
+            path: Arc::clone(&path),
+            enforced: holding.enforced(),
+            event: Event::Reserve {
+                bound: holding.bound(),
+                expected: holding.bound(),
+                would_refuse: found.would_refuse,
+            },
+        };
+        let booked = self.writer.health().is_writable()
+            && self.book_reserve(entry, &platform.name, &need).is_ok();
+        if !booked {
+            self.give_back(holding);
+            let why = self.writer.health().why().unwrap_or_default();
+            return Err(AdmissionError::Unwritable(why));
+        }
+        let life = ask.estimated_duration.unwrap_or_default().min(LIFE_MAX);
+        let expires_at = now.wall.after((life * 2).max(LIFE_DEFAULT));
+        let open = OpenReservation {
+            holding,
+            path,
+            next_ordinal: 1,
+            expires: expires_at,
+            unknown: false,
+            platform: Arc::clone(&platform.name),
+            need,
+        };
+        self.open.put(reservation, open);
+        Ok(Admitted {
+            reservation,
+            platform: Arc::clone(&platform.name),
+            expires_at,
+            reasons: self.reasons(platform, found),
+        })
+    }
+
+    fn reasons(&self, platform: &Platform, found: &Found) -> Vec<String> {
+        let notes = found.notes.iter().map(ToString::to_string);
+        let levels = tidegate_ledger::LevelKind::ALL.into_iter();
+        let soft = levels.filter(|it| found.soft_passed.contains(*it));
+        let soft = soft.map(|it| format!("soft limit {it} passed"));
+        let fits = format!("{} has what this needs", platform.name);
+        notes.chain(soft).chain([fits]).collect()
+    }
+
+    fn not_admitted(
+        &self,
+        platform: &Arc<Platform>,
+        seeker: &Seeker<'_>,
+        ask: &AdmissionAsk,
+        obstacle: Obstacle,
+    ) -> NotAdmitted {
+        let told = self.explain(platform, &seeker.user, obstacle);
+        let alternative = match obstacle {
+            Obstacle::Budget(_) | Obstacle::Stale => None,
+            Obstacle::Wait { .. } | Obstacle::NeverFits { .. } => {
+                self.alternative(platform, seeker, ask)
+            }
+        };
+        NotAdmitted {
+            platform: Arc::clone(&platform.name),
+            wait: match obstacle {
+                Obstacle::Wait { wait, .. } => Some(wait),
+                _ => None,
+            },
+            alternative,
+            limit: told.limit,
+            shortage: match obstacle {
+                Obstacle::Budget(shortage) => Some(shortage),
+                _ => None,
+            },
+            reasons: vec![told.sentence],
+        }
+    }
+
+    /// The first other platform, of those the configuration names as fallback or else of all, that
+    /// would take it now. Nothing is taken there.
+    fn alternative(
+        &self,
+        platform: &Arc<Platform>,
+        seeker: &Seeker<'_>,
+        ask: &AdmissionAsk,
+    ) -> Option<Arc<str>> {
+        let settings = self.settings.load();
+        let named = platform
+            .fallback
+            .iter()
+            .filter_map(|it| settings.platform(it));
+        let others = settings
+            .platforms
+            .iter()
+            .filter(|it| it.name != platform.name);
+        let fits = |it: &&Arc<Platform>| {
+            let (pool, slot) = self.pool(it, &seeker.user, seeker.now.mono);
+            let ask = Ask {
+                need: need_of(ask),
+                priority: seeker.priority,
+                user: slot,
+                caller: Caller::Asking,
+            };
+            reserve::would_fit(&pool, &ask, seeker.now)
+        };
+        named
+            .chain(others)
+            .find(fits)
+            .map(|it| Arc::clone(&it.name))
+    }
+
+    /// Ends a reservation with what it cost and used, by its holder's or an operator's word.
+    pub fn settle_reservation(
+        &self,
+        principal: &Principal,
+        id: ReservationId,
+        actual: Actual,
+    ) -> Result<NanoUsd, AdmissionError> {
+        let open = self.take(principal, id)?;
+        let held = open.holding.bound();
+        let cost = actual.cost.unwrap_or(held);
+        let by_operator = open.unknown;
+        let settlement = Settlement {
+            held,
+            cost,
+            notional: NanoUsd::ZERO,
+            estimated: actual.cost.is_none(),
+            cause: by_operator.then(|| "settled while unknown".to_owned()),
+            usage: actual.usage,
+            platform: open.platform.to_string(),
+            model: actual.model.unwrap_or_default(),
+            price_version: String::new(),
+        };
+        let need = Need {
+            units: actual.tokens.unwrap_or(open.need.units),
+            nano_usd: cost.0,
+            ..open.need
+        };
+        self.end(
+            id,
+            open,
+            Event::Settle(Box::new(settlement)),
+            cost,
+            Some(&need),
+        );
+        if by_operator {
+            self.report(&event::UnknownSettled {
+                reservation: id,
+                cost,
+                by: "operator",
+            });
+            self.audit(Change::by(
+                principal,
+                Action::UnknownSettled,
+                id.to_string(),
+            ));
+        }
+        Ok(cost)
+    }
+
+    /// Ends a reservation that was not used.
+    pub fn release_reservation(
+        &self,
+        principal: &Principal,
+        id: ReservationId,
+    ) -> Result<(), AdmissionError> {
+        let open = self.take(principal, id)?;
+        let held = open.holding.bound();
+        let reason = "released by its holder".to_owned();
+        self.end(
+            id,
+            open,
+            Event::Release { held, reason },
+            NanoUsd::ZERO,
+            None,
+        );
+        Ok(())
+    }
+
+    /// Holds more for a reservation, for longer.
+    pub fn extend_reservation(
+        &self,
+        principal: &Principal,
+        id: ReservationId,
+        more: NanoUsd,
+        longer: Duration,
+    ) -> Result<Timestamp, AdmissionError> {
+        let mut all = self.open.0.lock();
+        let open = all.get_mut(&id).filter(|it| may_touch(principal, &it.path));
+        let open = open.ok_or(AdmissionError::NotOpen(id))?;
+        let now = self.clock.now();
+        if !more.is_zero() {
+            let entry = CallEntry {
+                reservation: id,
+                ordinal: open.next_ordinal,
+                at: now,
+                path: Arc::clone(&open.path),
+                enforced: open.holding.enforced(),
+                event: Event::Extend { by: more },
+            };
+            let prepared = self.prepare(Entry::Call(entry));
+            let extended = open.holding.with_hold(|books, hold| {
+                let extended = books.extend(hold, more, Caller::Asking);
+                if extended.is_ok() {
+                    self.book(prepared);
+                }
+                extended.map(|_| ())
+            });
+            match extended {
+                Some(Ok(())) => open.next_ordinal += 1,
+                Some(Err(shortage)) => {
+                    return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
+                }
+                None => return Err(AdmissionError::NotOpen(id)),
+            }
+        }
+        open.expires = open.expires.max(now.after(longer.min(LIFE_MAX)));
+        Ok(open.expires)
+    }
+
+    /// The open reservations a principal may see, oldest first.
+    pub fn open_reservations(&self, principal: &Principal) -> Vec<ReservationView> {
+        let all = self.open.0.lock();
+        let sees = |path: &EntryPath| principal.role == Role::Viewer || may_touch(principal, path);
+        let mut views: Vec<_> = all
+            .iter()
+            .filter(|(_, it)| sees(&it.path))
+            .map(|(id, it)| ReservationView {
+                id: *id,
+                path: Arc::clone(&it.path),
+                held: it.holding.bound(),
+                expires_at: it.expires,
+                unknown: it.unknown,
+            })
+            .collect();
+        views.sort_by_key(|it| it.id);
+        views
+    }
+
+    /// Settles at its bound whatever nobody settled in time. To be called about once a second.
+    pub fn expire(&self) {
+        let now = self.clock.now();
+        let due: Vec<ReservationId> = {
+            let all = self.open.0.lock();
+            let due = all.iter().filter(|(_, it)| it.expires <= now);
+            due.map(|(id, _)| *id).collect()
+        };
+        for id in due {
+            let Some(open) = self.open.0.lock().remove(&id) else {
+                continue;
+            };
+            let held = open.holding.bound();
+            self.end(id, open, Event::Expire { held }, held, None);
+            self.report(&event::UnknownSettled {
+                reservation: id,
+                cost: held,
+                by: "expiry",
+            });
+        }
+    }
+
+    fn take(
+        &self,
+        principal: &Principal,
+        id: ReservationId,
+    ) -> Result<OpenReservation, AdmissionError> {
+        let mut all = self.open.0.lock();
+        let theirs = all
+            .get(&id)
+            .is_some_and(|it| may_touch(principal, &it.path));
+        let open = if theirs { all.remove(&id) } else { None };
+        open.ok_or(AdmissionError::NotOpen(id))
+    }
+
+    fn end(
+        &self,
+        id: ReservationId,
+        open: OpenReservation,
+        event: Event,
+        cost: NanoUsd,
+        used: Option<&Need>,
+    ) {
+        let now = self.now();
+        let entry = CallEntry {
+            reservation: id,
+            ordinal: open.next_ordinal,
+            at: now.wall,
+            path: open.path,
+            enforced: open.holding.enforced(),
+            event,
+        };
+        let prepared = self.prepare(Entry::Call(entry));
+        let used = used.copied();
+        let _settled = open.holding.end(
+            |pool, taken| match used {
+                Some(need) => pool.settle(taken, &need, now.mono),
+                None if cost.is_zero() => pool.release(taken, now.mono),
+                // Expired: it is taken to have used all that it asked for.
+                None => pool.settle(taken, &open.need, now.mono),
+            },
+            |books, hold| {
+                let _settled = books.settle(hold, cost, NanoUsd::ZERO);
+                self.book(prepared);
+            },
+        );
+    }
+}
+
+/// Who asks, resolved.
+struct Seeker<'a> {
+    organisation: &'a Arc<str>,
+    user: Arc<str>,
+    root: Option<Arc<str>>,
+    priority: Priority,
+    now: Moment,
+}
+
+fn need_of(ask: &AdmissionAsk) -> Need {
+    let by_complexity = ask.complexity.map_or(0, Complexity::units);
+    Need {
+        units: if ask.tokens == 0 {
+            by_complexity
+        } else {
+            ask.tokens
+        },
+        requests: 1,
+        nano_usd: ask.cost.0,
+        ..Need::default()
+    }
+}

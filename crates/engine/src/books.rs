@@ -1,0 +1,169 @@
+//! The organisations' books: found, loaded, and written down.
+
+use std::{collections::hash_map::Entry as Slot, sync::Arc};
+
+use parking_lot::Mutex;
+use tidegate_admission::Need;
+use tidegate_ledger::{
+    Books, CallEntry, Entry, LevelKey, Path, PolicyEntry,
+    journal::{self, Record, Taking},
+};
+use tidegate_observe::event;
+use tidegate_types::{Caller, Mode};
+
+use crate::{Engine, call::Routed, reserve::Holding};
+
+/// An entry with its journal frame, made before any lock is taken.
+pub(crate) struct Prepared {
+    entry: Entry,
+    frame: Vec<u8>,
+}
+
+/// The journal refused; the entry was not queued.
+pub(crate) struct Unwritten;
+
+impl Engine {
+    /// The books of an organisation.
+    pub(crate) fn books(&self, organisation: &Arc<str>) -> Arc<Mutex<Books>> {
+        let mut all = self.books.lock();
+        match all.entry(Arc::clone(organisation)) {
+            Slot::Occupied(it) => Arc::clone(it.get()),
+            Slot::Vacant(it) => {
+                let policy = Arc::clone(&self.settings.load().budgets);
+                let mut books = Books::new(organisation, policy);
+                books.not_before(self.clock.now().max(self.latest));
+                Arc::clone(it.insert(Arc::new(Mutex::new(books))))
+            }
+        }
+    }
+
+    /// Resolves a path, and loads from the store the levels that were never asked for.
+    pub(crate) fn loaded_path(
+        &self,
+        books: &Mutex<Books>,
+        resolve: impl Fn(&mut Books) -> Path,
+    ) -> Path {
+        let missing = {
+            let mut books = books.lock();
+            let path = resolve(&mut books);
+            let missing = books.missing_balances(path.entry());
+            if missing.is_empty() {
+                return path;
+            }
+            missing
+        };
+        self.load(books, &missing);
+        resolve(&mut books.lock())
+    }
+
+    /// Takes over what the store says of these levels. A level that can't be read stays unknown,
+    /// so that nothing is reserved on it.
+    pub(crate) fn load(&self, books: &Mutex<Books>, missing: &[LevelKey]) {
+        for key in missing {
+            match self.stores.ledger.balance(key) {
+                Ok(balance) => {
+                    let _known_already = books.lock().load(key, balance.unwrap_or_default());
+                }
+                Err(unreadable) => self.writer.health().failed(&unreadable),
+            }
+        }
+    }
+
+    /// Makes an entry ready to be booked.
+    pub(crate) fn prepare(&self, entry: Entry) -> Prepared {
+        let mut frame = Vec::with_capacity(1024);
+        let record = Record::Entry(entry);
+        if let Err(unrepresentable) = journal::encode(&record, &mut frame) {
+            // Only a text beyond all bounds could be: the row in the store is then all there is.
+            self.writer.health().failed(&unrepresentable);
+        }
+        let Record::Entry(entry) = record else {
+            unreachable!("it was made three lines above")
+        };
+        Prepared { entry, frame }
+    }
+
+    /// Writes an entry to the journal and queues it for the store. To be called under the lock of
+    /// the organisation's books where the entry ends or changes a hold.
+    pub(crate) fn book(&self, prepared: Prepared) {
+        // Where the journal can't be written, the store may still be.
+        let at = self.stores.journal.append(&prepared.frame);
+        let at = at.inspect_err(|refused| self.unwritable(refused));
+        self.writer.entry(prepared.entry, at.unwrap_or_default());
+    }
+
+    /// Journals the beginning of a reservation, and what it took of its platform's buckets.
+    pub(crate) fn book_reserve(
+        &self,
+        entry: CallEntry,
+        platform: &str,
+        need: &Need,
+    ) -> Result<(), Unwritten> {
+        let taking = Record::Taking(Taking {
+            reservation: entry.reservation,
+            at: entry.at,
+            platform: platform.to_owned(),
+            need: [
+                need.units,
+                need.requests,
+                need.input_tokens,
+                need.output_tokens,
+                need.tokens,
+                need.nano_usd,
+            ],
+        });
+        let mut prepared = self.prepare(Entry::Call(entry));
+        if let Err(unrepresentable) = journal::encode(&taking, &mut prepared.frame) {
+            self.writer.health().failed(&unrepresentable);
+        }
+        match self.stores.journal.append(&prepared.frame) {
+            Ok(at) => {
+                self.writer.entry(prepared.entry, at);
+                Ok(())
+            }
+            Err(refused) => {
+                self.unwritable(&refused);
+                Err(Unwritten)
+            }
+        }
+    }
+
+    fn unwritable(&self, refused: &std::io::Error) {
+        self.writer.health().failed(refused);
+        let reason = refused.to_string();
+        self.report(&event::LedgerUnwritable { reason: &reason });
+    }
+
+    /// True where a limit in the way of the call is enforced, so that it may not pass unbooked.
+    pub(crate) fn binds(&self, routed: &Routed, holding: &Holding) -> bool {
+        !holding.enforced().is_empty() || enforces(routed)
+    }
+
+    /// Gives back what was never sent. Leaves no trace, as it was never journaled.
+    pub(crate) fn give_back(&self, holding: Holding) {
+        let now = self.clock.monotonic();
+        let _nothing = holding.end(
+            |pool, taken| pool.release(taken, now),
+            |books, hold| books.release(hold),
+        );
+    }
+
+    /// Puts other limits in force: in the books, and in the ledger, so that it can be verified.
+    pub(crate) fn put_budgets(&self, policy: &Arc<tidegate_ledger::BudgetPolicy>) {
+        let all: Vec<_> = self.books.lock().values().cloned().collect();
+        let entry = Entry::Policy(PolicyEntry {
+            at: self.clock.now(),
+            limits: Arc::clone(policy.limits()),
+        });
+        self.book(self.prepare(entry));
+        for books in all {
+            books.lock().set_policy(Arc::clone(policy));
+        }
+    }
+}
+
+fn enforces(routed: &Routed) -> bool {
+    let caller: Caller = routed.call.principal.caller;
+    let mut buckets = routed.platform.pool.buckets().iter();
+    buckets.any(|it| it.enforcement.mode(caller) == Mode::Enforce)
+}

@@ -1,0 +1,143 @@
+//! The phases of a call, a type each: what a phase may touch is what its type holds.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidegate_admission::{Need, Pool, UserSlot};
+use tidegate_ledger::{Books, Path};
+use tidegate_observe::calls::CallRecord;
+use tidegate_providers::{
+    RequestFacts,
+    prices::{ModelPrice, Quote},
+};
+use tidegate_types::{Monotonic, NanoUsd, Timestamp, Tokens};
+
+use crate::{
+    estimate::Input,
+    identity::Principal,
+    sessions::{Proven, Thread},
+    settings::Platform,
+};
+
+/// Both times of one moment, read together at the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The wall clock: windows, records.
+    pub wall: Timestamp,
+    /// The clock that never steps back: buckets, waits, durations.
+    pub mono: Monotonic,
+}
+
+/// What a request's headers say besides who sent it. Absent ones are `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signals<'a> {
+    /// `x-claude-code-session-id`, or `x-tidegate-session`, which wins.
+    pub session: Option<&'a str>,
+    /// `x-claude-code-agent-id`.
+    pub agent: Option<&'a str>,
+    /// `x-claude-code-parent-agent-id`.
+    pub parent_agent: Option<&'a str>,
+    /// `x-claude-code-request-class`.
+    pub class: Option<&'a str>,
+    /// `x-claude-code-prompt-id`.
+    pub prompt: Option<&'a str>,
+    /// `x-tidegate-task`.
+    pub task: Option<&'a str>,
+    /// `x-tidegate-parent-task`.
+    pub parent_task: Option<&'a str>,
+    /// `x-tidegate-priority`.
+    pub priority: Option<&'a str>,
+    /// `x-tidegate-complexity`.
+    pub complexity: Option<&'a str>,
+    /// `x-tidegate-task-type`.
+    pub task_type: Option<&'a str>,
+    /// `x-tidegate-platform`.
+    pub platform: Option<&'a str>,
+    /// `traceparent`.
+    pub traceparent: Option<&'a str>,
+}
+
+/// Everything about the call that its headers and body say.
+#[derive(Debug)]
+pub struct Identified {
+    /// Its record, filled as far as is known.
+    pub record: Box<CallRecord>,
+    /// Who sent it.
+    pub principal: Principal,
+    /// What its body says.
+    pub facts: RequestFacts,
+    /// The session it is tracked by: whose, and which.
+    pub tracked: Arc<str>,
+    /// Which conversation it continues.
+    pub thread: Thread,
+    /// What that conversation's last answer proved.
+    pub proven: Option<Proven>,
+    /// Whether it is priced and weighed, or only counted (models, token counts).
+    pub metered: bool,
+    /// The platform that was asked for by name.
+    pub platform: Option<Arc<str>>,
+}
+
+/// A call and the one platform it will be reserved on.
+#[derive(Debug)]
+pub struct Routed {
+    /// The call.
+    pub call: Box<Identified>,
+    /// Where it goes.
+    pub platform: Arc<Platform>,
+    /// What its model costs there.
+    pub price: Quote,
+    /// The same without the tiers that its input can't reach: what bounds are made of.
+    pub bound_price: Arc<ModelPrice>,
+    /// The platform's buckets.
+    pub pool: Arc<Mutex<Pool>>,
+    /// The user in those.
+    pub slot: UserSlot,
+    /// The organisation's budgets.
+    pub books: Arc<Mutex<Books>>,
+    /// The call's way through those.
+    pub path: Path,
+    /// What the buckets are asked for.
+    pub need: Need,
+    /// Its input in tokens.
+    pub input: Input,
+    /// Output tokens expected.
+    pub output_expected: Tokens,
+    /// Output cap in force before any is lowered: what the body says, else the model's own.
+    pub cap: Tokens,
+    /// The most its input can cost.
+    pub input_bound: NanoUsd,
+    /// What it is expected to cost; zero where it is not charged.
+    pub expected: NanoUsd,
+}
+
+impl Routed {
+    /// What is held for an output cap. Nothing where nothing is charged.
+    pub(crate) fn bound(&self, cap: Tokens) -> NanoUsd {
+        if self.is_charged() {
+            let output = self
+                .bound_price
+                .output_bound(self.all_choices(cap), self.modifiers());
+            self.input_bound.saturating_add(output)
+        } else {
+            NanoUsd::ZERO
+        }
+    }
+
+    /// Each of the answers asked for may be as long as the cap.
+    pub(crate) fn all_choices(&self, cap: Tokens) -> Tokens {
+        Tokens(cap.0.saturating_mul(self.call.facts.choices.max(1)))
+    }
+
+    pub(crate) fn is_charged(&self) -> bool {
+        self.call.metered && !self.platform.subscription && !self.platform.free
+    }
+
+    pub(crate) fn price(&self) -> &ModelPrice {
+        &self.price.price
+    }
+
+    pub(crate) fn modifiers(&self) -> &tidegate_types::Modifiers {
+        &self.call.facts.modifiers
+    }
+}

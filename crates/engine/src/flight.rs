@@ -1,0 +1,408 @@
+//! A call on its way: journaled, sent, and settled exactly once, however it ends.
+
+use std::sync::Arc;
+
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Settlement};
+use tidegate_observe::{
+    calls::{CallRecord, Outcome, WouldWait},
+    event,
+};
+use tidegate_providers::{Metered, accounting::Counted};
+use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
+
+use crate::{
+    Engine,
+    call::{Identified, Moment, Routed},
+    reserve::{Found, Holding, Reserved},
+    sessions::Proven,
+};
+use tidegate_admission::{Need, Note};
+
+/// A call that was sent, or is about to be.
+#[derive(Debug)]
+pub struct InFlight {
+    engine: Arc<Engine>,
+    /// The call, where it went, and what it costs there.
+    pub routed: Box<Routed>,
+    holding: Holding,
+    reservation: ReservationId,
+    /// Its beginning is in the journal; else its end must not be either.
+    booked: bool,
+    path: Arc<EntryPath>,
+    /// The output cap that was sent, where it was lowered, and by which limit.
+    pub lowered: Option<(Tokens, &'static str)>,
+    sent_at: Moment,
+    first_byte_at: Option<Moment>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct End {
+    /// In a word.
+    pub outcome: Outcome,
+    /// The status the client got; 0 for none.
+    pub status: u16,
+    /// What was read of the answer, if any came.
+    pub metered: Option<Metered>,
+    /// Bytes of the answer that were passed on.
+    pub answer_bytes: u64,
+    /// The provider's own id of the request.
+    pub request_id: Option<Arc<str>>,
+}
+
+impl End {
+    /// The end of a call of which nothing was sent.
+    #[must_use]
+    pub const fn unsent() -> Self {
+        Self {
+            outcome: Outcome::UpstreamUnreachable,
+            status: 0,
+            metered: None,
+            answer_bytes: 0,
+            request_id: None,
+        }
+    }
+}
+
+/// A call could not be journaled, and its limits don't allow it to go on unbooked.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger can't be written, so nothing that it limits can be sent")]
+pub struct Unbookable;
+
+impl Engine {
+    /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
+    ///
+    /// Where the journal can't be written, calls that no enforced limit binds go on and are
+    /// counted; the others end here, with everything given back.
+    pub fn send(
+        self: &Arc<Self>,
+        reserved: Reserved,
+        now: Moment,
+    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
+        let Reserved {
+            mut routed,
+            holding,
+            found,
+            cap,
+        } = reserved;
+        let reservation = self.ids.next(now.wall);
+        let path = Arc::clone(routed.path.entry());
+        let entry = CallEntry {
+            reservation,
+            ordinal: 0,
+            at: now.wall,
+            path: Arc::clone(&path),
+            enforced: holding.enforced(),
+            event: Event::Reserve {
+                bound: holding.bound(),
+                expected: routed.expected.min(holding.bound()),
+                would_refuse: found.would_refuse,
+            },
+        };
+        // A store that fails would let entries pile up: until it writes again, nothing is booked.
+        let booked = self.writer.health().is_writable()
+            && self
+                .book_reserve(entry, &routed.platform.name, &routed.need)
+                .is_ok();
+        if !booked {
+            if self.binds(&routed, &holding) {
+                self.give_back(holding);
+                return Err((routed, Unbookable));
+            }
+            let call = routed.call.record.id;
+            self.report(&event::CallUnbooked { call });
+        }
+        let record = &mut routed.call.record;
+        record.reservation = Some(reservation);
+        record.bound = holding.bound();
+        record.max_tokens_sent = cap.or(record.max_tokens_asked);
+        let capped_by = found.capped_by.map(tidegate_ledger::LevelKind::word);
+        self.note(&mut routed, &found);
+        Ok(InFlight {
+            engine: Arc::clone(self),
+            routed,
+            holding,
+            reservation,
+            path,
+            lowered: cap.zip(capped_by),
+            booked,
+            sent_at: now,
+            first_byte_at: None,
+        })
+    }
+
+    /// Puts into words what the reservation found, for the record and its reader.
+    fn note(&self, routed: &mut Routed, found: &Found) {
+        let record = &mut routed.call.record;
+        for note in &found.notes {
+            match note {
+                Note::WouldWait { bucket, wait, .. } => {
+                    let limit = self.bucket_name(&routed.platform, *bucket);
+                    let wait_ms = wait.at_least().as_millis();
+                    record.would_wait = Some(WouldWait {
+                        limit,
+                        wait_ms: u64::try_from(wait_ms).unwrap_or(u64::MAX),
+                    });
+                }
+                Note::WouldRefuse { bucket } => {
+                    let limit = self.bucket_name(&routed.platform, *bucket);
+                    record.would_refuse.push(limit);
+                }
+                Note::Overdraft { .. } | Note::Penalised { .. } => {
+                    record.warnings.push(note.to_string().into());
+                }
+            }
+        }
+        for level in routed.path.entry().kinds() {
+            if found.would_refuse.contains(level) {
+                record.would_refuse.push(level.word().into());
+            }
+            if found.soft_passed.contains(level) {
+                record
+                    .warnings
+                    .push(format!("soft limit {level} passed").into());
+            }
+            if found.overage.contains(level) {
+                record
+                    .warnings
+                    .push(format!("limit {level} passed, as allowed").into());
+            }
+        }
+    }
+}
+
+impl InFlight {
+    /// The call's record, as far as it is written.
+    pub fn record(&self) -> &CallRecord {
+        &self.routed.call.record
+    }
+
+    /// The record, to write into.
+    pub fn record_mut(&mut self) -> &mut CallRecord {
+        &mut self.routed.call.record
+    }
+
+    /// The reservation that pays for it.
+    pub const fn reservation(&self) -> ReservationId {
+        self.reservation
+    }
+
+    /// Counts and logs a fact about the call.
+    pub fn report<E: event::Event>(&self, event: &E) {
+        self.engine.report(event);
+    }
+
+    /// Says that the provider has begun to answer.
+    pub fn first_byte(&mut self, now: Moment) {
+        self.first_byte_at.get_or_insert(now);
+    }
+
+    /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
+    /// Returns its finished record.
+    pub fn settle(self, end: End) -> Box<CallRecord> {
+        let engine = Arc::clone(&self.engine);
+        let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
+        let (routed, charge, now) = self.close(&end);
+        let mut record = routed.call.record;
+        charge.write(&mut record);
+        record.status = end.status;
+        record.outcome = end.outcome;
+        record.answer_bytes = end.answer_bytes;
+        record.request_id = end.request_id;
+        let first = first_byte_at.unwrap_or(now);
+        record.phases.first_byte = micros(first.mono.since(sent_at.mono));
+        record.phases.stream = micros(now.mono.since(first.mono));
+        record.phases.settle = micros(engine.now().mono.since(now.mono));
+        engine.finish(record)
+    }
+
+    /// Ends a try that another platform is to make good, and gives the call back for that. What the
+    /// try cost is booked; the call has one record, at its end.
+    pub fn abandon(self, end: &End) -> Box<Identified> {
+        let (mut routed, _charge, _now) = self.close(end);
+        let platform = Arc::clone(&routed.platform.name);
+        routed.call.record.tried.push(platform);
+        routed.call
+    }
+
+    fn close(self, end: &End) -> (Box<Routed>, Charge, Moment) {
+        let now = self.engine.now();
+        let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some());
+        let settlement = Settlement {
+            held: self.holding.bound(),
+            cost: charge.cost,
+            notional: charge.notional,
+            estimated: charge.estimated,
+            cause: charge.cause.map(str::to_owned),
+            usage: charge.usage,
+            platform: self.routed.platform.name.to_string(),
+            model: self.routed.call.record.model_sent.to_string(),
+            price_version: self.routed.price.version.to_string(),
+        };
+        let entry = CallEntry {
+            reservation: self.reservation,
+            ordinal: 1,
+            at: now.wall,
+            path: Arc::clone(&self.path),
+            enforced: self.holding.enforced(),
+            event: Event::Settle(Box::new(settlement)),
+        };
+        let actual = self.actual(&charge);
+        let Self {
+            engine,
+            routed,
+            holding,
+            reservation,
+            booked,
+            ..
+        } = self;
+        let prepared = booked.then(|| engine.prepare(Entry::Call(entry)));
+        let settled = holding.end(
+            |pool, taken| pool.settle(taken, &actual, now.mono),
+            |books, hold| {
+                let settled = books.settle(hold, charge.cost, charge.notional);
+                if let Some(prepared) = prepared {
+                    engine.book(prepared);
+                }
+                settled
+            },
+        );
+        if let Some(settled) = settled
+            && !settled.overrun.is_zero()
+        {
+            engine.report(&event::Overrun {
+                reservation,
+                platform: &routed.platform.name,
+                held: routed.call.record.bound,
+                overrun: settled.overrun,
+                cause: charge.cause.unwrap_or("usage above the bound"),
+            });
+        }
+        learn(&routed, &engine, &charge, now);
+        (routed, charge, now)
+    }
+
+    /// What the provider's limits really counted.
+    fn actual(&self, charge: &Charge) -> Need {
+        let family = self.routed.platform.family;
+        let counted = match &charge.usage {
+            Some(usage) => family.accounting().settled(usage),
+            None => Counted {
+                requests: 1,
+                ..Counted::default()
+            },
+        };
+        Need {
+            units: self.routed.need.units,
+            nano_usd: charge.cost.0,
+            requests: counted.requests,
+            input_tokens: counted.input_tokens,
+            output_tokens: counted.output_tokens,
+            tokens: counted.tokens,
+        }
+    }
+}
+
+/// Exact totals make the next call of the conversation exact but for what is new in it.
+fn learn(routed: &Routed, engine: &Engine, charge: &Charge, now: Moment) {
+    let call = &routed.call;
+    if let (Some(usage), false) = (&charge.usage, charge.estimated) {
+        let proven = Proven {
+            body_bytes: call.record.body_bytes,
+            total: usage.total(),
+            at: now.mono,
+        };
+        engine.sessions.learn(&call.tracked, call.thread, proven);
+        engine
+            .outputs
+            .learn(&call.record.model_sent, call.record.class, usage.output);
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a call is charged, and how surely.
+#[derive(Debug)]
+struct Charge {
+    usage: Option<Usage>,
+    cost: NanoUsd,
+    notional: NanoUsd,
+    estimated: bool,
+    cause: Option<&'static str>,
+}
+
+impl Charge {
+    /// Nothing where the provider refused or nothing was sent; what it reported where that is
+    /// final; else what was certainly used: the input, and the output that was seen.
+    fn of(routed: &Routed, end: &End, answered: bool) -> Self {
+        let reported = end.metered.as_ref().and_then(|it| it.usage);
+        let is_final = end.metered.as_ref().is_some_and(|it| it.usage_is_final);
+        let refused = matches!(
+            end.outcome,
+            Outcome::UpstreamError | Outcome::UpstreamUnreachable
+        );
+        if (refused && reported.is_none()) || !routed.call.metered {
+            return Self {
+                usage: None,
+                cost: NanoUsd::ZERO,
+                notional: NanoUsd::ZERO,
+                estimated: false,
+                cause: None,
+            };
+        }
+        let (usage, cause) = match (reported, &end.metered) {
+            (Some(usage), _) if is_final => (usage, None),
+            (Some(usage), Some(metered)) if metered.input_is_known => {
+                (usage, Some(cause(&end.outcome)))
+            }
+            _ => (guessed(routed, end, answered), Some(cause(&end.outcome))),
+        };
+        let list = routed.price().cost(&usage);
+        let charged = routed.is_charged();
+        Self {
+            usage: Some(usage),
+            cost: if charged { list } else { NanoUsd::ZERO },
+            notional: if charged { NanoUsd::ZERO } else { list },
+            estimated: cause.is_some(),
+            cause,
+        }
+    }
+
+    fn write(&self, record: &mut CallRecord) {
+        record.usage = self.usage;
+        record.cost = self.cost;
+        record.notional = self.notional;
+        record.estimated = self.estimated;
+    }
+}
+
+/// What a call without a word of usage used: its expected input, and a token for every four bytes
+/// of text that came.
+fn guessed(routed: &Routed, end: &End, answered: bool) -> Usage {
+    let text = end.metered.as_ref().map_or(0, |it| it.text_bytes);
+    let input = routed.input;
+    Usage {
+        input: input.expected.saturating_sub(input.cached),
+        cache_read: input.cached,
+        output: Tokens(if answered { text.div_ceil(4) } else { 0 }),
+        modifiers: routed.call.facts.modifiers,
+        ..Usage::default()
+    }
+}
+
+const fn cause(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::ClientGone => "client hung up",
+        Outcome::UpstreamLost => "upstream broke off",
+        Outcome::StreamError => "error event in the stream",
+        Outcome::Interrupted => "interrupted by a stop",
+        Outcome::Answered => "answer without usage",
+        Outcome::UpstreamError
+        | Outcome::UpstreamUnreachable
+        | Outcome::Refused { .. }
+        | Outcome::Invalid { .. }
+        | Outcome::Shed { .. } => "no usage",
+    }
+}

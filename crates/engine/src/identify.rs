@@ -1,0 +1,200 @@
+//! From headers and body to a call: whose, for which task, how much it matters.
+
+use std::{str::FromStr, sync::Arc};
+
+use tidegate_observe::{calls::CallRecord, trace::TraceParent};
+use tidegate_providers::RequestFacts;
+use tidegate_types::{Complexity, Priority, RequestClass, UnknownWord};
+
+use crate::{
+    Engine,
+    call::{Identified, Moment, Signals},
+    identity::Principal,
+    sessions::Thread,
+};
+
+/// Characters of a name that a client may give a task, session or type.
+const NAME_MAX: usize = 200;
+
+/// A header of ours that can't be understood. The call is refused rather than governed by a guess.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// A word that is none of those it can be.
+    #[error("header `{header}`: {problem}")]
+    Word {
+        /// Which header.
+        header: &'static str,
+        /// The value and those there are.
+        problem: UnknownWord,
+    },
+    /// Empty or too long.
+    #[error("header `{header}` must have 1 to {NAME_MAX} characters, and has {found}")]
+    Length {
+        /// Which header.
+        header: &'static str,
+        /// Its length.
+        found: usize,
+    },
+}
+
+impl Engine {
+    /// Says whose call it is and what it belongs to.
+    pub fn identify(
+        &self,
+        mut record: Box<CallRecord>,
+        principal: Principal,
+        signals: &Signals<'_>,
+        facts: RequestFacts,
+        now: Moment,
+    ) -> Result<Identified, SignalError> {
+        let session = checked("x-tidegate-session", signals.session)?.or(facts.session.as_deref());
+        let class = class_of(signals);
+        let complexity: Option<Complexity> = word("x-tidegate-complexity", signals.complexity)?;
+        let claimed: Option<Priority> = word("x-tidegate-priority", signals.priority)?;
+        let task_type = checked("x-tidegate-task-type", signals.task_type)?;
+        let platform = checked("x-tidegate-platform", signals.platform)?;
+        // Sessions of different users never meet, whatever they are called.
+        let conversation = format!("conversation-{:016x}", facts.conversation);
+        let owner = format!("{}/{}", principal.organisation, principal.user);
+        let name = session.unwrap_or(&conversation);
+        let tracked = format!("{owner}/session/{name}");
+        let speaks = matches!(class, RequestClass::Main | RequestClass::Unknown);
+        let fresh = speaks && signals.agent.is_none() && !facts.ends_in_tool_result;
+        let turn = || self.sessions.task(&tracked, name, fresh, now.wall);
+        let task = self.task(signals, &owner, turn)?;
+        let tree = format!("{owner}/task/{}", task.root);
+        let inherited = self.sessions.tree_priority(&tree, claimed);
+        record.priority = claimed
+            .or(inherited)
+            .or((class != RequestClass::Unknown).then(|| class.default_priority()))
+            .or(principal.default_priority)
+            .unwrap_or(class.default_priority());
+        if record.priority > principal.highest_priority {
+            record.priority = principal.highest_priority;
+            if claimed.is_some() {
+                let warning = format!("priority lowered to {}, the key's highest", record.priority);
+                record.warnings.push(warning.into());
+            }
+        }
+        record.organisation = Arc::clone(&principal.organisation);
+        record.user = Arc::clone(&principal.user);
+        record.key = principal.key;
+        record.keyless = principal.key.is_none();
+        record.session = session.map(Arc::from);
+        record.root_task = Some(task.root);
+        record.task = Some(task.own);
+        record.parent = task.parent;
+        record.task_type = task_type
+            .map(Arc::from)
+            .or(principal.default_task_type.clone());
+        record.class = class;
+        record.complexity = complexity;
+        record.model_asked = facts.model.as_str().into();
+        record.stream = facts.stream;
+        record.max_tokens_asked = facts
+            .output_cap
+            .as_ref()
+            .map(|it| tidegate_types::Tokens(it.value));
+        self.trace(&mut record, signals.traceparent);
+        let thread = Thread::new(signals.agent, facts.conversation);
+        Ok(Identified {
+            proven: self.sessions.proven(&tracked, thread),
+            tracked: tracked.into(),
+            record,
+            principal,
+            facts,
+            metered: true,
+            thread,
+            platform: platform.map(Arc::from),
+        })
+    }
+
+    /// The task of a call: the one it names, else its prompt, else the turn its session is at.
+    fn task(
+        &self,
+        signals: &Signals<'_>,
+        owner: &str,
+        turn: impl FnOnce() -> Arc<str>,
+    ) -> Result<Task, SignalError> {
+        let agent = signals.agent.map(shortened);
+        if let Some(own) = checked("x-tidegate-task", signals.task)? {
+            let parent = checked("x-tidegate-parent-task", signals.parent_task)?;
+            let parent: Option<Arc<str>> = parent.map(Arc::from);
+            let own: Arc<str> = own.into();
+            let root = self.sessions.plant(owner, &own, parent.as_ref());
+            return Ok(Task { own, root, parent });
+        }
+        let root = signals.prompt.map_or_else(turn, shortened);
+        let parent = match (&agent, signals.parent_agent) {
+            (None, _) => None,
+            (Some(_), Some(parent)) => Some(shortened(parent)),
+            (Some(_), None) => Some(Arc::clone(&root)),
+        };
+        Ok(Task {
+            own: agent.unwrap_or_else(|| Arc::clone(&root)),
+            root,
+            parent,
+        })
+    }
+
+    fn trace(&self, record: &mut CallRecord, traceparent: Option<&str>) {
+        let (high, low) = self.random_bits(record.id.raw());
+        let parent = traceparent.and_then(TraceParent::parse);
+        let here = match parent {
+            Some(parent) => parent.child(low),
+            None => TraceParent::root(u128::from(high) << 64 | u128::from(low), low),
+        };
+        record.trace_id = Some(here.trace_id);
+        record.span_id = Some(here.span_id);
+        record.parent_span_id = parent.map(|it| it.span_id);
+    }
+}
+
+struct Task {
+    own: Arc<str>,
+    root: Arc<str>,
+    parent: Option<Arc<str>>,
+}
+
+/// What the client says the request is for. A class of a newer client is no error: it is unknown.
+fn class_of(signals: &Signals<'_>) -> RequestClass {
+    let said = signals.class.and_then(|it| it.parse().ok());
+    said.unwrap_or(if signals.agent.is_some() {
+        RequestClass::Subagent
+    } else {
+        RequestClass::Unknown
+    })
+}
+
+fn checked<'a>(
+    header: &'static str,
+    value: Option<&'a str>,
+) -> Result<Option<&'a str>, SignalError> {
+    match value.map(str::trim) {
+        Some(it) if it.is_empty() || it.len() > NAME_MAX => Err(SignalError::Length {
+            header,
+            found: it.len(),
+        }),
+        it => Ok(it),
+    }
+}
+
+fn word<T: FromStr<Err = UnknownWord>>(
+    header: &'static str,
+    value: Option<&str>,
+) -> Result<Option<T>, SignalError> {
+    let word = |it: &str| {
+        it.trim()
+            .parse()
+            .map_err(|problem| SignalError::Word { header, problem })
+    };
+    value.map(word).transpose()
+}
+
+/// Names that the client's program makes are not refused for their length.
+fn shortened(name: &str) -> Arc<str> {
+    match name.char_indices().nth(NAME_MAX) {
+        Some((end, _)) => name[..end].into(),
+        None => name.into(),
+    }
+}

@@ -1,0 +1,296 @@
+//! Start-up: from what the store and the journal have to a running engine.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegate_admission::{Need, Pool, SavedLevel};
+use tidegate_ledger::{
+    CallEntry, Entry, Event, StoreError,
+    journal::{Found, Record, Taking, decode},
+};
+use tidegate_observe::event;
+use tidegate_types::{Disposition, IdSource, Timestamp};
+
+use crate::{
+    Engine, Map, Parts,
+    admissions::{Open, OpenReservation},
+    estimate,
+    identity::KeyRing,
+    reserve::Holding,
+    sessions::Sessions,
+    settings::Settings,
+    writer::{Stores, Writer},
+};
+
+/// How long a reservation whose fate a crash left unknown stays at its bound for somebody to say
+/// what it was.
+pub(crate) const UNKNOWN_MAX: Duration = Duration::from_mins(15);
+
+/// Entries of the journal appended to the store at once.
+const REPLAY_BATCH: usize = 1_000;
+
+/// The setting under which levels of buckets are saved.
+const LEVELS: &str = "bucket_levels";
+
+/// Why the engine can't start. The state is left as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store can't be read or written.
+    #[error("the state can't be used")]
+    Store(#[from] StoreError),
+    /// The journal can't be read.
+    #[error("the journal can't be read")]
+    Journal(#[source] std::io::Error),
+    /// The system gives no thread.
+    #[error("the writer's thread can't be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Levels of all buckets at one moment.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    at: Timestamp,
+    platforms: Vec<(String, Vec<SavedLevel>)>,
+}
+
+type Pools = Map<Arc<Mutex<Pool>>>;
+
+impl Engine {
+    /// Reads back what an earlier run left, and starts the writer.
+    ///
+    /// Reservations that were sent and of which no end is known are held at their bound as
+    /// unknown for [`UNKNOWN_MAX`].
+    pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let now = parts.clock.now();
+        let mono = parts.clock.monotonic();
+        let read = replay(&parts.stores)?;
+        let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
+        let saved = saved(&parts.stores)?;
+        pools.store(Arc::new(restored(
+            &parts.settings,
+            &saved,
+            &read.takings,
+            now,
+            mono,
+        )));
+        let writer = {
+            let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
+            let snapshot = move || save(&pools.load(), clock.as_ref());
+            Writer::start(parts.stores.clone(), snapshot).map_err(StartError::Thread)?
+        };
+        let engine = Arc::new(Self {
+            latest: parts.stores.ledger.latest()?.unwrap_or_default(),
+            ring: ArcSwap::from_pointee(KeyRing::new(parts.keys.list()?)),
+            clock: parts.clock,
+            settings: ArcSwap::from_pointee(parts.settings),
+            prices: ArcSwap::from_pointee(parts.prices),
+            pools,
+            books: Mutex::default(),
+            sessions: Sessions::default(),
+            outputs: estimate::Outputs::default(),
+            open: Open::default(),
+            ids: IdSource::new(),
+            writer,
+            stores: parts.stores,
+            keys: parts.keys,
+            audit: parts.audit,
+            registry: parts.registry,
+            records: parts.records,
+            seed: parts.seed,
+        });
+        for reason in read.damage {
+            engine.report(&event::InternalError {
+                place: "journal",
+                reason: reason.into(),
+            });
+        }
+        engine.adopt_open(now)?;
+        let policy = Arc::clone(&engine.settings.load().budgets);
+        engine.put_budgets(&policy);
+        Ok(engine)
+    }
+
+    /// Takes over the reservations that have no end. Their holds bind at once.
+    fn adopt_open(&self, now: Timestamp) -> Result<(), StartError> {
+        for open in self.stores.ledger.open_reservations()? {
+            let until = open.unknown_until.unwrap_or(now.after(UNKNOWN_MAX));
+            let books = self.books(&open.path.organisation);
+            let hold = loop {
+                let adopted = books.lock().adopt(&open.path, open.held, open.enforced);
+                match adopted {
+                    Ok(hold) => break hold,
+                    Err(missing) => self.load_or_fail(&books, &missing)?,
+                }
+            };
+            let mut next_ordinal = open.next_ordinal;
+            if open.unknown_until.is_none() {
+                self.book(self.prepare(Entry::Call(CallEntry {
+                    reservation: open.reservation,
+                    ordinal: next_ordinal,
+                    at: now,
+                    path: Arc::clone(&open.path),
+                    enforced: open.enforced,
+                    event: Event::Unknown { until },
+                })));
+                next_ordinal += 1;
+            }
+            let holding = Holding::adopted(books, hold);
+            self.open.put(
+                open.reservation,
+                OpenReservation::unknown(holding, open.path, next_ordinal, until),
+            );
+        }
+        Ok(())
+    }
+
+    fn load_or_fail(
+        &self,
+        books: &Mutex<tidegate_ledger::Books>,
+        missing: &[tidegate_ledger::LevelKey],
+    ) -> Result<(), StartError> {
+        for key in missing {
+            let balance = self.stores.ledger.balance(key)?;
+            let _known_already = books.lock().load(key, balance.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Puts other platforms' buckets in force; levels of those that stay are kept.
+    pub(crate) fn put_pools(&self, settings: &Settings) {
+        let now = self.clock.monotonic();
+        let before = self.pools.load();
+        let pools = settings.platforms.iter().map(|platform| {
+            let pool = match before.get(&platform.name) {
+                Some(pool) => {
+                    pool.lock().reconfigure(platform.pool.clone(), now);
+                    Arc::clone(pool)
+                }
+                None => Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
+            };
+            (Arc::clone(&platform.name), pool)
+        });
+        self.pools.store(Arc::new(pools.collect()));
+    }
+}
+
+/// What the journal had that matters beyond the entries it gave to the store.
+#[derive(Default)]
+struct Read {
+    takings: Vec<Taking>,
+    damage: Vec<String>,
+}
+
+/// Gives the store every entry of the journal that it has not.
+fn replay(stores: &Stores) -> Result<Read, StartError> {
+    let mut read = Read::default();
+    let mut entries = Vec::new();
+    let kept = stores.journal.read_back().map_err(StartError::Journal)?;
+    for segment in kept.segments {
+        for found in decode(&segment) {
+            match found {
+                Found::Record(Record::Entry(entry)) => entries.push(entry),
+                Found::Record(Record::Taking(taking)) => read.takings.push(taking),
+                Found::Record(Record::Sent { .. }) | Found::TornTail { .. } => {}
+                Found::Damage { from, to } => read.damage.push(format!(
+                    "bytes {from} to {to} of a segment are damaged and were passed over"
+                )),
+            }
+            if entries.len() >= REPLAY_BATCH {
+                append_all(stores, &entries, &mut read.damage)?;
+                entries.clear();
+            }
+        }
+    }
+    append_all(stores, &entries, &mut read.damage)?;
+    Ok(read)
+}
+
+/// Appends what fits; an entry that contradicts the store is passed over and said.
+fn append_all(
+    stores: &Stores,
+    entries: &[Entry],
+    damage: &mut Vec<String>,
+) -> Result<(), StartError> {
+    match stores.ledger.append(entries) {
+        Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
+        other => return Ok(other?),
+    }
+    for entry in entries {
+        match stores.ledger.append(std::slice::from_ref(entry)) {
+            Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
+                damage.push(conflict.to_string());
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn saved(stores: &Stores) -> Result<Saved, StartError> {
+    let bytes = stores.settings.setting(LEVELS)?;
+    // What can't be read was written by another version: buckets then start full, as new ones do.
+    let saved = bytes.and_then(|it| serde_json::from_slice(&it).ok());
+    Ok(saved.unwrap_or_default())
+}
+
+fn save(pools: &Pools, clock: &dyn tidegate_types::Clock) -> Vec<(String, Vec<u8>)> {
+    // The time first: what is taken meanwhile is then taken twice after a crash, never not at all.
+    let at = clock.now();
+    let now = clock.monotonic();
+    let levels = pools
+        .iter()
+        .map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
+    let saved = Saved {
+        at,
+        platforms: levels.collect(),
+    };
+    let bytes = serde_json::to_vec(&saved).unwrap_or_default();
+    vec![(LEVELS.to_owned(), bytes)]
+}
+
+fn restored(
+    settings: &Settings,
+    saved: &Saved,
+    takings: &[Taking],
+    now: Timestamp,
+    mono: tidegate_types::Monotonic,
+) -> Pools {
+    let pool = |platform: &Arc<crate::settings::Platform>| {
+        let mut pool = Pool::new(platform.pool.clone(), mono);
+        let levels = saved
+            .platforms
+            .iter()
+            .find(|(name, _)| **name == *platform.name);
+        if let Some((_, levels)) = levels {
+            pool.restore(levels, now.since(saved.at), mono);
+        }
+        let since = takings.iter().filter(|it| it.at >= saved.at);
+        for taking in since.filter(|it| *it.platform == *platform.name) {
+            pool.debit(&need_of(taking.need), mono);
+        }
+        (Arc::clone(&platform.name), Arc::new(Mutex::new(pool)))
+    };
+    settings.platforms.iter().map(pool).collect()
+}
+
+fn need_of(
+    [
+        units,
+        requests,
+        input_tokens,
+        output_tokens,
+        tokens,
+        nano_usd,
+    ]: [u64; 6],
+) -> Need {
+    Need {
+        units,
+        requests,
+        input_tokens,
+        output_tokens,
+        tokens,
+        nano_usd,
+    }
+}

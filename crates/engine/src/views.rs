@@ -1,0 +1,209 @@
+//! What people and programs are shown of the engine, and told by it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tidegate_admission::{PoolView, Wait};
+use tidegate_ledger::{LevelView, Limit, Shortage};
+use tidegate_observe::record::rfc3339_seconds;
+use tidegate_types::{Enforcement, Mode, Timestamp};
+
+use crate::{Engine, reserve::Obstacle, settings::Platform};
+
+/// Why a call can't go on, for its sender.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Which limit, in a word: `claude_code.units`, `task`.
+    pub limit: Arc<str>,
+    /// Why, which limit, until when, and what else would work.
+    pub sentence: String,
+    /// How long until it would fit; `None` where no wait is known to help.
+    pub wait: Option<Duration>,
+    /// When the budget's window ends.
+    pub resets_at: Option<Timestamp>,
+}
+
+/// A budget that is short, in a sentence.
+pub fn sentence(shortage: &Shortage) -> String {
+    let Shortage {
+        level,
+        limit,
+        spent,
+        held,
+        asked,
+        resets_at,
+    } = shortage;
+    let until = match resets_at {
+        Some(at) => format!("resets at {}", rfc3339_seconds(*at)),
+        None => "does not reset".to_owned(),
+    };
+    format!(
+        "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `tidegate budget set {level} <amount>`, or ask for less with a smaller max_tokens or input"
+    )
+}
+
+/// A duration as people say it: `45 s`, `3 min 20 s`, `5 h 10 min`.
+pub fn spoken(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    match (
+        seconds / 86_400,
+        seconds / 3_600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
+/// A limit and whether it binds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitView {
+    /// `claude_code.units`, `task`.
+    pub limit: String,
+    /// For calls without a key.
+    pub keyless: Mode,
+    /// For all others.
+    pub asking: Mode,
+}
+
+/// All of it at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: &'static str,
+    /// False while the ledger can't be written.
+    pub writable: bool,
+    /// What the store says, while it fails.
+    pub why_not: Option<String>,
+    /// The platforms' buckets.
+    pub platforms: Vec<PoolView>,
+    /// Which limits bind whom.
+    pub limits: Vec<LimitView>,
+    /// Reservations that wait for their holder's word, unknown ones too.
+    pub open_reservations: usize,
+    /// Reservations dropped unsettled: each is a defect of ours.
+    pub dropped_reservations: u64,
+    /// Records of calls that were not kept.
+    pub shed_records: u64,
+}
+
+impl Engine {
+    /// Puts an obstacle into words.
+    pub fn explain(&self, platform: &Arc<Platform>, user: &str, obstacle: Obstacle) -> Told {
+        match obstacle {
+            Obstacle::Wait {
+                bucket,
+                wait,
+                reason,
+            } => {
+                let limit = self.bucket_name(platform, bucket);
+                let time = spoken(wait.at_least());
+                let sentence = match wait {
+                    Wait::For(_) => format!(
+                        "`{limit}` makes {user} wait {time}: {reason} · try again then, or use another platform"
+                    ),
+                    Wait::Freed { .. } => format!(
+                        "`{limit}` is taken: {reason} · try again when one of them has ended"
+                    ),
+                };
+                Told {
+                    limit,
+                    sentence,
+                    wait: Some(wait.at_least().max(Duration::from_secs(1))),
+                    resets_at: None,
+                }
+            }
+            Obstacle::NeverFits { bucket } => {
+                let limit = self.bucket_name(platform, bucket);
+                Told {
+                    sentence: format!(
+                        "this call is larger than `{limit}` ever holds: make it smaller, or raise the capacity of `{limit}`"
+                    ),
+                    limit,
+                    wait: None,
+                    resets_at: None,
+                }
+            }
+            Obstacle::Budget(shortage) => Told {
+                limit: shortage.level.word().into(),
+                sentence: sentence(&shortage),
+                wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
+                resets_at: shortage.resets_at,
+            },
+            Obstacle::Stale => Told {
+                limit: "ledger".into(),
+                sentence: "the budgets can't be read: see `tidegate status`".to_owned(),
+                wait: Some(Duration::from_secs(1)),
+                resets_at: None,
+            },
+        }
+    }
+
+    /// All of it.
+    pub fn status(&self) -> Status {
+        let health = self.writer.health();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            writable: health.is_writable(),
+            why_not: health.why(),
+            platforms: self.pool_views(),
+            limits: self.limit_views(),
+            open_reservations: self.open.len(),
+            dropped_reservations: self.dropped(),
+            shed_records: self.writer.shed(),
+        }
+    }
+
+    /// The platforms' buckets, in the order of the configuration.
+    pub fn pool_views(&self) -> Vec<PoolView> {
+        let now = self.clock.monotonic();
+        let pools = self.pools.load();
+        let settings = self.settings.load();
+        let in_order = settings
+            .platforms
+            .iter()
+            .filter_map(|it| pools.get(&it.name));
+        in_order.map(|it| it.lock().snapshot(now)).collect()
+    }
+
+    /// What all budgets stand at: those in memory, which are those in use.
+    pub fn levels(&self, organisation: Option<&str>) -> Vec<LevelView> {
+        let all: Vec<_> = self.books.lock().values().cloned().collect();
+        let mut views = Vec::new();
+        for books in all {
+            let books = books.lock();
+            if organisation.is_none_or(|it| **books.organisation() == *it) {
+                views.extend(books.levels(|_| true));
+            }
+        }
+        views
+    }
+
+    /// Which limits there are, and whom they bind.
+    pub fn limit_views(&self) -> Vec<LimitView> {
+        let settings = self.settings.load();
+        let view = |limit: String, enforcement: Enforcement| LimitView {
+            limit,
+            keyless: enforcement.mode(tidegate_types::Caller::Keyless),
+            asking: enforcement.mode(tidegate_types::Caller::Asking),
+        };
+        let mut views = Vec::new();
+        for platform in &settings.platforms {
+            for bucket in platform.pool.buckets() {
+                let name = format!("{}.{}", platform.name, bucket.name);
+                views.push(view(name, bucket.enforcement));
+            }
+        }
+        let limits = &settings.budgets.limits().defaults;
+        for level in tidegate_ledger::LevelKind::ALL {
+            let limit: &Limit = limits.of(level);
+            if limit.hard.is_some() || limit.soft.is_some() {
+                views.push(view(level.word().to_owned(), limit.enforcement));
+            }
+        }
+        views
+    }
+}

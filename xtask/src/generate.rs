@@ -1,0 +1,71 @@
+//! Writes the files in `docs/` that the program prints itself.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use crate::{report, shell, suites::Rig};
+
+/// A file, and the arguments with which `tidegate` prints it.
+struct Generated {
+    file: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const FILES: &[Generated] = &[
+    Generated {
+        file: "docs/openapi.json",
+        arguments: &["reference", "openapi"],
+    },
+    Generated {
+        file: "docs/configuration.toml",
+        arguments: &["config", "reference"],
+    },
+    Generated {
+        file: "docs/metrics.md",
+        arguments: &["reference", "metrics"],
+    },
+];
+
+/// Writes them all, or with `check` only compares.
+///
+/// # Errors
+/// The program could not be built or refused to print one.
+pub(crate) fn run(check: bool) -> anyhow::Result<ExitCode> {
+    let rig = Rig::default();
+    let program = rig.program()?;
+    let stale = stale(program)?;
+    for file in &stale {
+        let word = if check { "not fresh" } else { "written" };
+        report::say(format_args!("{word}: {file}"));
+    }
+    if check && !stale.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    for it in FILES.iter().filter(|it| stale.contains(&it.file)) {
+        fs::write(shell::root().join(it.file), it.print(program)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files that differ from what the program prints.
+pub(crate) fn stale(program: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut stale = Vec::new();
+    for it in FILES {
+        let fresh = it.print(program)?;
+        let here = fs::read_to_string(shell::root().join(it.file)).unwrap_or_default();
+        if here != fresh {
+            stale.push(it.file);
+        }
+    }
+    Ok(stale)
+}
+
+impl Generated {
+    /// With an empty environment: what is printed must not depend on the developer's.
+    fn print(&self, program: &Path) -> anyhow::Result<String> {
+        shell::read(Command::new(program).env_clear().args(self.arguments))
+    }
+}
