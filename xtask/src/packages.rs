@@ -107,6 +107,27 @@ impl Packages {
     }
 }
 
+/// Downloads the wheel of a pinned release, such as `litellm==1.100.5`, without what it depends on.
+pub(crate) fn wheel(release: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+    ]);
+    shell::show(pip.arg(folder).arg(release), bound::INSTALL)?;
+    let files = fs::read_dir(folder)?.filter_map(|it| Some(it.ok()?.path()));
+    let mut wheels = files.filter(|it| it.extension().is_some_and(|end| end == "whl"));
+    wheels
+        .next()
+        .with_context(|| format!("{release} has no wheel"))
+}
+
 /// The folder of the user's that survives a run: `$XDG_CACHE_HOME/tidegate`, else `~/.cache/tidegate`.
 pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
