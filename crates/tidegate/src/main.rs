@@ -1,3 +1,5 @@
 //! The program: command line, configuration, choice of backends, wiring, signals.
 
+mod config;
+
 fn main() {}

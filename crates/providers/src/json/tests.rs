@@ -106,8 +106,9 @@ proptest! {
     ) {
         let (mut masks, mut rest, mut found) = (Masks::default(), &bytes[..], Vec::new());
         while !rest.is_empty() {
-            let (block, after) = masks::split_block(rest);
-            let (opening, closing) = masks.brackets(&block);
+            let mut last = [0; BLOCK];
+            let (block, after) = masks::split_block(rest, &mut last);
+            let (opening, closing) = masks.brackets(block);
             found.extend((0..BLOCK).map(|it| (opening >> it & 1 == 1, closing >> it & 1 == 1)));
             rest = after;
         }

@@ -458,33 +458,60 @@ fn an_event_that_is_too_long_is_passed_over_in_bounded_memory() {
 }
 
 #[test]
-fn numbers_are_scaled_exactly_and_rounded_up() {
-    for (literal, decimals, expected) in [
-        ("0", 9, Some(0)),
-        ("12", 0, Some(12)),
-        ("12.0", 0, Some(12)),
-        ("12.5", 0, Some(13)),
-        ("1.2e1", 0, Some(12)),
-        ("0.000031499", 9, Some(31_499)),
-        ("0.0000314991", 9, Some(31_500)),
-        ("3.1e-5", 9, Some(31_000)),
-        ("1E+2", 0, Some(100)),
-        ("1e-400", 9, Some(1)),
-        ("0e999999", 9, Some(0)),
-        ("1e999999", 9, Some(u64::MAX)),
-        ("99999999999999999999999999", 0, Some(u64::MAX)),
-        ("-1", 0, None),
-        ("\"5\"", 0, None),
-        ("null", 0, None),
-        ("", 0, None),
-        (".5", 0, None),
+fn costs_are_read_exactly_and_rounded_up() {
+    for (cost, nanos) in [
+        ("0", Some(0)),
+        ("0.000031499", Some(31_499)),
+        ("0.0000314991", Some(31_500)),
+        ("3.1e-5", Some(31_000)),
+        ("1e-400", Some(1)),
+        ("1e99", None),
+        ("-1", None),
+        ("\"5\"", None),
+        ("null", None),
     ] {
-        assert_eq!(
-            counts::scaled_up(literal.as_bytes(), decimals),
-            expected,
-            "{literal}"
-        );
+        let body =
+            format!(r#"{{"usage":{{"prompt_tokens":1,"completion_tokens":1,"cost":{cost}}}}}"#);
+        let usage = meter(OpenAiChat, false, body.as_bytes()).usage.unwrap();
+        assert_eq!(usage.reported_cost.map(|it| it.0), nanos, "{cost}");
     }
+}
+
+#[test]
+fn chunks_that_are_spelled_alike_all_count() {
+    for (delta, bytes) in [
+        (r#"{"content":"four"}"#, 4),
+        (r#"{"content":"fo\u0075\n"}"#, 4),
+        (r#"{"content":""}"#, 0),
+        (r#"{"reasoning":"hm","content":"four"}"#, 6),
+        (r#"{"content":"four","refusal":"no"}"#, 6),
+        (
+            r#"{"content":"four","tool_calls":[{"function":{"arguments":"{}"}}]}"#,
+            6,
+        ),
+    ] {
+        for times in 1..5 {
+            let event = format!("data: {{\"choices\":[{{\"delta\":{delta}}}],\"usage\":null}}\n\n");
+            let metered = meter(OpenAiChat, true, event.repeat(times).as_bytes());
+            assert_eq!(metered.text_bytes, bytes * times as u64, "{delta}");
+            assert_eq!(metered.passed_over, 0);
+        }
+    }
+}
+
+#[test]
+fn a_chunk_that_begins_alike_is_read_to_its_end() {
+    let chunk =
+        |rest: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"four\"}}{rest}\n\n");
+    let stream = [
+        chunk("}]}"),
+        chunk(r#","finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let metered = meter(OpenAiChat, true, stream.concat().as_bytes());
+    assert_eq!(metered.stop_reason.as_deref(), Some("stop"));
+    assert_eq!(metered.usage.unwrap().output, Tokens(2));
+    assert_eq!(metered.text_bytes, 8);
 }
 
 fn cuts() -> impl Strategy<Value = (prop::sample::Index, Vec<usize>)> {

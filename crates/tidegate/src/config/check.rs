@@ -1,0 +1,171 @@
+//! From what was read to what the program uses: everything that one value alone cannot say.
+
+mod budgets;
+mod platforms;
+mod providers;
+
+use std::path::PathBuf;
+
+use tidegate_observe::redact::Redactor;
+
+use super::{
+    Sources,
+    schema::Reader,
+    sections::{self, Root},
+    settings::{Local, Log, PriceFile, Reserve, Server, Settings, WeightRule, Weights},
+};
+
+/// The longest name of anything: it is repeated in headers, records and metric labels.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Makes settings of what was read. What is wrong is in the reader's problems.
+pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Option<Settings> {
+    let data = data(root.data.as_ref(), reader, sources);
+    let server = server(&root.server, reader);
+    let local = local(&root.identity, reader);
+    let providers = providers::check(&root.providers, reader, sources);
+    let platforms = platforms::check(&root, reader);
+    let budgets = budgets::check(&root.budgets, root.enforce, reader);
+    let reserve = reserve(&root.reserve, reader);
+    let weights = weights(root.weights);
+    let prices = prices(root.prices.file, reader);
+    let redactor = redactor(&root.redact, reader);
+    Some(Settings {
+        listen: root.listen,
+        data: data?,
+        server,
+        local,
+        providers,
+        platforms,
+        budgets: budgets?,
+        reserve,
+        weights,
+        prices,
+        redactor: redactor?,
+        log: Log {
+            level: root.log.level,
+            form: root.log.format,
+        },
+    })
+}
+
+/// Whether `name` can be repeated anywhere; refuses it otherwise.
+fn name_fits(name: &str, key: &str, reader: &mut Reader) -> bool {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
+    let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain);
+    if !fits {
+        let message = format!(
+            "`{name}` is not a name; use 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores"
+        );
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+    }
+    fits
+}
+
+fn data(named: Option<&PathBuf>, reader: &mut Reader, sources: &Sources) -> Option<PathBuf> {
+    let data = named.cloned().or_else(|| sources.usual_data());
+    if data.is_none() {
+        let message = "there is no folder for data: neither XDG_DATA_HOME nor HOME is set; name one with --data or TIDEGATE_DATA";
+        reader.refuse(super::Origin::BuiltIn, "data".to_owned(), message);
+    }
+    data
+}
+
+fn server(raw: &sections::Server, reader: &mut Reader) -> Server {
+    let key = "server.body_memory";
+    if raw.body_memory < raw.body_max {
+        let message = format!(
+            "{} bytes hold no body of server.body_max, {} bytes; raise the one or lower the other",
+            raw.body_memory.0, raw.body_max.0
+        );
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+    }
+    if raw.body_max.0 == 0 {
+        let key = "server.body_max";
+        let message = "no call fits into 0 bytes; the default is \"32 MB\"";
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+    }
+    Server {
+        body_memory_bytes: raw.body_memory.0,
+        body_bytes_max: raw.body_max.0,
+        drain: raw.drain,
+    }
+}
+
+fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
+    let names = [
+        ("identity.organisation", &raw.organisation),
+        ("identity.user", &raw.user),
+    ];
+    for (key, name) in names {
+        name_fits(name, key, reader);
+    }
+    Local {
+        organisation: raw.organisation.as_str().into(),
+        user: raw.user.as_str().into(),
+    }
+}
+
+fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
+    if raw.share_of_left == 0 {
+        let key = "reserve.share_of_left";
+        let message = "a share is one part in at least 1; the default is 4, a quarter";
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+    }
+    if raw.output_floor_last > raw.output_floor {
+        let key = "reserve.output_floor_last";
+        let message = format!(
+            "{} is above output_floor, {}; the last floor is the lower one",
+            raw.output_floor_last, raw.output_floor
+        );
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+    }
+    Reserve {
+        share_of_left: raw.share_of_left,
+        output_floor: raw.output_floor,
+        output_floor_last: raw.output_floor_last,
+        output_over_thinking: raw.output_over_thinking,
+        reference_tokens: raw.reference_tokens,
+        server_tool_uses: raw.server_tool_uses,
+        server_tool_tokens: raw.server_tool_tokens,
+    }
+}
+
+fn weights(raw: sections::Weights) -> Weights {
+    let rule = |it: sections::WeightRule| WeightRule {
+        classes: it.classes,
+        models: it.models,
+        fast: it.fast,
+        units: it.units,
+    };
+    Weights {
+        rules: raw.rules.into_iter().map(rule).collect(),
+        otherwise: raw.otherwise,
+    }
+}
+
+fn prices(file: Option<PathBuf>, reader: &mut Reader) -> Option<PriceFile> {
+    let path = file?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(PriceFile { path, text }),
+        Err(error) => {
+            let message = format!("`{}` cannot be read: {error}", path.display());
+            reader.refuse(
+                reader.origin("prices.file"),
+                "prices.file".to_owned(),
+                message,
+            );
+            None
+        }
+    }
+}
+
+fn redactor(raw: &sections::Redact, reader: &mut Reader) -> Option<Redactor> {
+    let redactor = Redactor::try_new(&raw.patterns);
+    redactor
+        .map_err(|error| {
+            let key = "redact.patterns";
+            reader.refuse(reader.origin(key), key.to_owned(), error.to_string());
+        })
+        .ok()
+}
