@@ -20,18 +20,18 @@ use std::{
     sync::Arc,
 };
 
-pub use problem::{Problem, Problems};
-pub use reference::{markdown, reference};
-pub use schema::Effective;
-pub use settings::*;
-pub use tree::Origin;
+pub(crate) use problem::{Problem, Problems};
+pub(crate) use reference::{markdown, reference};
+pub(crate) use schema::Effective;
+pub(crate) use settings::*;
+pub(crate) use tree::Origin;
 
 use schema::{At, Reader, Section as _};
 use sections::Root;
 use tree::{Content, Node, Table};
 
 /// What every variable that sets a key begins with: `TIDEGATE__LOG__LEVEL` is `log.level`.
-pub const VARIABLE_PREFIX: &str = "TIDEGATE__";
+pub(crate) const VARIABLE_PREFIX: &str = "TIDEGATE__";
 
 /// Shorter names of three settings: the variable and the key it sets.
 const ALIASES: [(&str, &str); 2] = [("TIDEGATE_LISTEN", "listen"), ("TIDEGATE_DATA", "data")];
@@ -41,33 +41,33 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Where a configuration is taken from.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// `--config`.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// `--listen`.
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// `--data`.
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// `--enforce`.
-    pub enforce: bool,
+    pub(crate) enforce: bool,
     /// The environment.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// A configuration in effect.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// As the program uses it.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// Value by value, with where each comes from, in the order of the reference.
-    pub effective: Vec<Effective>,
+    pub(crate) effective: Vec<Effective>,
     /// The file that was read, if there was one.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The file cannot be read.
     #[error("the configuration `{}` cannot be read; name another with --config or TIDEGATE_CONFIG", .path.display())]
     Unreadable {
@@ -84,7 +84,7 @@ pub enum LoadError {
 impl Sources {
     /// Nothing but the environment of this process. Variables that are no Unicode are left out:
     /// none of ours is.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let pairs = std::env::vars_os();
         let text = |it: std::ffi::OsString| it.into_string().ok();
         Self {
@@ -101,20 +101,20 @@ impl Sources {
     }
 
     /// The file to read: `--config`, `TIDEGATE_CONFIG`, or the usual one if it exists.
-    pub fn config_file(&self) -> Option<PathBuf> {
+    pub(crate) fn config_file(&self) -> Option<PathBuf> {
         let named = self.file.clone();
         let named = named.or_else(|| self.variable("TIDEGATE_CONFIG").map(PathBuf::from));
         named.or_else(|| self.usual_file().filter(|it| it.exists()))
     }
 
     /// `$XDG_CONFIG_HOME/tidegate/tidegate.toml`, else the same below `~/.config`.
-    pub fn usual_file(&self) -> Option<PathBuf> {
+    pub(crate) fn usual_file(&self) -> Option<PathBuf> {
         let folder = self.folder("XDG_CONFIG_HOME", ".config")?;
         Some(folder.join("tidegate").join("tidegate.toml"))
     }
 
     /// `$XDG_DATA_HOME/tidegate`, else the same below `~/.local/share`.
-    pub fn usual_data(&self) -> Option<PathBuf> {
+    pub(crate) fn usual_data(&self) -> Option<PathBuf> {
         Some(
             self.folder("XDG_DATA_HOME", ".local/share")?
                 .join("tidegate"),
@@ -127,6 +127,11 @@ impl Sources {
         named
             .filter(|it| it.is_absolute())
             .or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
+    }
+
+    /// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
+        load(self)
     }
 
     /// Lays the variables and options over `table`.
@@ -178,7 +183,7 @@ fn set_text(table: &mut Table, key: &str, text: &str, origin: Origin) {
 }
 
 /// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
-pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let file = sources.config_file();
     let text = match &file {
         Some(path) => Some((path.clone(), read(path)?)),
@@ -197,7 +202,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
 }
 
 /// Checks `text` as if it were the file at `path`, with the rest of `sources`.
-pub fn build(
+pub(crate) fn build(
     file: Option<(&Path, &str)>,
     sources: &Sources,
 ) -> Result<(Settings, Vec<Effective>), Problems> {

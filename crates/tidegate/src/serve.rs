@@ -262,7 +262,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Creates the data directory for this user alone.
-fn create_private(data: &Path) -> anyhow::Result<()> {
+pub(crate) fn create_private(data: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new()
         .recursive(true)

@@ -1,6 +1,6 @@
 //! From a checked configuration to running parts: one function for each.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderName, HeaderValue};
@@ -73,7 +73,9 @@ pub(crate) fn engine(
 ) -> anyhow::Result<Arc<Engine>> {
     let lock = DirectoryLock::take(&from.data, clock.now())?;
     let store = Arc::new(SqliteStore::open(lock)?);
-    let journal = FileJournal::open(&journal_folder(&from.data))
+    let folder = from.data.join("journal");
+    crate::serve::create_private(&folder)?;
+    let journal = FileJournal::open(&folder)
         .with_context(|| format!("the journal in `{}`", from.data.display()))?;
     let stores = Stores {
         ledger: store.clone(),
@@ -92,10 +94,6 @@ pub(crate) fn engine(
         records,
         seed: random_seed(),
     })?)
-}
-
-fn journal_folder(data: &Path) -> std::path::PathBuf {
-    data.join("journal")
 }
 
 /// The machine's clocks.

@@ -6,7 +6,6 @@ mod providers;
 
 use std::path::PathBuf;
 
-use tidegate_engine::settings::{Local, ReserveRules, WeightRule, Weights};
 use tidegate_observe::redact::Redactor;
 use tidegate_providers::prices::PriceBook;
 
@@ -14,7 +13,7 @@ use super::{
     Sources,
     schema::{Effective, Reader},
     sections::{self, Root},
-    settings::{Log, Server, Settings},
+    settings::{Local, Log, PriceFile, Reserve, Server, Settings, WeightRule, Weights},
     tree,
 };
 
@@ -31,9 +30,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
-    let prices = prices(root.prices.file.as_ref(), reader);
-    let free = providers.iter().filter(|it| it.1.free);
-    let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
+    let prices = prices(root.prices.file, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -118,7 +115,7 @@ fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
     }
 }
 
-fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> ReserveRules {
+fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
     if raw.share_of_left == 0 {
         let key = "reserve.share_of_left";
         let message = "a share is one part in at least 1; the default is 4, a quarter";
@@ -132,7 +129,7 @@ fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> ReserveRules {
         );
         reader.refuse(reader.origin(key), key.to_owned(), message);
     }
-    ReserveRules {
+    Reserve {
         share_of_left: raw.share_of_left,
         output_floor: raw.output_floor,
         output_floor_last: raw.output_floor_last,
@@ -155,21 +152,20 @@ fn weights(raw: sections::Weights) -> Weights {
     }
 }
 
-/// The built-in table with the operator's file over it; without the file where that is wrong,
-/// which is a problem then.
-fn prices(file: Option<&PathBuf>, reader: &mut Reader) -> PriceBook {
-    let built_in = PriceBook::builtin();
-    let Some(path) = file else { return built_in };
-    let book = match std::fs::read_to_string(path) {
-        Ok(text) => built_in.with_overrides(&text).map_err(|it| chain(&it)),
-        Err(error) => Err(format!("it cannot be read: {error}")),
+/// The operator's price file, if there is one and it can be laid over the built-in table.
+fn prices(file: Option<PathBuf>, reader: &mut Reader) -> Option<PriceFile> {
+    let path = file?;
+    let wrong = match std::fs::read_to_string(&path) {
+        Ok(text) => match PriceBook::builtin().with_overrides(&text) {
+            Ok(_) => return Some(PriceFile { path, text }),
+            Err(error) => chain(&error),
+        },
+        Err(error) => format!("it cannot be read: {error}"),
     };
-    book.unwrap_or_else(|what| {
-        let key = "prices.file";
-        let message = format!("`{}`: {what}", path.display());
-        reader.refuse(reader.origin(key), key.to_owned(), message);
-        built_in
-    })
+    let key = "prices.file";
+    let message = format!("`{}`: {wrong}", path.display());
+    reader.refuse(reader.origin(key), key.to_owned(), message);
+    None
 }
 
 /// An error with its causes, on one line.

@@ -6,13 +6,13 @@ use super::tree::Origin;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Where it stands.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Which key, with its tables: `platforms.sonnet.provider`. Empty for a file that is no TOML.
-    pub key: String,
+    pub(crate) key: String,
     /// What is wrong, with the value, and what to write instead. Holds no secret.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for Problem {
@@ -27,7 +27,7 @@ impl fmt::Display for Problem {
 
 /// Why a configuration is refused. Nothing of it took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,10 @@ impl std::error::Error for Problems {}
 
 /// The known word that `written` was most likely meant to be: the nearest one, if a few slips of
 /// the finger lead to it.
-pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // One slip in three letters; beyond that a suggestion is a guess.
     let slips_max = (written.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|it| (slips(written, it), it));

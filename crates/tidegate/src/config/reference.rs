@@ -11,7 +11,7 @@ use super::{
 
 /// A configuration file with every key, its meaning and its default. It is a valid file that
 /// changes nothing: optional keys and the forms of named tables are comments.
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let mut out = String::new();
     comment(&mut out, "", Root::DOC);
     out.push('\n');
@@ -118,7 +118,7 @@ fn write_built_in(out: &mut String, table: &str) {
 }
 
 /// The same as a document: tables of keys with meaning, form and default.
-pub fn markdown() -> String {
+pub(crate) fn markdown() -> String {
     let mut out = String::from(
         "# Configuration\n\n\
          Without a file everything has the default below. `tidegate config reference` prints a commented file,\n\

@@ -74,13 +74,13 @@ impl At<'_> {
 
 /// A value in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// Its key, with its tables.
-    pub key: String,
+    pub(crate) key: String,
     /// Its value in TOML, a secret replaced.
-    pub value: String,
+    pub(crate) value: String,
     /// Where it comes from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// What reading has found so far.
@@ -175,6 +175,10 @@ impl Reader {
     }
 
     /// A value that may be absent.
+    #[expect(
+        clippy::option_option,
+        reason = "outside: whether it could be read; inside: whether it is there"
+    )]
     pub(super) fn optional<T: Setting>(
         &mut self,
         at: &At<'_>,

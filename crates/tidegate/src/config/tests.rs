@@ -339,7 +339,7 @@ fn a_limit_that_is_named_is_enforced_unless_it_says_watch() {
     let of = |text: &str| {
         let settings = settings(text);
         let task = *settings.budgets.limits().defaults.of(LevelKind::Task);
-        let bucket = settings.platforms[0].pool.buckets()[0].clone();
+        let bucket = settings.platforms[0].buckets[0].clone();
         (task, bucket.enforcement)
     };
     let (task, bucket) = of("");

@@ -8,7 +8,7 @@ use super::problem::Problem;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Nobody said anything.
     BuiltIn,
     /// A configuration file.

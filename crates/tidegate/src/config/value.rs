@@ -276,14 +276,14 @@ macro_rules! words {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub enum $name { $($(#[$inner])* $variant,)+ }
+            pub(crate) enum $name { $($(#[$inner])* $variant,)+ }
 
             impl $name {
                 /// The written forms.
-                pub const WORDS: &'static [&'static str] = &[$($word),+];
+                pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
 
                 /// The written form.
-                pub const fn word(self) -> &'static str {
+                pub(crate) const fn word(self) -> &'static str {
                     match self { $(Self::$variant => $word,)+ }
                 }
             }
