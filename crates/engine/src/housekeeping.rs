@@ -46,7 +46,10 @@ impl Engine {
     pub fn tidy(&self) {
         self.expire();
         let now = self.clock.now();
-        let idle_since = Timestamp(now.0.saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)));
+        let idle_since = Timestamp(
+            now.0
+                .saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)),
+        );
         let all: Vec<_> = self.books.lock().values().cloned().collect();
         for books in all {
             // Everything a forgotten level was charged with must be in the store by then.

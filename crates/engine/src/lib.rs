@@ -8,9 +8,9 @@ pub mod call;
 pub mod cap;
 pub mod estimate;
 pub mod flight;
+mod housekeeping;
 pub mod identify;
 pub mod identity;
-mod housekeeping;
 pub mod keys;
 pub mod observer;
 mod recover;
@@ -152,7 +152,12 @@ impl Engine {
     /// Says who sent a request.
     pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Principal, Unidentified> {
         let settings = self.settings.load();
-        identity::identify(presented, &self.ring.load(), &settings.local, settings.keyless)
+        identity::identify(
+            presented,
+            &self.ring.load(),
+            &settings.local,
+            settings.keyless,
+        )
     }
 
     /// Sets aside what a call needs, on its path as it is now.
@@ -197,7 +202,8 @@ impl Engine {
     pub fn report<E: Event>(&self, event: &E) {
         event.count(&self.registry);
         if self.records.wants(event.level()) {
-            self.records.write(event.record(observer::stamp(self.clock.now())));
+            self.records
+                .write(event.record(observer::stamp(self.clock.now())));
         }
     }
 
@@ -224,7 +230,12 @@ impl Engine {
         quote
     }
 
-    fn pool(&self, platform: &Platform, user: &str, now: Monotonic) -> (Arc<Mutex<Pool>>, UserSlot) {
+    fn pool(
+        &self,
+        platform: &Platform,
+        user: &str,
+        now: Monotonic,
+    ) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
         let pool = pools.get(&platform.name).map_or_else(
             // A platform that a reload has just taken away: its last calls meet buckets of their own.

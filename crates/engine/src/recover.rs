@@ -16,7 +16,8 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
-    estimate, identity::KeyRing,
+    estimate,
+    identity::KeyRing,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -67,7 +68,13 @@ impl Engine {
         let read = replay(&parts.stores)?;
         let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
         let saved = saved(&parts.stores)?;
-        pools.store(Arc::new(restored(&parts.settings, &saved, &read.takings, now, mono)));
+        pools.store(Arc::new(restored(
+            &parts.settings,
+            &saved,
+            &read.takings,
+            now,
+            mono,
+        )));
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
@@ -232,7 +239,9 @@ fn save(pools: &Pools, clock: &dyn tidegate_types::Clock) -> Vec<(String, Vec<u8
     // The time first: what is taken meanwhile is then taken twice after a crash, never not at all.
     let at = clock.now();
     let now = clock.monotonic();
-    let levels = pools.iter().map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
+    let levels = pools
+        .iter()
+        .map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
     let saved = Saved {
         at,
         platforms: levels.collect(),
@@ -250,7 +259,10 @@ fn restored(
 ) -> Pools {
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
-        let levels = saved.platforms.iter().find(|(name, _)| **name == *platform.name);
+        let levels = saved
+            .platforms
+            .iter()
+            .find(|(name, _)| **name == *platform.name);
         if let Some((_, levels)) = levels {
             pool.restore(levels, now.since(saved.at), mono);
         }
@@ -263,7 +275,16 @@ fn restored(
     settings.platforms.iter().map(pool).collect()
 }
 
-fn need_of([units, requests, input_tokens, output_tokens, tokens, nano_usd]: [u64; 6]) -> Need {
+fn need_of(
+    [
+        units,
+        requests,
+        input_tokens,
+        output_tokens,
+        tokens,
+        nano_usd,
+    ]: [u64; 6],
+) -> Need {
     Need {
         units,
         requests,

@@ -50,7 +50,10 @@ pub const fn home_provider(family: Family) -> &'static str {
 
 /// A place where work can be sent, with its own quota.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the configuration")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the configuration"
+)]
 pub struct Platform {
     /// Its name in configuration, headers and records.
     pub name: Arc<str>,
@@ -199,7 +202,10 @@ mod tests {
         assert_eq!(units(None, Subagent, "claude-opus-5-5", false), 2);
         assert_eq!(units(None, Subagent, "claude-haiku-5-5", false), 1);
         assert_eq!(units(None, Auxiliary, "claude-opus-5-5", false), 1);
-        assert_eq!(units(Some(Complexity::Complex), Auxiliary, "gpt-5", false), 5);
+        assert_eq!(
+            units(Some(Complexity::Complex), Auxiliary, "gpt-5", false),
+            5
+        );
         assert_eq!(units(None, Main, "gpt-5", false), 2);
     }
 }

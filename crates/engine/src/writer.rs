@@ -225,7 +225,11 @@ impl Writing {
         while !stopping {
             let mut flushed = Vec::new();
             // What could not be written is tried again, whether anything new comes or not.
-            let patience = if self.entries.is_empty() { IDLE_WAIT } else { RETRY_WAIT };
+            let patience = if self.entries.is_empty() {
+                IDLE_WAIT
+            } else {
+                RETRY_WAIT
+            };
             match self.waiting.recv_timeout(patience) {
                 Err(RecvTimeoutError::Disconnected) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}

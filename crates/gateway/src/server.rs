@@ -59,12 +59,13 @@ pub async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
+    let each = phase.clone();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 match accepted.and_then(prepared) {
                     Ok((stream, peer)) => {
-                        let (answerer, phase) = (Arc::clone(&answerer), phase.clone());
+                        let (answerer, phase) = (Arc::clone(&answerer), each.clone());
                         connections.spawn(connection(stream, peer, answerer, phase));
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

@@ -29,7 +29,7 @@ use tidegate_types::NanoUsd;
 use crate::config::{LoadError, Loaded, Settings, Sources};
 
 pub(crate) use client::{ADDRESS_FILE, Client, TOKEN_FILE};
-pub(crate) use program::govern;
+pub(crate) use program::{Assistant, assistant, environment};
 
 /// Something is wrong, or was found wrong.
 const FAILED: u8 = 1;
@@ -165,7 +165,7 @@ impl Cli {
 
     /// The configuration that these options lead to.
     pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
-        self.sources().load()
+        crate::config::load(&self.sources())
     }
 }
 

@@ -132,19 +132,6 @@ impl Sources {
             .or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
     }
 
-    /// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
-    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
-        let file = self.config_file();
-        let text = file.as_deref().map(read).transpose()?;
-        let written = file.as_deref().zip(text.as_deref());
-        let (settings, effective) = build(written, self)?;
-        Ok(Loaded {
-            settings,
-            effective,
-            file,
-        })
-    }
-
     /// Lays the variables and options over `table`.
     fn overlay(&self, table: &mut Table, reader: &mut Reader) {
         for (name, value) in &self.environment {
@@ -191,6 +178,19 @@ impl Sources {
 fn set_text(table: &mut Table, key: &str, text: &str, origin: Origin) {
     let content = Content::Text(text.to_owned());
     table.set(&[key], Node { content, origin });
+}
+
+/// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+    let file = sources.config_file();
+    let text = file.as_deref().map(read).transpose()?;
+    let written = file.as_deref().zip(text.as_deref());
+    let (settings, effective) = build(written, sources)?;
+    Ok(Loaded {
+        settings,
+        effective,
+        file,
+    })
 }
 
 /// Checks `text` as if it were the file at `path`, with the rest of `sources`.

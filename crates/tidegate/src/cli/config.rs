@@ -8,7 +8,7 @@ use super::{
     Format, Said,
     table::{Table, plain},
 };
-use crate::config::{LoadError, Loaded, Sources, reference};
+use crate::config::{LoadError, Loaded, Sources, load, reference};
 
 /// What can be done with the configuration.
 #[derive(Clone, Debug, Subcommand)]
@@ -28,7 +28,7 @@ pub(super) fn answer(command: &ConfigCommand, sources: &Sources) -> anyhow::Resu
     match command {
         ConfigCommand::Check { file } => check(file.as_ref(), sources),
         ConfigCommand::Show(format) => {
-            let loaded = sources.load()?;
+            let loaded = load(sources)?;
             if format.json {
                 return Said::json(&values(&loaded));
             }
@@ -43,7 +43,7 @@ fn check(file: Option<&PathBuf>, sources: &Sources) -> anyhow::Result<Said> {
     if let Some(file) = file {
         sources.file = Some(file.clone());
     }
-    match sources.load() {
+    match load(&sources) {
         Ok(loaded) => {
             let what = loaded
                 .file

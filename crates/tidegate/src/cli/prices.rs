@@ -24,8 +24,7 @@ pub(super) fn answer(args: &PricesArgs, settings: &Settings) -> anyhow::Result<S
         let filter = args.filter.as_deref().unwrap_or_default();
         it.model.contains(filter) || it.provider.contains(filter)
     };
-    let book = settings.price_book()?;
-    let rows: Vec<ListedPrice<'_>> = book.rows().filter(wanted).collect();
+    let rows: Vec<ListedPrice<'_>> = settings.prices.rows().filter(wanted).collect();
     if args.format.json {
         return Said::json(&rows.iter().map(view).collect::<Vec<_>>());
     }

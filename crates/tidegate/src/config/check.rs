@@ -6,6 +6,7 @@ mod providers;
 
 use std::path::PathBuf;
 
+use tidegate_engine::settings::{Local, ReserveRules, WeightRule, Weights};
 use tidegate_observe::redact::Redactor;
 use tidegate_providers::prices::PriceBook;
 
@@ -13,7 +14,7 @@ use super::{
     Sources,
     schema::{Effective, Reader},
     sections::{self, Root},
-    settings::{Local, Log, PriceFile, Reserve, Server, Settings, WeightRule, Weights},
+    settings::{Log, Server, Settings},
     tree,
 };
 
@@ -37,7 +38,9 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
-    let prices = prices(root.prices.file, reader);
+    let prices = prices(root.prices.file.as_ref(), reader);
+    let free = providers.iter().filter(|it| it.1.free);
+    let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -122,7 +125,7 @@ fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
     }
 }
 
-fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
+fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> ReserveRules {
     if raw.share_of_left == 0 {
         let key = "reserve.share_of_left";
         let message = "a share is one part in at least 1; the default is 4, a quarter";
@@ -136,7 +139,7 @@ fn reserve(raw: &sections::Reserve, reader: &mut Reader) -> Reserve {
         );
         reader.refuse(reader.origin(key), key.to_owned(), message);
     }
-    Reserve {
+    ReserveRules {
         share_of_left: raw.share_of_left,
         output_floor: raw.output_floor,
         output_floor_last: raw.output_floor_last,
@@ -159,20 +162,21 @@ fn weights(raw: sections::Weights) -> Weights {
     }
 }
 
-/// The operator's price file, if there is one and it can be laid over the built-in table.
-fn prices(file: Option<PathBuf>, reader: &mut Reader) -> Option<PriceFile> {
-    let path = file?;
-    let wrong = match std::fs::read_to_string(&path) {
-        Ok(text) => match PriceBook::builtin().with_overrides(&text) {
-            Ok(_) => return Some(PriceFile { path, text }),
-            Err(error) => chain(&error),
-        },
-        Err(error) => format!("it cannot be read: {error}"),
+/// The built-in table with the operator's file over it; without the file where that is wrong,
+/// which is a problem then.
+fn prices(file: Option<&PathBuf>, reader: &mut Reader) -> PriceBook {
+    let built_in = PriceBook::builtin();
+    let Some(path) = file else { return built_in };
+    let book = match std::fs::read_to_string(path) {
+        Ok(text) => built_in.with_overrides(&text).map_err(|it| chain(&it)),
+        Err(error) => Err(format!("it cannot be read: {error}")),
     };
-    let key = "prices.file";
-    let message = format!("`{}`: {wrong}", path.display());
-    reader.refuse(reader.origin(key), key.to_owned(), message);
-    None
+    book.unwrap_or_else(|what| {
+        let key = "prices.file";
+        let message = format!("`{}`: {what}", path.display());
+        reader.refuse(reader.origin(key), key.to_owned(), message);
+        built_in
+    })
 }
 
 /// An error with its causes, on one line.

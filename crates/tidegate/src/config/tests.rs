@@ -177,7 +177,7 @@ file = '/nowhere/prices.toml'
             tidegate.toml:20:12: platforms.mine.fallback: `mine` is no fallback of itself; leave it out
             tidegate.toml:23:12: platforms.mine.buckets.rate.refill: it is missing; what is spent would never come back (for a total, use a budget)
             tidegate.toml:24:12: platforms.mine.buckets.rate.capacity: a bucket of 0 lets nothing pass; write at least 1
-            tidegate.toml:27:12: platforms.mine.buckets.slots.capacity: a bucket of concurrency counts whole numbers; write one
+            tidegate.toml:27:12: platforms.mine.buckets.slots.capacity: only a bucket of dollars has fractions; write a whole number
             tidegate.toml:28:10: platforms.mine.buckets.slots.refill: calls that end give concurrency back; leave the refill out
             tidegate.toml:32:10: platforms.mine.buckets.money.refill: 0 never comes back; write at least 1 (for a total, use a budget)
             tidegate.toml:33:13: platforms.mine.buckets.money.threshold: it is above the capacity, $5.00; nothing would ever be above it
@@ -339,7 +339,7 @@ fn a_limit_that_is_named_is_enforced_unless_it_says_watch() {
     let of = |text: &str| {
         let settings = settings(text);
         let task = *settings.budgets.limits().defaults.of(LevelKind::Task);
-        let bucket = settings.platforms[0].buckets[0].clone();
+        let bucket = settings.platforms[0].pool.buckets()[0].clone();
         (task, bucket.enforcement)
     };
     let (task, bucket) = of("");
@@ -468,7 +468,7 @@ fn a_file_that_was_named_and_is_not_there_is_an_error() {
         file: Some(PathBuf::from("/nowhere/tidegate.toml")),
         ..sources(&[])
     };
-    let error = sources.load().unwrap_err();
+    let error = load(&sources).unwrap_err();
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
     assert!(error.to_string().contains("/nowhere/tidegate.toml"));
 }

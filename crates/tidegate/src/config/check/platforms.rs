@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
+use tidegate_engine::settings::Platform;
 use tidegate_types::{Enforcement, Mode, NanoUsd};
 
 use crate::config::{
     problem::nearest,
     schema::Reader,
     sections::{self, Root},
-    settings::{Bucket, Platform, Provider},
+    settings::Provider,
     tree::key,
     value::{Amount, Countable, Per},
 };
@@ -18,7 +19,7 @@ pub(super) fn check(
     root: &Root,
     providers: &BTreeMap<Arc<str>, Provider>,
     reader: &mut Reader,
-) -> Vec<Platform> {
+) -> Vec<Arc<Platform>> {
     let names: Vec<&str> = root.platforms.iter().map(|it| it.0.as_str()).collect();
     let known: Vec<&str> = providers.keys().map(|it| &**it).collect();
     exist(
@@ -42,16 +43,23 @@ pub(super) fn check(
         );
         models(raw, &path, reader);
         let fallback = fallback(name, raw, root, reader);
-        let buckets = buckets(name, raw, root.enforce, reader);
-        all.push(Platform {
+        let pool = pool(name, raw, root.enforce, reader);
+        let (Some(provider), Some(pool)) = (providers.get(raw.provider.as_str()), pool) else {
+            continue;
+        };
+        all.push(Arc::new(Platform {
             name: name.as_str().into(),
             provider: raw.provider.as_str().into(),
+            family: provider.family,
             subscription: raw.subscription,
+            free: provider.free,
+            operators_credential: provider.credential.is_some(),
+            local_may_spend: provider.local_may_spend,
             models: raw.models.clone(),
-            model_map: raw.model_map.0.clone(),
+            model_map: raw.model_map.0.iter().cloned().collect(),
             fallback,
-            buckets,
-        });
+            pool,
+        }));
     }
     all
 }
@@ -109,27 +117,28 @@ fn fallback(
     others.map(|it| Arc::from(it.as_str())).collect()
 }
 
-/// The platform's buckets, but for those that are wrong, which are problems then.
-fn buckets(
-    platform: &str,
+/// The platform's buckets; `None` where one is wrong, which is a problem then.
+fn pool(
+    name: &str,
     raw: &sections::Platform,
     enforce: bool,
     reader: &mut Reader,
-) -> Vec<Bucket> {
-    let path = format!("platforms.{}.buckets", key(platform));
-    let mut all = Vec::new();
+) -> Option<PoolSpec> {
+    let path = format!("platforms.{}.buckets", key(name));
+    let mut specs = Some(Vec::new());
     for (name, raw) in &raw.buckets {
         let path = format!("{path}.{}", key(name));
-        if super::name_fits(name, &format!("{path}.capacity"), reader) {
-            all.extend(bucket(name, raw, &path, enforce, reader));
+        let fits = super::name_fits(name, &format!("{path}.capacity"), reader);
+        let spec = bucket(name, raw, &path, enforce, reader).filter(|_| fits);
+        match (&mut specs, spec) {
+            (Some(specs), Some(spec)) => specs.push(spec),
+            // Go on, so that all problems are told at once.
+            (specs, _) => *specs = None,
         }
     }
-    // What admission itself refuses (figures beyond its bounds, too many buckets) is told with a
-    // place here rather than when the program starts.
-    if let Err(error) = PoolSpec::try_new(platform, all.iter().map(spec).collect()) {
-        reader.refuse(reader.origin(&path), path, error.to_string());
-    }
-    all
+    PoolSpec::try_new(name, specs?)
+        .map_err(|error| reader.refuse(reader.origin(&path), path, error.to_string()))
+        .ok()
 }
 
 fn bucket(
@@ -138,7 +147,7 @@ fn bucket(
     path: &str,
     enforce: bool,
     reader: &mut Reader,
-) -> Option<Bucket> {
+) -> Option<BucketSpec> {
     let of = raw.resource;
     let capacity = amount(&raw.capacity, of, &format!("{path}.capacity"), reader);
     let threshold = amount(&raw.threshold, of, &format!("{path}.threshold"), reader);
@@ -160,26 +169,9 @@ fn bucket(
         reader.refuse(reader.origin(&key), key, message);
         return None;
     }
-    Some(Bucket {
+    Some(BucketSpec {
         name: name.to_owned(),
-        resource: of,
-        capacity,
-        refill: refill?,
-        threshold,
-        of_provider: raw.of_provider,
-        enforcement: match raw.mode {
-            Some(mode) => Enforcement::Named(mode),
-            None if enforce || reader.is_named(path) => Enforcement::Named(Mode::Enforce),
-            None => Enforcement::BuiltIn,
-        },
-    })
-}
-
-/// The bucket as admission checks it.
-fn spec(of: &Bucket) -> BucketSpec {
-    BucketSpec {
-        name: of.name.clone(),
-        resource: match of.resource {
+        resource: match of {
             Countable::Units => Resource::Units,
             Countable::Requests => Resource::Requests,
             Countable::InputTokens => Resource::InputTokens,
@@ -188,16 +180,20 @@ fn spec(of: &Bucket) -> BucketSpec {
             Countable::Dollars => Resource::NanoUsd,
             Countable::Concurrency => Resource::Concurrency,
         },
-        capacity: of.capacity,
-        refill: of.refill.map(|(amount, period)| Refill { amount, period }),
-        threshold: of.threshold,
-        owner: if of.of_provider {
+        capacity,
+        refill: refill?,
+        threshold,
+        owner: if raw.of_provider {
             Owner::Provider
         } else {
             Owner::Ours
         },
-        enforcement: of.enforcement,
-    }
+        enforcement: match raw.mode {
+            Some(mode) => Enforcement::Named(mode),
+            None if enforce || reader.is_named(path) => Enforcement::Named(Mode::Enforce),
+            None => Enforcement::BuiltIn,
+        },
+    })
 }
 
 fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option<u64> {
@@ -217,11 +213,7 @@ fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option
     clippy::option_option,
     reason = "outside: whether it is right; inside: whether there is one"
 )]
-fn refill(
-    raw: &sections::Bucket,
-    path: &str,
-    reader: &mut Reader,
-) -> Option<Option<(u64, Duration)>> {
+fn refill(raw: &sections::Bucket, path: &str, reader: &mut Reader) -> Option<Option<Refill>> {
     let key = format!("{path}.refill");
     let period = Duration::from_secs(match raw.per {
         Per::Second => 1,
@@ -240,7 +232,7 @@ fn refill(
         (Some(raw), of) => {
             let amount = amount(raw, of, &key, reader)?;
             if amount > 0 {
-                return Some(Some((amount, period)));
+                return Some(Some(Refill { amount, period }));
             }
             "0 never comes back; write at least 1 (for a total, use a budget)"
         }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use tidegate_providers::accounting::Family;
 use tidegate_types::Secret;
 
-use crate::config::{Sources, schema::Reader, sections, settings::Provider};
+use crate::config::{Sources, schema::Reader, sections, settings::Provider, value};
 
 pub(super) fn check(
     raw: &[(String, sections::Provider)],
@@ -16,7 +17,10 @@ pub(super) fn check(
         let path = format!("providers.{}", crate::config::tree::key(name));
         super::name_fits(name, &format!("{path}.family"), reader);
         let provider = Provider {
-            family: raw.family,
+            family: match raw.family {
+                value::Family::Anthropic => Family::Anthropic,
+                value::Family::OpenAi => Family::OpenAi,
+            },
             base_url: base_url(&raw.base_url, &path, reader),
             credential: credential(raw, &path, reader, sources),
             local_may_spend: raw.local_may_spend,
