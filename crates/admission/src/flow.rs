@@ -292,8 +292,7 @@ impl Flow {
 
     /// Ends what has ended by now: patience, then claims.
     fn lapse(&mut self) {
-        self.pay_back();
-        let mut stirred = self.overdrawn > 0;
+        let mut stirred = false;
         for class in Priority::ALL {
             let waiting = &mut self.waiting[class.index()];
             if waiting.until <= self.at {
@@ -305,7 +304,8 @@ impl Flow {
             }
             stirred |= waiting.is_on() || self.claims[class.index()] != 0;
         }
-        self.stirred = stirred;
+        self.pay_back();
+        self.stirred = stirred || self.overdrawn > 0;
     }
 
     /// The level without what classes have earned. Negative in debt.

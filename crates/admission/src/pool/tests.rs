@@ -412,7 +412,7 @@ fn critical_overdraws_a_tenth_once_until_it_is_paid_back() {
         expect![[r#"
             0 take high 100          -> granted 0; units 0
             0 take critical 10       -> granted 1 (units: critical overdraws the bucket, and pays it back before it may again); units -10
-            0 take critical 1        -> deferred 1.000000001s (units: less is left than this call needs); units -10
+            0 take critical 1        -> deferred 1s (units: less is left than this call needs); units -10
             999 take high 1          -> deferred 167.380952ms (units: what is left was earned by other priorities that wait); units -1 medium:1
             1099 take critical 1     -> granted 2 (units: critical overdraws the bucket, and pays it back before it may again); units -1
             1100 take critical 1     -> deferred 43.285715ms (units: less is left than this call needs); units 0
