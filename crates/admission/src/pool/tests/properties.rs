@@ -152,6 +152,11 @@ impl World {
     }
 
     fn apply(&mut self, step: &Step) {
+        let needs_one = !matches!(step.act, Act::Take { .. });
+        if needs_one && self.outstanding.is_empty() {
+            // Nothing to do, and so no clock is read: the pool doesn't learn of this time.
+            return;
+        }
         self.now_ms = self
             .now_ms
             .saturating_add_signed(step.after_ms)
@@ -172,8 +177,6 @@ impl World {
                     self.reserved.push((self.latest_ms, ask.need));
                 }
             }
-            Act::Settle { .. } | Act::Release { .. } | Act::TopUp { .. }
-                if self.outstanding.is_empty() => {}
             Act::Settle { which, tokens } => {
                 let (taken, at) = self.outstanding.swap_remove(place(which, self));
                 self.pool.settle(taken, &need(tokens), now);
@@ -326,17 +329,17 @@ proptest! {
         let now = Monotonic(world.latest_ms * MS);
         let view = world.pool.snapshot(now);
         prop_assume!(view.penalties.is_empty());
-        let free = view.buckets.iter().map(|it| {
+        let (slots, rates): (Vec<_>, Vec<_>) =
+            view.buckets.iter().partition(|it| it.resource == Resource::Concurrency);
+        let free = rates.iter().map(|it| {
             let others = it.classes.iter().filter(|it| it.priority != class);
+            // Views round down.
             let earned: u64 = others.map(|it| it.earned + 1).sum();
-            let guarded = class <= Priority::Medium && it.resource != Resource::Concurrency;
-            let kept = if guarded || it.resource == Resource::Concurrency && class <= Priority::Medium { it.threshold } else { 0 };
-            let kept = kept + if it.resource == Resource::Concurrency { 0 } else { earned };
-            it.level.saturating_sub_unsigned(kept).max(0)
+            let guarded = if class <= Priority::Medium { it.threshold } else { 0 };
+            it.level.saturating_sub_unsigned(earned + guarded)
         });
-        let has_slot = view.buckets.iter().all(|it| it.resource != Resource::Concurrency || it.level > 0);
-        let rates = view.buckets.iter().zip(free).filter(|(it, _)| it.resource != Resource::Concurrency);
-        let fits = rates.map(|(_, free)| free).min().unwrap_or(0);
+        let fits = free.min().unwrap_or(0);
+        let has_slot = slots.iter().all(|it| it.level > 0);
         if fits > 0 && has_slot {
             let ask = world.ask(u64::try_from(fits).unwrap(), class, user, false);
             prop_assert!(matches!(world.pool.check(&ask, now), Check::Clear(_)), "{view:#?}");
