@@ -57,8 +57,7 @@ impl Proxies {
         let program = rig.program()?;
         let provider = server::provider(program, scratch.path(), &["--bench"])?;
         let nginx = nginx(&rig.packages, scratch.path(), &provider)?;
-        // Without a file every built-in limit and budget is decided on each call, and none refuses.
-        let gateway = server::gateway(program, scratch.path(), &provider, None)?;
+        let gateway = server::gateway(program, scratch.path(), &provider, Some(super::GOVERNED))?;
         Ok(Self {
             provider,
             nginx,
