@@ -164,7 +164,7 @@ fn steady(
     Ok(millis.collect())
 }
 
-/// nginx as a reverse proxy: one worker, connections kept on both sides, nothing buffered on the way back and bodies kept in
+/// nginx as a reverse proxy: one worker (without a master beside it, so that ending the process ends all of it), connections kept on both sides, nothing buffered on the way back and bodies kept in
 /// memory on the way up, no access log.
 fn nginx(packages: &Packages, home: &Path, provider: &Server) -> anyhow::Result<Server> {
     let program = packages.ensure(NGINX).map_err(anyhow::Error::msg)?;
@@ -184,7 +184,7 @@ fn configuration(folder: &Path, listen: &str, provider: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off;
-worker_processes 1;
+master_process off;
 worker_rlimit_nofile 30000;
 pid {folder}/nginx.pid;
 error_log stderr warn;
