@@ -164,8 +164,8 @@ fn steady(
     Ok(millis.collect())
 }
 
-/// nginx as a reverse proxy: one worker (without a master beside it, so that ending the process ends all of it), connections kept on both sides, nothing buffered on the way back and bodies kept in
-/// memory on the way up, no access log.
+/// nginx as a reverse proxy: one worker (without a master beside it, so that ending the process ends all of it), connections
+/// kept on both sides, nothing buffered on the way back and bodies kept in memory on the way up, no access log.
 fn nginx(packages: &Packages, home: &Path, provider: &Server) -> anyhow::Result<Server> {
     let program = packages.ensure(NGINX).map_err(anyhow::Error::msg)?;
     // nginx cannot say which port it was given, so a free one is looked for.
