@@ -28,8 +28,8 @@ use tidegate_types::NanoUsd;
 
 use crate::config::{LoadError, Loaded, Settings, Sources};
 
-pub(crate) use client::{ADDRESS_FILE, Client, ClientError, TOKEN_FILE};
-pub(crate) use program::{Assistant, assistant, environment};
+pub(crate) use client::{ADDRESS_FILE, Client, TOKEN_FILE};
+pub(crate) use program::govern;
 
 /// Something is wrong, or was found wrong.
 const FAILED: u8 = 1;
@@ -165,7 +165,7 @@ impl Cli {
 
     /// The configuration that these options lead to.
     pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
-        crate::config::load(&self.sources())
+        self.sources().load()
     }
 }
 

@@ -30,6 +30,9 @@ use schema::{At, Reader, Section as _};
 use sections::Root;
 use tree::{Content, Node, Table};
 
+/// The format of files that this program reads.
+const VERSION: u64 = 1;
+
 /// What every variable that sets a key begins with: `TIDEGATE__LOG__LEVEL` is `log.level`.
 pub(crate) const VARIABLE_PREFIX: &str = "TIDEGATE__";
 
@@ -131,7 +134,15 @@ impl Sources {
 
     /// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
     pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
-        load(self)
+        let file = self.config_file();
+        let text = file.as_deref().map(read).transpose()?;
+        let written = file.as_deref().zip(text.as_deref());
+        let (settings, effective) = build(written, self)?;
+        Ok(Loaded {
+            settings,
+            effective,
+            file,
+        })
     }
 
     /// Lays the variables and options over `table`.
@@ -180,25 +191,6 @@ impl Sources {
 fn set_text(table: &mut Table, key: &str, text: &str, origin: Origin) {
     let content = Content::Text(text.to_owned());
     table.set(&[key], Node { content, origin });
-}
-
-/// Reads and checks the configuration. Either all of it is right, or nothing takes effect.
-pub(crate) fn load(sources: &Sources) -> Result<Loaded, LoadError> {
-    let file = sources.config_file();
-    let text = match &file {
-        Some(path) => Some((path.clone(), read(path)?)),
-        None => None,
-    };
-    let (settings, effective) = build(
-        text.as_ref()
-            .map(|(path, text)| (path.as_path(), text.as_str())),
-        sources,
-    )?;
-    Ok(Loaded {
-        settings,
-        effective,
-        file,
-    })
 }
 
 /// Checks `text` as if it were the file at `path`, with the rest of `sources`.

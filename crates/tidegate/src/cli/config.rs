@@ -8,7 +8,7 @@ use super::{
     Format, Said,
     table::{Table, plain},
 };
-use crate::config::{LoadError, Loaded, Sources, load, reference};
+use crate::config::{LoadError, Loaded, Sources, reference};
 
 /// What can be done with the configuration.
 #[derive(Clone, Debug, Subcommand)]
@@ -28,7 +28,7 @@ pub(super) fn answer(command: &ConfigCommand, sources: &Sources) -> anyhow::Resu
     match command {
         ConfigCommand::Check { file } => check(file.as_ref(), sources),
         ConfigCommand::Show(format) => {
-            let loaded = load(sources)?;
+            let loaded = sources.load()?;
             if format.json {
                 return Said::json(&values(&loaded));
             }
@@ -43,7 +43,7 @@ fn check(file: Option<&PathBuf>, sources: &Sources) -> anyhow::Result<Said> {
     if let Some(file) = file {
         sources.file = Some(file.clone());
     }
-    match load(&sources) {
+    match sources.load() {
         Ok(loaded) => {
             let what = loaded
                 .file

@@ -10,7 +10,7 @@ use super::{
     status::Status,
     table::{Table, Tone, plain, toned},
 };
-use crate::config::{Settings, Sources, load};
+use crate::config::{Settings, Sources};
 
 /// What one look found.
 #[derive(Clone, Debug, Serialize)]
@@ -42,7 +42,7 @@ pub(super) fn answer(format: Format, sources: &Sources) -> anyhow::Result<Said> 
 
 /// Looks at everything once. Changes nothing.
 pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
-    let loaded = match load(sources) {
+    let loaded = match sources.load() {
         Ok(loaded) => loaded,
         Err(error) => return vec![finding("configuration", State::Wrong, error.to_string())],
     };

@@ -358,7 +358,8 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
     let none = BTreeMap::new();
     let address = "127.0.0.1:8787".parse().unwrap();
     let of = |program: &str, theirs: &BTreeMap<String, String>| {
-        let (set, line) = environment(assistant(program.as_ref()), address, theirs);
+        let (set, line) =
+            program::environment(program::assistant(program.as_ref()), address, theirs);
         let names: Vec<String> = set
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -494,7 +495,7 @@ fn the_ledger_of_a_folder_that_is_not_there_is_an_error_with_the_remedy() {
         data: Some("/nowhere/tidegate".into()),
         ..Sources::default()
     };
-    let settings = crate::config::load(&sources).unwrap().settings;
+    let settings = sources.load().unwrap().settings;
     let verify = ledger::LedgerCommand::Verify(Format::default());
     let error = ledger::answer(&verify, &settings).unwrap_err().to_string();
     assert!(
@@ -549,7 +550,7 @@ fn prices_are_listed_in_dollars_per_million_tokens() {
         data: Some("/data".into()),
         ..Sources::default()
     };
-    let settings = crate::config::load(&sources).unwrap().settings;
+    let settings = sources.load().unwrap().settings;
     let args = prices::PricesArgs {
         filter: Some("claude-opus-5-5".to_owned()),
         format: Format::default(),
@@ -562,4 +563,41 @@ fn prices_are_listed_in_dollars_per_million_tokens() {
             anthropic  claude-opus-5-5      4   0.2         5         8      20  1,000,000  anthropic-2026-11-21
         "#]],
     );
+}
+
+/// Runs a program before no gateway at all, and gives its exit code.
+fn govern_shell(script: &str) -> u8 {
+    let program = ["sh", "-c", script].map(OsString::from);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = "127.0.0.1:8787".parse().unwrap();
+    runtime
+        .block_on(govern(&program, address, &BTreeMap::new()))
+        .unwrap()
+}
+
+#[test]
+fn a_governed_program_ends_with_its_own_code_and_knows_where_to_call() {
+    assert_eq!(govern_shell("exit 7"), 7);
+    assert_eq!(govern_shell("kill -TERM $$"), 128 + 15);
+    assert_eq!(
+        govern_shell("test \"$ANTHROPIC_BASE_URL\" = http://127.0.0.1:8787"),
+        0
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let program = [OsString::from("/nowhere/claude")];
+    let address = "127.0.0.1:8787".parse().unwrap();
+    let error = runtime
+        .block_on(govern(&program, address, &BTreeMap::new()))
+        .unwrap_err();
+    assert!(error.to_string().contains("`/nowhere/claude`"), "{error}");
 }

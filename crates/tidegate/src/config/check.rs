@@ -22,6 +22,13 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// Makes settings of what was read. What is wrong is in the reader's problems.
 pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Option<Settings> {
+    if root.version != super::VERSION {
+        let message = format!(
+            "`{}` is not a version this program reads; it reads 1",
+            root.version
+        );
+        reader.refuse(reader.origin("version"), "version".to_owned(), message);
+    }
     let data = data(root.data.as_ref(), reader, sources);
     let server = server(&root.server, reader);
     let local = local(&root.identity, reader);

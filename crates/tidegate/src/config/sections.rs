@@ -143,19 +143,23 @@ sections! {
     Budgets {
         /// The time zone whose months and days count. By default the machine's.
         optional zone: Zone = "Europe/Berlin";
-        /// What an organisation may spend in a month.
+        /// What an organisation may spend in a month; 10,000 $ where nobody says otherwise.
         section organisation: Limit;
-        /// What a user may spend in a month.
+        /// What a user may spend in a month; 500 $ where nobody says otherwise.
         section user_month: Limit;
-        /// What a user may spend in a day.
+        /// What a user may spend in a day; 20 $ where nobody says otherwise.
         section user_day: Limit;
-        /// What an organisation may spend on language models in a month.
+        /// What an organisation may spend on language models in a month; 7,000 $ where
+        /// nobody says otherwise.
         section llm: Limit;
-        /// What an organisation may spend on tools in a month.
+        /// What an organisation may spend on tools in a month; 2,000 $ where nobody says
+        /// otherwise.
         section tools: Limit;
-        /// What an organisation may spend on infrastructure in a month.
+        /// What an organisation may spend on infrastructure in a month; 1,000 $ where nobody
+        /// says otherwise.
         section infrastructure: Limit;
-        /// What a task may spend, with all its subtasks.
+        /// What a task may spend, with all its subtasks; 5 $, and a warning above 1 $, where
+        /// nobody says otherwise.
         section task: Limit;
         /// Limits of single organisations.
         named organisations: OrganisationBudgets;

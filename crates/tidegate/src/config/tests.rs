@@ -468,7 +468,7 @@ fn a_file_that_was_named_and_is_not_there_is_an_error() {
         file: Some(PathBuf::from("/nowhere/tidegate.toml")),
         ..sources(&[])
     };
-    let error = load(&sources).unwrap_err();
+    let error = sources.load().unwrap_err();
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
     assert!(error.to_string().contains("/nowhere/tidegate.toml"));
 }

@@ -206,6 +206,9 @@ impl Node {
             Content::Table(table) => {
                 let pair = |it: &Entry| format!("{} = {}", key(&it.name), it.node.to_toml());
                 let inner: Vec<String> = table.entries().map(pair).collect();
+                if inner.is_empty() {
+                    return "{}".to_owned();
+                }
                 format!("{{ {} }}", inner.join(", "))
             }
         }

@@ -281,11 +281,6 @@ macro_rules! words {
             impl $name {
                 /// The written forms.
                 pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
-
-                /// The written form.
-                pub(crate) const fn word(self) -> &'static str {
-                    match self { $(Self::$variant => $word,)+ }
-                }
             }
 
             impl FromStr for $name {

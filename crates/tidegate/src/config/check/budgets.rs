@@ -10,9 +10,10 @@ use tidegate_ledger::{
 use tidegate_types::{Enforcement, Mode};
 
 use crate::config::{
-    schema::Reader,
+    Origin,
+    schema::{Effective, Reader},
     sections::{self, Budgets, OrganisationBudgets},
-    tree::key,
+    tree::{key, quoted},
 };
 
 pub(super) fn check(
@@ -39,6 +40,7 @@ pub(super) fn check(
             base.enforcement = Enforcement::Named(Mode::Enforce);
         }
         let limit = limit(raw, base, &format!("budgets.{name}"), reader);
+        show_built_in(raw, &limit, name, reader);
         *place(&mut defaults, kind) = limit;
     }
     let mut zones = BTreeMap::new();
@@ -65,14 +67,27 @@ pub(super) fn check(
             // `limit` has refused with the place everything that this would refuse; should the
             // two ever differ, the ledger is right.
             if reader.problems.is_empty() {
-                reader.refuse(
-                    crate::config::Origin::BuiltIn,
-                    "budgets".to_owned(),
-                    error.to_string(),
-                );
+                reader.refuse(Origin::BuiltIn, "budgets".to_owned(), error.to_string());
             }
         })
         .ok()
+}
+
+/// Adds to what is in effect the amounts nobody wrote.
+fn show_built_in(raw: &sections::Limit, limit: &Limit, name: &str, reader: &mut Reader) {
+    let amounts = [
+        ("soft", raw.soft.is_some(), limit.soft),
+        ("hard", raw.hard.is_some(), limit.hard),
+    ];
+    for (key, written, amount) in amounts {
+        if let (false, Some(amount)) = (written, amount) {
+            reader.effective.push(Effective {
+                key: format!("budgets.{name}.{key}"),
+                value: quoted(&amount.to_string()),
+                origin: Origin::BuiltIn,
+            });
+        }
+    }
 }
 
 const fn place(limits: &mut Limits, kind: LevelKind) -> &mut Limit {

@@ -206,7 +206,7 @@ fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option
         _ => raw.whole(),
     };
     if found.is_none() {
-        let message = format!("a bucket of {} counts whole numbers; write one", of.word());
+        let message = "only a bucket of dollars has fractions; write a whole number";
         reader.refuse(reader.origin(key), key.to_owned(), message);
     }
     found
