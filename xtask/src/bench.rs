@@ -63,6 +63,9 @@ const MEASURES: &[Measure] = &[
     },
 ];
 
+/// The gateway's configuration while it is measured.
+const GOVERNED: &str = include_str!("bench/governed.toml");
+
 /// How often each thing is measured.
 #[derive(Debug, Clone, Copy)]
 struct Rounds(u32);

@@ -31,7 +31,7 @@ fn six_buckets() -> Result<Pool, SpecError> {
         bucket("input", Resource::InputTokens, 450_000_000_000, 0),
         bucket("output", Resource::OutputTokens, 90_000_000_000, 0),
         bucket("dollars", Resource::NanoUsd, 100_000_000_000_000_000, 0),
-        bucket("concurrency", Resource::Concurrency, 1_000_000, 0),
+        bucket("concurrency", Resource::Concurrency, 1_000_000_000, 0),
     ];
     Ok(Pool::new(
         PoolSpec::try_new("bench", buckets)?,

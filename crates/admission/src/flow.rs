@@ -15,7 +15,7 @@
 //!   `critical`, what lies above the threshold for `low` and `medium`. A call that straddles the
 //!   threshold may use both; it spends its claim first, in whole tokens.
 //! - `critical` may take the unclaimed stock down to minus the overdraft, once, until it is back
-//!   at zero. What others have earned stays theirs to spend meanwhile.
+//!   at zero: it earns nothing until then. What others have earned stays theirs to spend meanwhile.
 //! - What settlement adds is debt: the level falls below zero and refill pays it first.
 
 use std::time::Duration;
@@ -230,11 +230,16 @@ impl Flow {
         for mark in [-self.overdrawn, self.threshold, self.capacity] {
             ends_when(mark.saturating_sub(self.level), self.rate);
         }
+        if self.overdrawn > 0 {
+            ends_when(-self.unclaimed(), self.rate - self.earning());
+        }
         for class in Priority::ALL {
             let (waiting, claim) = (self.waiting[class.index()], self.claims[class.index()]);
             if waiting.is_on() {
                 ends_when(i128::from(waiting.until.saturating_sub(self.at)), 1);
-                ends_when(waiting.need.saturating_sub(claim), self.share(*class));
+                if self.earns(*class) {
+                    ends_when(waiting.need.saturating_sub(claim), self.share(*class));
+                }
             }
         }
         span
@@ -245,22 +250,31 @@ impl Flow {
         self.rate / SHARE_SCALE * class.share_percent()
     }
 
+    /// What all classes together earn per nanosecond now: less than the rate while `critical` pays
+    /// back.
+    fn earning(&self) -> u64 {
+        let earning = Priority::ALL.iter().filter(|it| self.earns(**it));
+        earning.map(|it| self.share(*it)).sum()
+    }
+
     fn earns(&self, class: Priority) -> bool {
         let waiting = self.waiting[class.index()];
-        let for_its_call = waiting.is_on() && self.claims[class.index()] < waiting.need;
-        for_its_call || (is_guarded(class) && self.level < self.threshold)
+        let pays_back = class == Priority::Critical && self.overdrawn > 0;
+        let wants = waiting.is_on() && self.claims[class.index()] < waiting.need;
+        let in_debt = self.level.saturating_add(self.overdrawn) < 0;
+        if in_debt || self.level >= self.capacity {
+            return false;
+        }
+        (wants && !pays_back) || (is_guarded(class) && self.level < self.threshold)
     }
 
     /// Lets `span` nanoseconds pass in which every rate stays as it is now.
     fn drift(&mut self, span: u64) {
-        let in_debt = self.level.saturating_add(self.overdrawn) < 0;
-        if !in_debt && self.level < self.capacity {
-            for class in Priority::ALL {
-                if self.earns(*class) {
-                    let earned = quanta(span, self.share(*class));
-                    let claim = &mut self.claims[class.index()];
-                    *claim = claim.saturating_add(earned);
-                }
+        for class in Priority::ALL {
+            if self.earns(*class) {
+                let earned = quanta(span, self.share(*class));
+                let claim = &mut self.claims[class.index()];
+                *claim = claim.saturating_add(earned);
             }
         }
         let filled = self.level.saturating_add(quanta(span, self.rate));
@@ -278,8 +292,7 @@ impl Flow {
 
     /// Ends what has ended by now: patience, then claims.
     fn lapse(&mut self) {
-        self.pay_back();
-        let mut stirred = self.overdrawn > 0;
+        let mut stirred = false;
         for class in Priority::ALL {
             let waiting = &mut self.waiting[class.index()];
             if waiting.until <= self.at {
@@ -291,7 +304,8 @@ impl Flow {
             }
             stirred |= waiting.is_on() || self.claims[class.index()] != 0;
         }
-        self.stirred = stirred;
+        self.pay_back();
+        self.stirred = stirred || self.overdrawn > 0;
     }
 
     /// The level without what classes have earned. Negative in debt.
@@ -316,10 +330,13 @@ impl Flow {
         let (own, unclaimed) = (self.claims[class.index()], self.unclaimed());
         let stock = unclaimed.saturating_sub(guarded).max(0);
         let spendable = own.saturating_add(stock);
-        if cost <= spendable.min(self.level.saturating_add(self.overdrawn)) {
+        // What `critical` has overdrawn stands behind what others have earned, and not behind itself.
+        let is_critical = class == Priority::Critical;
+        let lent = if is_critical { 0 } else { self.overdrawn };
+        if cost <= spendable.min(self.level.saturating_add(lent)) {
             return Fit::Fits;
         }
-        let may_overdraw = class == Priority::Critical && self.overdrawn == 0 && self.overdraft > 0;
+        let may_overdraw = is_critical && self.overdrawn == 0 && self.overdraft > 0;
         let with_overdraft = own.saturating_add(unclaimed).saturating_add(self.overdraft);
         if may_overdraw && cost <= with_overdraft {
             return Fit::Overdraws;

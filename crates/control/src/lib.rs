@@ -1,1 +1,134 @@
-//! The operator's API: admissions, budgets, keys, calls, metrics.
+//! The control API: admissions, budgets, keys, calls and metrics, for operators and their programs.
+//!
+//! A router without a listener: the program hands it every request that [`Control::owns`]. Each is
+//! let in by one gate, which knows every route and what it asks of whoever uses it; a route that
+//! the gate does not know does not exist.
+
+mod access;
+mod error;
+mod limits;
+mod openapi;
+mod operations;
+mod read;
+mod routes;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use tidegate_engine::Engine;
+use tidegate_ledger::keys;
+use tidegate_observe::event;
+use tidegate_types::Secret;
+use tokio::sync::Semaphore;
+
+pub use openapi::openapi;
+pub use operations::{LimitScope, Operations};
+
+use error::Error;
+
+/// Where a request comes from, as an extension of it. A request without one comes from nowhere,
+/// and is not taken for local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// The control API of one engine.
+pub struct Control {
+    engine: Arc<Engine>,
+    operations: Arc<dyn Operations>,
+    /// Of the token; `None` where it is empty, which opens nothing.
+    token: Option<[u8; 32]>,
+    /// Held while a limit is read and another put in its place.
+    limits: Mutex<()>,
+    /// Held while the ledger is verified: once at a time is enough, and it takes a while.
+    verifying: Mutex<()>,
+    blocking: Arc<Semaphore>,
+    scraped: Mutex<routes::Scraped>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control")
+    }
+}
+
+impl Control {
+    /// `token` is what the program keeps in its data directory: whoever can read it there, and
+    /// sends it from this machine as bearer, may do everything.
+    pub fn new(
+        engine: Arc<Engine>,
+        operations: Arc<dyn Operations>,
+        token: Secret<String>,
+    ) -> Self {
+        let token = token.expose().trim();
+        Self {
+            engine,
+            operations,
+            token: (!token.is_empty()).then(|| keys::hash(token)),
+            limits: Mutex::default(),
+            verifying: Mutex::default(),
+            blocking: Arc::new(Semaphore::new(limits::BLOCKING_MAX)),
+            scraped: Mutex::default(),
+        }
+    }
+
+    /// All routes. Requests need a [`Peer`] among their extensions.
+    pub fn router(self: Arc<Self>) -> axum::Router {
+        routes::router(self)
+    }
+
+    /// Whether a path is ours to answer, with 404 if with nothing else.
+    pub fn owns(path: &str) -> bool {
+        path == "/api/v1"
+            || path.starts_with("/api/v1/")
+            || matches!(path, "/healthz" | "/readyz" | "/metrics")
+    }
+
+    fn is_token(&self, authorization: &str) -> bool {
+        self.token
+            .as_ref()
+            .is_some_and(|it| access::bears(authorization, it))
+    }
+
+    /// Runs what waits for files on a thread that may wait.
+    async fn waiting<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = Arc::clone(&self.blocking).acquire_owned().await;
+        let permit = permit.map_err(|_closed| Error::Broken)?;
+        let control = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let _until_done = permit;
+            work(&control)
+        });
+        done.await
+            .map_err(|panicked| control_broke(self, &panicked))
+    }
+
+    /// Reports why the store failed, and answers without it: it may name files.
+    fn store_failed(&self, failure: &dyn std::error::Error) -> Error {
+        self.report_failure(failure);
+        Error::Store
+    }
+
+    fn report_failure(&self, failure: &dyn std::error::Error) {
+        let mut reason = failure.to_string();
+        let mut cause = failure.source();
+        while let Some(it) = cause {
+            reason = format!("{reason}: {it}");
+            cause = it.source();
+        }
+        self.engine.report(&event::InternalError {
+            place: "control",
+            reason: reason.into(),
+        });
+    }
+}
+
+fn control_broke(control: &Control, panicked: &tokio::task::JoinError) -> Error {
+    control.report_failure(panicked);
+    Error::Broken
+}

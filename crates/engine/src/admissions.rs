@@ -154,6 +154,16 @@ impl OpenReservation {
             need: Need::default(),
         }
     }
+
+    fn view(&self, id: ReservationId) -> ReservationView {
+        ReservationView {
+            id,
+            path: Arc::clone(&self.path),
+            held: self.holding.bound(),
+            expires_at: self.expires,
+            unknown: self.unknown,
+        }
+    }
 }
 
 /// One, for those who look.
@@ -199,6 +209,25 @@ impl Open {
 
     fn is_full(&self) -> bool {
         self.0.lock().len() >= OPEN_MAX
+    }
+
+    pub(crate) fn unknown(&self) -> usize {
+        self.0.lock().values().filter(|it| it.unknown).count()
+    }
+
+    pub(crate) fn view(&self, id: ReservationId) -> Option<ReservationView> {
+        self.0.lock().get(&id).map(|it| it.view(id))
+    }
+
+    /// Those whose path is wanted, oldest first.
+    pub(crate) fn views(&self, wanted: impl Fn(&EntryPath) -> bool) -> Vec<ReservationView> {
+        let mut views: Vec<_> = {
+            let all = self.0.lock();
+            let wanted = all.iter().filter(|(_, it)| wanted(&it.path));
+            wanted.map(|(id, it)| it.view(*id)).collect()
+        };
+        views.sort_by_key(|it| it.id);
+        views
     }
 }
 

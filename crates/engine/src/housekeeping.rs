@@ -74,6 +74,24 @@ impl Engine {
         self.stores.ledger.as_ref()
     }
 
+    /// A small value that was kept.
+    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.stores.settings.setting(name)
+    }
+
+    /// Keeps a small value.
+    pub fn keep_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.stores.settings.set(&[(name, value)])
+    }
+
+    /// Puts other limits on money in force, and nothing else.
+    pub fn limit(&self, budgets: Arc<tidegate_ledger::BudgetPolicy>) {
+        let mut settings = Settings::clone(&self.settings.load());
+        settings.budgets = Arc::clone(&budgets);
+        self.settings.store(Arc::new(settings));
+        self.put_budgets(&budgets);
+    }
+
     /// Stored records of calls, newest first.
     pub fn calls(&self, filter: &CallFilter) -> Result<Vec<CallRecord>, RecordStoreError> {
         self.stores.calls.list(filter)

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tidegate_admission::{PoolView, Wait};
-use tidegate_ledger::{LevelView, Limit, Shortage};
+use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
-use tidegate_types::{Enforcement, Mode, Timestamp};
+use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
 
-use crate::{Engine, reserve::Obstacle, settings::Platform};
+use crate::{Engine, admissions::ReservationView, reserve::Obstacle, settings::Platform};
 
 /// Why a call can't go on, for its sender.
 #[derive(Clone, Debug)]
@@ -180,6 +180,21 @@ impl Engine {
             }
         }
         views
+    }
+
+    /// An open reservation, whoever holds it: for those who have decided who may see it.
+    pub fn reservation(&self, id: ReservationId) -> Option<ReservationView> {
+        self.open.view(id)
+    }
+
+    /// The open reservations that pay where it is wanted, oldest first.
+    pub fn reservations(&self, wanted: impl Fn(&EntryPath) -> bool) -> Vec<ReservationView> {
+        self.open.views(wanted)
+    }
+
+    /// How many reservations a crash left open that nobody has ended since.
+    pub fn unknown_reservations(&self) -> usize {
+        self.open.unknown()
     }
 
     /// Which limits there are, and whom they bind.

@@ -179,7 +179,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn fine(text: impl Into<String>) -> Self {
+    pub(crate) fn fine(text: impl Into<String>) -> Self {
         let mut text: String = text.into();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
@@ -261,6 +261,22 @@ pub(crate) fn greet(at: SocketAddr, settings: &Settings, watched: &str) {
     }
     // Where standard error is gone there is nobody left to tell.
     let _gone = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Limits what one task may spend.
+pub(crate) fn limit_task(
+    client: &Client,
+    organisation: &str,
+    task: &str,
+    hard: NanoUsd,
+) -> anyhow::Result<()> {
+    budget::limit_task(client, organisation, task, hard)
+}
+
+/// Says one line on standard error.
+pub(crate) fn say(line: &str) {
+    // Where standard error is gone there is nobody left to tell.
+    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
 }
 
 /// Colour only where a person looks: a terminal, and nobody objects.

@@ -14,7 +14,9 @@ pub(crate) fn holder(port: u16) -> Option<String> {
         let Ok(files) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };
-        let mut links = files.flatten().filter_map(|it| fs::read_link(it.path()).ok());
+        let mut links = files
+            .flatten()
+            .filter_map(|it| fs::read_link(it.path()).ok());
         if links.any(|it| it.as_os_str() == wanted.as_str()) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             let id = process.file_name();
@@ -47,6 +49,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let holder = holder(port).unwrap();
-        assert!(holder.starts_with(&format!("process {} (", std::process::id())), "{holder}");
+        assert!(
+            holder.starts_with(&format!("process {} (", std::process::id())),
+            "{holder}"
+        );
     }
 }

@@ -1,22 +1,20 @@
 //! `tidegate serve`: everything started in order, and stopped in the reverse.
 
 use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    sync::Arc,
+    fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
+use tidegate_control::LimitScope;
 use tidegate_engine::Engine;
 use tidegate_gateway::{
     Gateway,
     inlet::BodyBounds,
     server::{self, Phase},
 };
+use tidegate_ledger::{LevelKind, Limit};
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
 use tidegate_types::{Clock, Secret};
 use tokio::{
@@ -26,17 +24,16 @@ use tokio::{
 };
 
 use crate::{
+    cli::{ADDRESS_FILE, TOKEN_FILE},
     config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
+    overrides::{self, Overrides},
     wiring,
 };
 
 /// Between two rounds of housekeeping.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
-
-/// The file with the token that changes need.
-pub(crate) const TOKEN_FILE: &str = "token";
 
 /// A gateway that serves.
 pub(crate) struct Serving {
@@ -87,6 +84,9 @@ pub(crate) async fn start(
     }
     let listener = bind(settings.listen).await?;
     let token = token(&settings.data)?;
+    let address = settings.data.join(ADDRESS_FILE);
+    fs::write(&address, listener.local_addr()?.to_string())
+        .with_context(|| format!("`{}` can't be written", address.display()))?;
     let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
@@ -144,8 +144,33 @@ impl Serving {
         crate::cli::greet(at, settings, &watched);
     }
 
+    /// Serves until somebody ends the running phase, without listening to signals.
+    pub(crate) async fn until_drained(
+        self: &Arc<Self>,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
+        let served = server::serve(
+            listener,
+            Arc::new(Arc::clone(&self.gateway)),
+            self.phase.subscribe(),
+        );
+        let mut served = std::pin::pin!(served);
+        let mut tick = tokio::time::interval(TIDY_EVERY);
+        loop {
+            tokio::select! {
+                () = &mut served => break,
+                _ = tick.tick() => self.tidy(),
+            }
+        }
+        self.stopped(0, Duration::ZERO);
+        Ok(())
+    }
+
     /// Accepts connections until a signal, then lets what is in flight end.
-    pub(crate) async fn until_stopped(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+    pub(crate) async fn until_stopped(
+        self: &Arc<Self>,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
@@ -185,6 +210,35 @@ impl Serving {
         Ok(())
     }
 
+    /// The limits that operators have set.
+    fn overrides(&self) -> Result<Overrides, String> {
+        let kept = self
+            .engine
+            .setting(overrides::SETTING)
+            .map_err(|it| chain(&it))?;
+        Ok(Overrides::read(kept.as_deref()))
+    }
+
+    /// Puts a limit in force and keeps it.
+    pub(crate) fn set_limit(
+        &self,
+        level: LevelKind,
+        scope: &LimitScope,
+        limit: Limit,
+    ) -> Result<(), String> {
+        let overrides = self
+            .overrides()?
+            .with(level, scope, limit)
+            .map_err(|it| it.to_string())?;
+        let configured = Arc::clone(&self.loaded.lock().settings.budgets);
+        let budgets = overrides.over(&configured).map_err(|it| it.to_string())?;
+        self.engine
+            .keep_setting(overrides::SETTING, &overrides.bytes())
+            .map_err(|it| chain(&it))?;
+        self.engine.limit(budgets);
+        Ok(())
+    }
+
     fn tidy(&self) {
         self.engine.tidy();
         self.gateway.tidy();
@@ -197,6 +251,9 @@ impl Serving {
             cut_calls,
             drained_ms: u64::try_from(drained.as_millis()).unwrap_or(u64::MAX),
         });
+        let address = self.loaded.lock().settings.data.join(ADDRESS_FILE);
+        // Nobody is to look for us there any more; a file that is gone already is as good.
+        fs::remove_file(address).unwrap_or_default();
         self.logger.close();
     }
 
@@ -216,12 +273,31 @@ impl Serving {
         let providers =
             wiring::providers(settings, &self.clock).map_err(|it| refused(format!("{it:#}")))?;
         let changed = changes(&self.loaded.lock(), &loaded);
-        self.logger.reconfigure(settings.log, settings.redactor.clone());
+        self.logger
+            .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
-        self.engine.reload(settings.engine(keyless), settings.prices.clone(), by, &changed);
+        let mut engine = settings.engine(keyless);
+        let over = self
+            .overrides()
+            .and_then(|it| it.over(&engine.budgets).map_err(|it| it.to_string()));
+        engine.budgets = over.map_err(refused)?;
+        self.engine
+            .reload(engine, settings.prices.clone(), by, &changed);
         *self.loaded.lock() = loaded;
         Ok(changed)
     }
+}
+
+/// Ends with the first signal that asks to.
+pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = stop.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
@@ -268,7 +344,12 @@ pub(crate) fn create_private(data: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(data)
-        .with_context(|| format!("the data directory `{}` can't be made: choose another with --data", data.display()))
+        .with_context(|| {
+            format!(
+                "the data directory `{}` can't be made: choose another with --data",
+                data.display()
+            )
+        })
 }
 
 /// The token that changes need: made once, readable by this user alone.

@@ -9,12 +9,16 @@ use tidegate_gateway::{
     Provider, Providers,
     upstream::{Origin, Roots, Upstream},
 };
+use tidegate_ledger::SettingStore as _;
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::accounting::Family;
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
 use tidegate_types::{Clock, SystemClock};
 
-use crate::config::{self, Settings};
+use crate::{
+    config::{self, Settings},
+    overrides::{self, Overrides},
+};
 
 /// How long the head of an answer may take: what the official SDKs wait, and not less.
 const HEAD_MAX: Duration = Duration::from_secs(600);
@@ -30,9 +34,9 @@ pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Resu
         let origin = Origin::try_new(&it.base_url, it.http2)
             .with_context(|| format!("providers.{name}.base_url"))?;
         let roots = match &it.ca_file {
-            Some(file) => Arc::new(
-                Roots::of_file(file).with_context(|| format!("providers.{name}.ca_file"))?,
-            ),
+            Some(file) => {
+                Arc::new(Roots::of_file(file).with_context(|| format!("providers.{name}.ca_file"))?)
+            }
             None => Arc::clone(&machine),
         };
         let provider = Provider {
@@ -83,9 +87,13 @@ pub(crate) fn engine(
         settings: store.clone(),
         journal: Arc::new(journal),
     };
+    let kept = store.setting(overrides::SETTING)?;
+    let overrides = Overrides::read(kept.as_deref());
+    let mut settings = from.engine(from.listen.ip().is_loopback());
+    settings.budgets = overrides.over(&settings.budgets)?;
     Ok(Engine::start(Parts {
         clock,
-        settings: from.engine(from.listen.ip().is_loopback()),
+        settings,
         prices: from.prices.clone(),
         stores,
         keys: store.clone(),

@@ -91,7 +91,7 @@ fn with_streams(rig: &Rig) -> anyhow::Result<(f64, f64, f64)> {
 fn start(rig: &Rig, scratch: &Scratch, options: &[&str]) -> anyhow::Result<(Server, Server)> {
     let program = rig.program()?;
     let provider = server::provider(program, scratch.path(), options)?;
-    let gateway = server::gateway(program, scratch.path(), &provider, None)?;
+    let gateway = server::gateway(program, scratch.path(), &provider, Some(super::GOVERNED))?;
     Ok((provider, gateway))
 }
 

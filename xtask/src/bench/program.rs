@@ -17,7 +17,7 @@ pub(super) fn start(rig: &Rig, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
     for round in 0..rounds.0 {
         let home = scratch.folder(&format!("round-{round}"))?;
         let began = clock::now();
-        let gateway = server::gateway(program, &home, &provider, None)?;
+        let gateway = server::gateway(program, &home, &provider, Some(super::GOVERNED))?;
         let mut stream = TcpStream::connect(&gateway.address)?;
         write!(
             stream,

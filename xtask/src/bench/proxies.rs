@@ -57,8 +57,7 @@ impl Proxies {
         let program = rig.program()?;
         let provider = server::provider(program, scratch.path(), &["--bench"])?;
         let nginx = nginx(&rig.packages, scratch.path(), &provider)?;
-        // Without a file every built-in limit and budget is decided on each call, and none refuses.
-        let gateway = server::gateway(program, scratch.path(), &provider, None)?;
+        let gateway = server::gateway(program, scratch.path(), &provider, Some(super::GOVERNED))?;
         Ok(Self {
             provider,
             nginx,
@@ -165,8 +164,8 @@ fn steady(
     Ok(millis.collect())
 }
 
-/// nginx as a reverse proxy: one worker, connections kept on both sides, nothing buffered on the way back and bodies kept in
-/// memory on the way up, no access log.
+/// nginx as a reverse proxy: one worker (without a master beside it, so that ending the process ends all of it), connections
+/// kept on both sides, nothing buffered on the way back and bodies kept in memory on the way up, no access log.
 fn nginx(packages: &Packages, home: &Path, provider: &Server) -> anyhow::Result<Server> {
     let program = packages.ensure(NGINX).map_err(anyhow::Error::msg)?;
     // nginx cannot say which port it was given, so a free one is looked for.
@@ -185,7 +184,7 @@ fn configuration(folder: &Path, listen: &str, provider: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off;
-worker_processes 1;
+master_process off;
 worker_rlimit_nofile 30000;
 pid {folder}/nginx.pid;
 error_log stderr warn;

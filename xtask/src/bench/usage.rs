@@ -10,9 +10,12 @@ use anyhow::Context as _;
 pub(super) fn processor_time(id: u32) -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for id in family(id)? {
-        for task in fs::read_dir(format!("/proc/{id}/task"))? {
-            // A thread may end between the listing and the look.
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        // A child or a thread may end between the listing and the look.
+        let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else {
+            continue;
+        };
+        for task in tasks.flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let first = text.split_whitespace().next().unwrap_or("0");
             nanos += first.parse::<u64>().context("schedstat")?;
         }
@@ -24,10 +27,11 @@ pub(super) fn processor_time(id: u32) -> anyhow::Result<Duration> {
 pub(super) fn resident_mib(id: u32) -> anyhow::Result<f64> {
     let mut kib = 0;
     for id in family(id)? {
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        // A child that has ended holds no memory.
         let number = line.and_then(|it| it.split_whitespace().next());
-        kib += number.context("no VmRSS")?.parse::<u32>()?;
+        kib += number.unwrap_or("0").parse::<u32>()?;
     }
     Ok(f64::from(kib) / 1_024.0)
 }
@@ -57,9 +61,9 @@ fn family(id: u32) -> anyhow::Result<Vec<u32>> {
             Err(error) if at == 1 => return Err(error).context(folder),
             Err(_) => continue,
         };
-        for task in tasks {
+        for task in tasks.flatten() {
             // A child belongs to the thread that started it.
-            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
             for child in children.split_whitespace() {
                 all.push(child.parse()?);
             }

@@ -190,6 +190,26 @@ pub(super) fn answer(args: &BudgetArgs, client: &Client) -> anyhow::Result<Said>
     Ok(Said::fine(show(&budgets.budgets)))
 }
 
+/// Enforces a hard limit on one task.
+pub(super) fn limit_task(
+    client: &Client,
+    organisation: &str,
+    task: &str,
+    hard: NanoUsd,
+) -> anyhow::Result<()> {
+    let change = LimitChange {
+        organisation: Some(organisation.to_owned()),
+        user: None,
+        task: Some(task.to_owned()),
+        soft: Some(Amount(None)),
+        hard: Some(Amount(Some(hard))),
+        overage: None,
+        mode: Mode::Enforce,
+    };
+    let _now: serde_json::Value = client.put("/api/v1/budgets/task", &change)?;
+    Ok(())
+}
+
 /// Budgets for people, in the order they are checked.
 pub(super) fn show(levels: &[LevelView]) -> String {
     let mut table = Table::new(&[

@@ -109,6 +109,11 @@ impl Client {
         }
     }
 
+    /// The same, asking somewhere else.
+    pub(crate) fn at(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
     /// Where it asks.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address

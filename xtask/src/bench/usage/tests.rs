@@ -11,8 +11,9 @@ fn work_costs_time_and_memory_costs_memory() {
         sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
     }
     let resident = resident_mib(me).unwrap();
-    let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-    assert!(resident_mib(me).unwrap() > resident + 60.0);
+    let block = std::hint::black_box(vec![1_u8; 256 << 20]);
+    // Children of the tests beside this one come and go.
+    assert!(resident_mib(me).unwrap() > resident + 200.0);
     drop(block);
 }
 

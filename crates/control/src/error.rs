@@ -1,0 +1,294 @@
+//! Why a request was refused, and how that is told.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use tidegate_engine::{admissions::AdmissionError, identity::Unidentified};
+use tidegate_types::{Disposition, Role};
+
+use crate::{
+    limits::BODY_BYTES_MAX,
+    wire::{Failure, FailureDetail},
+};
+
+/// A request that is not done. Its text is what the sender reads.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody is known behind it.
+    #[error(transparent)]
+    Unidentified(#[from] Unidentified),
+    /// It shows a credential that is neither the token nor a key.
+    #[error(
+        "the credential is neither a Tidegate key nor the token of this gateway's data directory"
+    )]
+    OtherCredential,
+    /// It comes without a key and wants to change something.
+    #[error(
+        "without a key one may look and ask for admissions; changes need the token that `tidegate serve` writes to the file `token` in its data directory: send it as bearer"
+    )]
+    TokenNeeded,
+    /// The key's role may not.
+    #[error("this needs the role {needs}, and the key has the role {role}")]
+    RoleNeeded {
+        /// What it has.
+        role: Role,
+        /// The least that would do.
+        needs: Role,
+    },
+    /// The key's role asks for nothing.
+    #[error("a key with the role {0} may look but not ask for admissions")]
+    MayNotAsk(Role),
+    /// Another organisation's, by name.
+    #[error("`{asked}` is not the organisation of this key")]
+    OtherOrganisation {
+        /// As it was named.
+        asked: String,
+    },
+    /// Another user's, by name.
+    #[error("`{asked}` is not the user of this key, which sees only its own")]
+    OtherUser {
+        /// As it was named.
+        asked: String,
+    },
+    /// It concerns every organisation.
+    #[error(
+        "this concerns the whole gateway: it is for keys of its own organisation and the holder of its token"
+    )]
+    WholeGateway,
+    /// There is no such route.
+    #[error("there is nothing at `{0}`")]
+    NoRoute(String),
+    /// The route does not take the method.
+    #[error("{method} is not taken here, only {allowed}")]
+    Method {
+        /// As it came.
+        method: String,
+        /// What is.
+        allowed: String,
+    },
+    /// Nothing has the id, or nothing that may be seen.
+    #[error("there is no {what} `{id}`")]
+    NoSuch {
+        /// What it would be.
+        what: &'static str,
+        /// As it was named.
+        id: String,
+    },
+    /// The body is no JSON by its own word.
+    #[error("the body must be JSON: send it with `content-type: application/json`")]
+    NotJson,
+    /// The body is too long.
+    #[error("the body is longer than {BODY_BYTES_MAX} bytes, which no request of this API is")]
+    BodyTooLong,
+    /// The body broke off.
+    #[error("the body could not be read to its end")]
+    BodyLost,
+    /// The body does not fit what is wanted.
+    #[error("{0}")]
+    Body(String),
+    /// The query does not fit what is wanted.
+    #[error("{0}")]
+    Query(String),
+    /// A value is absurd.
+    #[error("`{key}`: `{value}` is not {wanted}")]
+    Value {
+        /// Which.
+        key: &'static str,
+        /// As it was given, shortened.
+        value: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// Something is missing, or things do not go together.
+    #[error("{0}")]
+    Incomplete(String),
+    /// An admission or a reservation.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// A crash left it open: its holder cannot say what it was.
+    #[error(
+        "`{0}` was left open by a crash, and whether it was answered is not known: an operator settles or releases it"
+    )]
+    Unknown(String),
+    /// The configuration can't be put in force.
+    #[error("the configuration is not put in force: {0}")]
+    ReloadRefused(String),
+    /// The limit can't be put in force.
+    #[error("the limit is not set: {0}")]
+    LimitRefused(String),
+    /// A verification is running.
+    #[error("the ledger is being verified already: try again when that has ended")]
+    Verifying,
+    /// The store failed. What it says is in the log, as it may name files.
+    #[error("the store can't be read or written now: see the log and `tidegate status`")]
+    Store,
+    /// A defect of ours.
+    #[error("something went wrong that should not have: see the log")]
+    Broken,
+}
+
+/// How a refusal is told.
+struct Telling {
+    status: StatusCode,
+    code: &'static str,
+    remedy: Option<&'static str>,
+}
+
+const fn told(status: StatusCode, code: &'static str) -> Telling {
+    Telling {
+        status,
+        code,
+        remedy: None,
+    }
+}
+
+const fn with(status: StatusCode, code: &'static str, remedy: &'static str) -> Telling {
+    Telling {
+        status,
+        code,
+        remedy: Some(remedy),
+    }
+}
+
+/// How long a client waits where we can't say when it gets better.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Error {
+    /// What the sender should do.
+    pub(crate) const fn disposition(&self) -> Disposition {
+        match self {
+            Self::Admission(AdmissionError::TooMany | AdmissionError::Unwritable(_))
+            | Self::Verifying
+            | Self::Store => Disposition::RetryAfter(RETRY),
+            Self::Broken => Disposition::Escalate,
+            Self::Unidentified(_)
+            | Self::OtherCredential
+            | Self::TokenNeeded
+            | Self::RoleNeeded { .. }
+            | Self::MayNotAsk(_)
+            | Self::OtherOrganisation { .. }
+            | Self::OtherUser { .. }
+            | Self::WholeGateway
+            | Self::NoRoute(_)
+            | Self::Method { .. }
+            | Self::NoSuch { .. }
+            | Self::NotJson
+            | Self::BodyTooLong
+            | Self::BodyLost
+            | Self::Body(_)
+            | Self::Query(_)
+            | Self::Value { .. }
+            | Self::Incomplete(_)
+            | Self::Unknown(_)
+            | Self::ReloadRefused(_)
+            | Self::LimitRefused(_)
+            | Self::Admission(
+                AdmissionError::UnknownPlatform { .. }
+                | AdmissionError::OtherUser { .. }
+                | AdmissionError::NotOpen(_)
+                | AdmissionError::Short(_),
+            ) => Disposition::FixRequest,
+        }
+    }
+
+    const fn telling(&self) -> Telling {
+        use StatusCode as S;
+        match self {
+            Self::Unidentified(it) => match it {
+                Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
+                Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
+                Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
+                Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
+            },
+            Self::OtherCredential => with(
+                S::UNAUTHORIZED,
+                "unknown_key",
+                "send no credential to act as the local user, or the right one",
+            ),
+            Self::TokenNeeded => with(
+                S::UNAUTHORIZED,
+                "token_needed",
+                "use the `tidegate` command on this machine, which reads the file, or an operator's key",
+            ),
+            Self::RoleNeeded { .. } | Self::MayNotAsk(_) => with(
+                S::FORBIDDEN,
+                "role_needed",
+                "ask an admin for a key with that right (`tidegate keys add`)",
+            ),
+            Self::OtherOrganisation { .. } | Self::OtherUser { .. } => with(
+                S::FORBIDDEN,
+                "not_yours",
+                "leave it out, or use a key of theirs",
+            ),
+            Self::WholeGateway => told(S::FORBIDDEN, "whole_gateway"),
+            Self::NoRoute(_) => with(
+                S::NOT_FOUND,
+                "not_found",
+                "`GET /api/v1/openapi.json` lists what there is",
+            ),
+            Self::Method { .. } => told(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoSuch { .. } => told(S::NOT_FOUND, "not_found"),
+            Self::NotJson => told(S::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+            Self::BodyTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
+            Self::BodyLost => told(S::BAD_REQUEST, "body_lost"),
+            Self::Body(_) => told(S::BAD_REQUEST, "bad_body"),
+            Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),
+            Self::Value { .. } => told(S::BAD_REQUEST, "bad_value"),
+            Self::Incomplete(_) => told(S::BAD_REQUEST, "incomplete"),
+            Self::Admission(it) => match it {
+                AdmissionError::UnknownPlatform { .. } => told(S::BAD_REQUEST, "unknown_platform"),
+                AdmissionError::OtherUser { .. } => told(S::FORBIDDEN, "not_yours"),
+                AdmissionError::NotOpen(_) => told(S::NOT_FOUND, "not_open"),
+                AdmissionError::Short(_) => told(S::CONFLICT, "short"),
+                AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
+                AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
+            },
+            Self::Unknown(_) => told(S::FORBIDDEN, "unknown_reservation"),
+            Self::ReloadRefused(_) => with(
+                S::UNPROCESSABLE_ENTITY,
+                "reload_refused",
+                "`tidegate config check` points at the line; what was in force still is",
+            ),
+            Self::LimitRefused(_) => told(S::UNPROCESSABLE_ENTITY, "limit_refused"),
+            Self::Verifying => told(S::CONFLICT, "verifying"),
+            Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
+            Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let Telling {
+            status,
+            code,
+            remedy,
+        } = self.telling();
+        let failure = Failure {
+            error: FailureDetail {
+                code: code.to_owned(),
+                message: self.to_string(),
+                remedy: remedy.map(str::to_owned),
+            },
+        };
+        let mut response = (status, Json(failure)).into_response();
+        let headers = response.headers_mut();
+        if let Disposition::RetryAfter(wait) = self.disposition() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"tidegate\""),
+            );
+        }
+        if let Self::Method { allowed, .. } = &self
+            && let Ok(allowed) = HeaderValue::from_str(allowed)
+        {
+            headers.insert(header::ALLOW, allowed);
+        }
+        response
+    }
+}

@@ -1,0 +1,53 @@
+//! Every bound of the control API, with its reason.
+
+/// Bytes of a request's body: the longest that means anything has twelve texts of
+/// [`TEXT_BYTES_MAX`].
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one text (a user, a task, a model): more than any name, and short enough to be kept
+/// with every entry of the ledger.
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
+
+/// Units or tokens in one request: a thousand times what a large organisation uses in a year, and
+/// so small that sums of them stay exact.
+pub(crate) const TOKENS_MAX: u64 = 1_000_000_000_000_000;
+
+/// Dollars in one request: the most that a bucket of money can hold.
+pub(crate) const DOLLARS_MAX: u64 = 1_000_000_000;
+
+/// Open reservations in one answer: 3 MB of JSON.
+pub(crate) const OPEN_LIST_MAX: usize = 10_000;
+
+/// Expired reservations that are looked through for one answer.
+pub(crate) const EXPIRED_LIST_MAX: usize = 1_000;
+
+/// Tasks that are only in the ledger in one answer, where it is not said: a few screens.
+pub(crate) const TASKS_DEFAULT: u64 = 200;
+
+/// The same, at most: 5 MB of JSON.
+pub(crate) const TASKS_MAX: u64 = 10_000;
+
+/// Rows of the ledger in one answer, where it is not said: 1 MB of JSON.
+pub(crate) const ROWS_DEFAULT: u64 = 1_000;
+
+/// The same, at most: 10 MB of JSON.
+pub(crate) const ROWS_MAX: u64 = 10_000;
+
+/// Rows of the audit in one answer, where it is not said.
+pub(crate) const CHANGES_DEFAULT: u64 = 100;
+
+/// The same, at most.
+pub(crate) const CHANGES_MAX: u64 = 1_000;
+
+/// Rows of the audit that are looked through for those that may be seen.
+pub(crate) const CHANGES_READ: usize = 10_000;
+
+/// Calls in one answer, where it is not said.
+pub(crate) const CALLS_DEFAULT: u64 = 100;
+
+/// Overruns that a verification lists.
+pub(crate) const OVERRUNS_MAX: usize = 1_000;
+
+/// Requests that are at the store or at files at once: each occupies a thread, and SQLite serves
+/// one reader at a time on one connection anyway.
+pub(crate) const BLOCKING_MAX: usize = 4;

@@ -1,0 +1,111 @@
+//! Every route, with what it asks of whoever uses it.
+
+mod admissions;
+mod budgets;
+mod calls;
+mod changes;
+mod keys;
+mod ledger;
+mod limits;
+mod metrics;
+mod prices;
+mod status;
+
+use std::sync::Arc;
+
+use axum::{
+    Router, middleware,
+    routing::{delete, get, post, put},
+};
+use http::Method;
+
+use crate::{
+    Control,
+    access::{Right, Route, gate},
+    error::Error,
+};
+
+pub(crate) use metrics::Scraped;
+
+const fn route(method: Method, path: &'static str, right: Right) -> Route {
+    Route {
+        method,
+        path,
+        right,
+    }
+}
+
+/// What the gate lets through, and for whom. A route of the router that is missing here answers
+/// 404 to everybody; a test compares both with the description of the API.
+pub(crate) const ROUTES: &[Route] = &[
+    route(Method::GET, "/healthz", Right::None),
+    route(Method::GET, "/readyz", Right::None),
+    route(Method::GET, "/metrics", Right::Look),
+    route(Method::POST, "/api/v1/admissions", Right::Ask),
+    route(Method::GET, "/api/v1/reservations", Right::Look),
+    route(Method::POST, "/api/v1/reservations/{id}/settle", Right::Ask),
+    route(Method::POST, "/api/v1/reservations/{id}/extend", Right::Ask),
+    route(
+        Method::POST,
+        "/api/v1/reservations/{id}/release",
+        Right::Ask,
+    ),
+    route(Method::GET, "/api/v1/status", Right::Look),
+    route(Method::GET, "/api/v1/limits", Right::Look),
+    route(Method::GET, "/api/v1/budgets", Right::Look),
+    route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
+    route(Method::GET, "/api/v1/calls", Right::Look),
+    route(Method::GET, "/api/v1/calls/{id}", Right::Look),
+    route(Method::GET, "/api/v1/prices", Right::Look),
+    route(Method::GET, "/api/v1/keys", Right::Administer),
+    route(Method::POST, "/api/v1/keys", Right::Administer),
+    route(Method::DELETE, "/api/v1/keys/{id}", Right::Administer),
+    route(Method::GET, "/api/v1/audit", Right::LookAround),
+    route(Method::GET, "/api/v1/config", Right::LookAround),
+    route(Method::POST, "/api/v1/reload", Right::Operate),
+    route(Method::GET, "/api/v1/ledger/entries", Right::Look),
+    route(Method::POST, "/api/v1/ledger/verify", Right::Operate),
+    route(Method::GET, "/api/v1/openapi.json", Right::Look),
+];
+
+pub(crate) fn router(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/healthz", get(status::alive))
+        .route("/readyz", get(status::ready))
+        .route("/metrics", get(metrics::expose))
+        .route("/api/v1/admissions", post(admissions::admit))
+        .route("/api/v1/reservations", get(admissions::reservations))
+        .route("/api/v1/reservations/{id}/settle", post(admissions::settle))
+        .route("/api/v1/reservations/{id}/extend", post(admissions::extend))
+        .route(
+            "/api/v1/reservations/{id}/release",
+            post(admissions::release),
+        )
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/limits", get(limits::limits))
+        .route("/api/v1/budgets", get(budgets::budgets))
+        .route("/api/v1/budgets/{level}", put(budgets::set_limit))
+        .route("/api/v1/calls", get(calls::calls))
+        .route("/api/v1/calls/{id}", get(calls::call))
+        .route("/api/v1/prices", get(prices::prices))
+        .route("/api/v1/keys", get(keys::list).post(keys::make))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .route("/api/v1/audit", get(changes::audit))
+        .route("/api/v1/config", get(changes::configuration))
+        .route("/api/v1/reload", post(changes::reload))
+        .route("/api/v1/ledger/entries", get(ledger::entries))
+        .route("/api/v1/ledger/verify", post(ledger::verify))
+        .route("/api/v1/openapi.json", get(status::description))
+        // The gate answers for what is not here; this is for what it can't name.
+        .fallback(async || Error::NoRoute(String::new()))
+        .layer(middleware::from_fn_with_state(Arc::clone(&control), gate))
+        .with_state(control)
+}
+
+/// The handlers as the description of the API sees them.
+pub(crate) mod described {
+    pub(crate) use super::{
+        admissions::*, budgets::*, calls::*, changes::*, keys::*, ledger::*, limits::*, metrics::*,
+        prices::*, status::*,
+    };
+}
