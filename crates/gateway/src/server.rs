@@ -72,14 +72,24 @@ pub async fn serve(
                 }
             }
             Some(_ended) = connections.join_next() => {}
-            _ = phase.wait_for(|it| *it != Phase::Running) => break,
+            () = left(&mut phase, Phase::Running) => break,
         }
     }
     drop(listener);
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
-        _ = phase.wait_for(|it| *it == Phase::Closing) => connections.shutdown().await,
+        () = reached(&mut phase, Phase::Closing) => connections.shutdown().await,
     }
+}
+
+/// Ends when the phase is no longer `from`. A sender that is gone has left every phase.
+async fn left(phase: &mut watch::Receiver<Phase>, from: Phase) {
+    let _left = phase.wait_for(|it| *it != from).await;
+}
+
+/// Ends when the phase is `to`.
+async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
+    let _reached = phase.wait_for(|it| *it == to).await;
 }
 
 fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
@@ -110,7 +120,7 @@ async fn connection(
     tokio::select! {
         biased;
         _gone = connection.as_mut() => return,
-        _ = phase.wait_for(|it| *it != Phase::Running) => {}
+        () = left(&mut phase, Phase::Running) => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await.unwrap_or_default();
