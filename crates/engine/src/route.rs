@@ -153,17 +153,26 @@ fn preferred<'a>(
             });
     }
     let mut of_family = settings.platforms.iter().filter(|it| it.family == family);
-    if let Some(claims) = of_family.clone().find(|it| it.claims(&call.facts.model)) {
-        return Ok(claims);
-    }
-    let wants_subscription = call.principal.credential == Credential::Subscription;
     let home = home_provider(family);
-    let at_home = |it: &&&Arc<Platform>| *it.provider == *home;
-    of_family
-        .clone()
-        .filter(|it| at_home(&it))
-        .find(|it| it.subscription == wants_subscription)
-        .or_else(|| of_family.clone().find(|it| at_home(&it)))
+    let subscription = call.principal.credential == Credential::Subscription;
+    // A login pays for its subscription and nothing else; nothing else pays for that.
+    let paid_so = |it: &&Arc<Platform>| it.subscription == subscription;
+    let closest = |all: &mut dyn Iterator<Item = &'a Arc<Platform>>| {
+        let mut best: Option<(usize, &'a Arc<Platform>)> = None;
+        for it in all {
+            let Some(closeness) = it.serves(&call.facts.model) else {
+                continue;
+            };
+            // The first of equals, in the order of the configuration.
+            if best.is_none_or(|(most, _)| closeness > most) {
+                best = Some((closeness, it));
+            }
+        }
+        best.map(|(_, it)| it)
+    };
+    closest(&mut of_family.clone().filter(paid_so))
+        .or_else(|| of_family.clone().find(paid_so))
+        .or_else(|| of_family.clone().find(|it| *it.provider == *home))
         .or_else(|| of_family.next())
         .ok_or_else(|| NoRoute::UnknownPlatform {
             asked: home.into(),
