@@ -367,6 +367,10 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err(AdmissionError::Unwritable(uncovered.to_string()));
+        }
         let booked = self.writer.health().is_writable()
             && self.book_reserve(entry, &platform.name, &need).is_ok();
         if !booked {
@@ -547,6 +551,8 @@ impl Engine {
         let open = open.ok_or(AdmissionError::NotOpen(id))?;
         let now = self.clock.now();
         if !more.is_zero() {
+            let covered = self.cover(&open.path, open.holding.enforced(), more);
+            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
             let entry = CallEntry {
                 reservation: id,
                 ordinal: open.next_ordinal,

@@ -64,10 +64,16 @@ impl End {
     }
 }
 
-/// A call could not be journaled, and its limits don't allow it to go on unbooked.
+/// A call that a limit binds could not be booked in a way that survives what may come.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger can't be written, so nothing that it limits can be sent")]
-pub struct Unbookable;
+pub enum Unbookable {
+    /// It could not be journaled.
+    #[error("the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`")]
+    Unwritable,
+    /// No lease covers it.
+    #[error("{0}")]
+    Uncovered(String),
+}
 
 impl Engine {
     /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
@@ -99,6 +105,10 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
+        }
         // A store that fails would let entries pile up: until it writes again, nothing is booked.
         let booked = self.writer.health().is_writable()
             && self
@@ -107,7 +117,7 @@ impl Engine {
         if !booked {
             if self.binds(&routed, &holding) {
                 self.give_back(holding);
-                return Err((routed, Unbookable));
+                return Err((routed, Unbookable::Unwritable));
             }
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
