@@ -1,1 +1,8 @@
+//! The whole API against an engine in memory.
 
+mod access;
+mod admissions;
+mod answers;
+mod description;
+mod refusals;
+mod world;
