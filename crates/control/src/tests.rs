@@ -3,6 +3,7 @@
 mod access;
 mod admissions;
 mod answers;
+mod budgets;
 mod description;
 mod refusals;
 mod world;

@@ -20,16 +20,7 @@ fn an_admission_is_approved_extended_and_settled_once() {
            caller GET /api/v1/budgets?level=task"#,
         expect![[r#"
             > caller POST /api/v1/admissions {"platform": "claude_code", "tokens": 100, "priority": "critical", "task_type": "review", "estimated_duration_seconds": 1800.5, "session": "s", "task": "t-1", "cost_usd": 0.1}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T13:00:01Z"
-              platform: "claude_code"
-              reasons: ["claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T13:00:01Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller GET /api/v1/reservations
             200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T13:00:01Z", held: $0.10, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", task: "t-1", unknown: false, user: "ann"}]}
             > caller POST /api/v1/reservations/{last}/extend {"cost_usd": "0.05", "seconds": 7200}
@@ -39,26 +30,7 @@ fn an_admission_is_approved_extended_and_settled_once() {
             > caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07}
             404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
             > caller GET /api/v1/budgets?level=task
-            200 {
-              budgets: [
-                {
-                  held: $0.00
-                  in_use: true
-                  left: $4.93
-                  level: "task"
-                  limit: [$1.00/$5.00 built in: watch/enforce]
-                  notional: $0.00
-                  organisation: "local"
-                  soft_passed: false
-                  spent: $0.07
-                  task: "t-1"
-                  user: "ann"
-                  window: null
-                  would_refuse: 0
-                }
-              ]
-              more: 0
-            }
+            200 {budgets: [{held: $0.00, in_use: true, left: $4.93, level: "task", limit: [$1.00/$5.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.07, task: "t-1", user: "ann", window: null, would_refuse: 0}], more: 0}
         "#]],
     );
 }
@@ -75,16 +47,7 @@ fn what_does_not_fit_is_deferred_with_the_exact_wait_and_an_alternative() {
            operator POST /api/v1/admissions {"platform": "sonnet", "tokens": 20000}"#,
         expect![[r#"
             > operator POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "claude_code"
-              reasons: ["claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > operator POST /api/v1/admissions {"tokens": 7, "priority": "high"}
             200 {
               alternative: "sonnet"
@@ -99,55 +62,15 @@ fn what_does_not_fit_is_deferred_with_the_exact_wait_and_an_alternative() {
               wait_time: 360.0
             }
             > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "sonnet"
-              reasons: ["sonnet has what this needs"]
-              reservation: "resv_19f607f8e0000008"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "sonnet", reasons: ["sonnet has what this needs"], reservation: "resv_19f607f8e0000008", wait_time: null}
             > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "sonnet"
-              reasons: ["sonnet has what this needs"]
-              reservation: "resv_19f607f8e0000009"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "sonnet", reasons: ["sonnet has what this needs"], reservation: "resv_19f607f8e0000009", wait_time: null}
             > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "simple"}
-            200 {
-              alternative: null
-              approved: false
-              confidence: null
-              expires_at: null
-              limit: "sonnet.slots"
-              platform: "sonnet"
-              reasons: ["`sonnet.slots` is taken: as many calls are in flight as may be · try again when one of them has ended"]
-              reservation: null
-              wait_for: "running_calls"
-              wait_time: 0.0
-            }
+            200 {alternative: null, approved: false, confidence: null, expires_at: null, limit: "sonnet.slots", platform: "sonnet", reasons: ["`sonnet.slots` is taken: as many calls are in flight as may be · try again when one of them has ended"], reservation: null, wait_for: "running_calls", wait_time: 0.0}
             > operator POST /api/v1/reservations/{last}/release
             200 {reservation: "resv_19f607f8e0000009"}
             > operator POST /api/v1/admissions {"platform": "sonnet", "tokens": 20000}
-            200 {
-              alternative: null
-              approved: false
-              confidence: null
-              expires_at: null
-              limit: "sonnet.units"
-              platform: "sonnet"
-              reasons: ["`sonnet.units` makes oli wait 3 min 0 s: this call is so large that it needs a full bucket · try again then, or use another platform"]
-              reservation: null
-              wait_for: "refill"
-              wait_time: 180.0
-            }
+            200 {alternative: null, approved: false, confidence: null, expires_at: null, limit: "sonnet.units", platform: "sonnet", reasons: ["`sonnet.units` makes oli wait 3 min 0 s: this call is so large that it needs a full bucket · try again then, or use another platform"], reservation: null, wait_for: "refill", wait_time: 180.0}
         "#]],
     );
 }
@@ -168,9 +91,7 @@ fn a_budget_that_is_short_is_told_in_figures() {
               expires_at: null
               limit: "task"
               platform: "claude_code"
-              reasons: [
-                "budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"
-              ]
+              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"]
               reservation: null
               shortage: {asked: $5.01, held: $0.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
               wait_time: null
@@ -183,25 +104,14 @@ fn a_budget_that_is_short_is_told_in_figures() {
               expires_at: null
               limit: "user_day"
               platform: "claude_code"
-              reasons: [
-                "budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input"
-              ]
+              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input"]
               reservation: null
               shortage: {asked: $20.01, held: $0.00, level: "user_day", limit: $20.00, resets_at: "2026-07-15T00:00:00Z", spent: $0.00}
               wait_for: "reset"
               wait_time: 43200.0
             }
             > caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "claude_code"
-              reasons: ["soft limit task passed", "claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["soft limit task passed", "claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
             409 short: the reservation can't be extended: budget `task` of $5.00 can't hold this call: $0.00 spent, $4.00 held by running calls, $2.00 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
         "#]],
@@ -221,16 +131,7 @@ fn another_keys_reservation_does_not_exist() {
            operator GET /api/v1/audit?limit=1"#,
         expect![[r#"
             > caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "claude_code"
-              reasons: ["claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > stranger POST /api/v1/reservations/{last}/settle {"cost_usd": 0}
             404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
             > boss POST /api/v1/reservations/{last}/release
@@ -262,16 +163,7 @@ fn only_operators_ask_for_others() {
             > nobody POST /api/v1/admissions {"tokens": 1, "user": "ann"}
             403 not_yours: this key acts as `local`, and may not ask for `ann`: leave `user` out, or use an operator's key
             > operator POST /api/v1/admissions {"tokens": 1, "user": "ann"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "claude_code"
-              reasons: ["claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller POST /api/v1/reservations/{last}/release
             200 {reservation: "resv_19f607f8e0000007"}
         "#]],
@@ -287,16 +179,7 @@ fn what_nobody_settles_is_settled_at_its_bound_and_listed() {
            stranger GET /api/v1/reservations"#,
         expect![[r#"
             > nobody POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
-            200 {
-              alternative: null
-              approved: true
-              confidence: 1.0
-              expires_at: "2026-07-14T12:15:00Z"
-              platform: "claude_code"
-              reasons: ["claude_code has what this needs"]
-              reservation: "resv_19f607f8e0000007"
-              wait_time: null
-            }
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > pass 901
             > nobody GET /api/v1/reservations
             200 {expired: [{at: "2026-07-14T12:15:01.000000Z", cost: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", user: "local"}], more: 0, open: []}
@@ -350,13 +233,7 @@ fn a_ledger_that_can_not_be_written_admits_nothing_and_is_not_ready() {
             > caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
             503 ledger_unwritable: the ledger can't be written, and nothing is admitted that it can't hold: see `tidegate status`
             > remote GET /readyz
-            503 {
-              ready: false
-              reasons: [
-                {code: "ledger_unwritable", message: "the ledger can't be written: calls under enforced limits are refused; see `tidegate status`"}
-                {code: "draining", message: "the gateway is stopping: it takes no new calls and waits for those in flight"}
-              ]
-            }
+            503 {ready: false, reasons: [{code: "ledger_unwritable", message: "the ledger can't be written: calls under enforced limits are refused; see `tidegate status`"}, {code: "draining", message: "the gateway is stopping: it takes no new calls and waits for those in flight"}]}
             > remote GET /healthz
             200 serving
         "#]],

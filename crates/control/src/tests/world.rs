@@ -447,7 +447,7 @@ fn make_keys(engine: &Engine) -> Vec<(&'static str, KeyId, String)> {
 }
 
 /// Characters of a line that is not broken.
-const LINE: usize = 200;
+const LINE: usize = 320;
 
 /// An answer as a transcript shows it: refusals as `code: message · remedy`, money as `$0.20`,
 /// limits in short, and only the fields that are asked for.
