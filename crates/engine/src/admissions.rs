@@ -613,7 +613,9 @@ impl Engine {
                 continue;
             };
             let held = open.holding.bound();
-            self.end(id, open, Event::Expire { held }, held, None);
+            // It is taken to have used all that it asked for, also where that was no money.
+            let need = open.need;
+            self.end(id, open, Event::Expire { held }, held, Some(&need));
             self.report(&event::UnknownSettled {
                 reservation: id,
                 cost: held,
@@ -657,9 +659,7 @@ impl Engine {
         let _settled = open.holding.end(
             |pool, taken| match used {
                 Some(need) => pool.settle(taken, &need, now.mono),
-                None if cost.is_zero() => pool.release(taken, now.mono),
-                // Expired: it is taken to have used all that it asked for.
-                None => pool.settle(taken, &open.need, now.mono),
+                None => pool.release(taken, now.mono),
             },
             |books, hold| {
                 let _settled = books.settle(hold, cost, NanoUsd::ZERO);
