@@ -229,7 +229,8 @@ impl InFlight {
     /// Ends a try that another platform is to make good, and gives the call back for that. What the
     /// try cost is booked; the call has one record, at its end.
     pub fn abandon(self, end: &End) -> Box<Identified> {
-        let (mut routed, _charge, _now) = self.close(end);
+        let (mut routed, charge, _now) = self.close(end);
+        charge.write(&mut routed.call.record);
         let platform = Arc::clone(&routed.platform.name);
         routed.call.record.tried.push(platform);
         routed.call
@@ -380,11 +381,12 @@ impl Charge {
         }
     }
 
+    /// Adds it to the call's record, which has what all of its tries cost.
     fn write(&self, record: &mut CallRecord) {
-        record.usage = self.usage;
-        record.cost = self.cost;
-        record.notional = self.notional;
-        record.estimated = self.estimated;
+        record.usage = self.usage.or(record.usage);
+        record.cost = record.cost.saturating_add(self.cost);
+        record.notional = record.notional.saturating_add(self.notional);
+        record.estimated |= self.estimated;
     }
 }
 
