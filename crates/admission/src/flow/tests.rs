@@ -88,6 +88,15 @@ fn what_was_earned_until_the_threshold_is_gone_when_it_is_reached() {
     assert_eq!(due, 1_100 * MS);
 }
 
+#[test]
+fn a_wait_counts_what_others_will_earn_meanwhile() {
+    // Below the threshold 3 of 10 a second are low's and medium's: 5 more are there after 5/7 s.
+    let mut flow = flow(100, 10, 1_000, 60);
+    flow.debit(60);
+    let due = flow.first_fit(flow.cost(45), Priority::High, 0);
+    assert_eq!(due, 714_285_715);
+}
+
 proptest! {
     /// The first time is one at which the call fits, and none before is.
     #[test]
