@@ -2,6 +2,7 @@
 
 mod clients;
 mod generated;
+mod readme;
 mod rust;
 mod tally;
 
@@ -40,6 +41,7 @@ const SUITES: &[&[Suite]] = &[
     rust::TESTS,
     generated::SUITES,
     clients::SUITES,
+    readme::SUITES,
 ];
 
 /// Which suites run.
