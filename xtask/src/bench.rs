@@ -2,12 +2,24 @@
 
 pub(crate) mod clock;
 mod figure;
+mod http;
+mod load;
+mod memory;
+mod program;
+mod proxies;
+mod request;
+mod usage;
 
-use std::{fs, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::{packages::Package, report, shell, suites::Rig};
+use crate::{
+    packages::{NGINX, Package},
+    report, shell,
+    suites::Rig,
+};
 use figure::Figure;
 
 /// A group of figures that are measured together.
@@ -18,11 +30,52 @@ struct Measure {
     run: fn(&Rig, Rounds) -> anyhow::Result<Vec<Figure>>,
 }
 
-const MEASURES: &[Measure] = &[];
+const MEASURES: &[Measure] = &[
+    Measure {
+        name: "reserve",
+        tells: "from `Routed` to `Reserved` inside the engine",
+        needs: &[],
+        run: program::reserve,
+    },
+    Measure {
+        name: "gateway",
+        tells: "the gateway beside nginx: processor time per call, latency, first byte",
+        needs: &[NGINX],
+        run: proxies::measure,
+    },
+    Measure {
+        name: "memory",
+        tells: "memory idle, under load, with open streams, and after",
+        needs: &[],
+        run: memory::measure,
+    },
+    Measure {
+        name: "start",
+        tells: "from the start of the process to its first answer",
+        needs: &[],
+        run: program::start,
+    },
+    Measure {
+        name: "build",
+        tells: "a clean release build, and the size of what comes out",
+        needs: &[],
+        run: program::build,
+    },
+];
+
+/// The gateway's configuration while it is measured.
+const GOVERNED: &str = include_str!("bench/governed.toml");
 
 /// How often each thing is measured.
 #[derive(Debug, Clone, Copy)]
 struct Rounds(u32);
+
+impl Rounds {
+    /// For what takes long and varies little.
+    fn at_most(self, most: u32) -> Self {
+        Self(self.0.min(most))
+    }
+}
 
 /// Which figures are measured.
 #[derive(Debug, clap::Args)]
@@ -39,6 +92,9 @@ pub(crate) struct Choice {
     /// Rounds; everything compared is measured once in each
     #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
+    /// A program to measure in place of the one that is built from this tree
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
 }
 
 /// Odd, so that the median is a round that was measured; enough for quartiles.
@@ -61,7 +117,7 @@ pub(crate) fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
     }
     let chosen =
         |it: &&Measure| choice.only.is_empty() || choice.only.iter().any(|name| name == it.name);
-    let rig = Rig::release();
+    let rig = Rig::release(choice.program.as_deref())?;
     let mut told = Vec::new();
     for measure in MEASURES.iter().filter(chosen) {
         for package in measure.needs {
@@ -107,4 +163,11 @@ fn machine() -> String {
         run("git", &["describe", "--always", "--dirty"]),
         run("date", &["+%Y-%m-%d"]),
     )
+}
+
+/// As many open files as the system lets this process and its children have: a stream takes two in a proxy.
+fn raise_open_files() -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }

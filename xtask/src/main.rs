@@ -4,13 +4,17 @@ mod bench;
 mod bound;
 mod generate;
 mod packages;
+mod prices;
 mod report;
 mod scratch;
 mod server;
 mod shell;
 mod suites;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -32,6 +36,11 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Reads OpenAI's prices out of a litellm wheel and writes crates/providers/prices/openai.toml
+    Prices {
+        /// The wheel; without it the pinned one is downloaded from PyPI, read and not installed
+        wheel: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +49,7 @@ fn main() -> ExitCode {
         Task::Check => suites::run(&suites::Choice::checks()),
         Task::Bench(choice) => bench::run(&choice),
         Task::Generate { check } => generate::run(check),
+        Task::Prices { wheel } => read_prices(wheel.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -49,3 +59,17 @@ fn main() -> ExitCode {
         }
     }
 }
+
+fn read_prices(wheel: Option<&Path>) -> anyhow::Result<ExitCode> {
+    if let Some(wheel) = wheel {
+        prices::update(wheel)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = scratch::Scratch::try_new("prices")?;
+    let wheel = packages::wheel(PRICES_WHEEL, folder.path())?;
+    prices::update(&wheel)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The release whose prices are checked in: a newer one is a change to be looked at.
+const PRICES_WHEEL: &str = "litellm==1.100.5";

@@ -96,7 +96,9 @@ impl Packages {
                 })
             }
             Package::NodeClients => {
-                let node = node_in(&self.python()?)?;
+                let python = self.ensure(Package::PythonClients).ok();
+                let python = python.context("need Node.js, which comes with PyPI's clients")?;
+                let node = node_in(&python.join("bin/python"))?;
                 let lists = ["package.json", "package-lock.json"];
                 let [list, lock] = lists.map(|it| shell::root().join("e2e/js").join(it));
                 cached("node", &[&list, &lock], |folder| {
@@ -105,6 +107,27 @@ impl Packages {
             }
         }
     }
+}
+
+/// Downloads the wheel of a pinned release, such as `litellm==1.100.5`, without what it depends on.
+pub(crate) fn wheel(release: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+    ]);
+    shell::quietly(pip.arg(folder).arg(release), bound::INSTALL)?;
+    let files = fs::read_dir(folder)?.filter_map(|it| Some(it.ok()?.path()));
+    let mut wheels = files.filter(|it| it.extension().is_some_and(|end| end == "whl"));
+    wheels
+        .next()
+        .with_context(|| format!("{release} has no wheel"))
 }
 
 /// The folder of the user's that survives a run: `$XDG_CACHE_HOME/tidegate`, else `~/.cache/tidegate`.
@@ -158,6 +181,9 @@ fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 fn debian(program: &str, package: &str) -> anyhow::Result<PathBuf> {
+    /// Somebody else may be installing.
+    const LOCK: &str = "DPkg::Lock::Timeout=300";
+
     if on_path("apt-get").is_none() {
         bail!("no `{program}` on PATH, and no apt-get to install {package} with");
     }
@@ -170,11 +196,13 @@ fn debian(program: &str, package: &str) -> anyhow::Result<PathBuf> {
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(arguments);
-        shell::show(&mut command, bound::INSTALL)
+        shell::quietly(&mut command, bound::INSTALL)
     };
-    apt(&["-qq", "update"])?;
+    apt(&["-qq", "-o", LOCK, "update"])?;
     apt(&[
         "-qq",
+        "-o",
+        LOCK,
         "install",
         "--yes",
         "--no-install-recommends",
@@ -194,7 +222,7 @@ fn python_clients(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
         debian("python3", "python3-venv")?;
     }
     let mut make = Command::new("python3");
-    shell::show(make.args(["-m", "venv"]).arg(folder), bound::INSTALL)?;
+    shell::quietly(make.args(["-m", "venv"]).arg(folder), bound::INSTALL)?;
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args([
         "-m",
@@ -205,7 +233,7 @@ fn python_clients(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
         ":all:",
         "--requirement",
     ]);
-    shell::show(pip.arg(requirements), bound::INSTALL)?;
+    shell::quietly(pip.arg(requirements), bound::INSTALL)?;
     Ok(())
 }
 
@@ -230,7 +258,7 @@ fn node_clients(folder: &Path, node: &Path, lists: &[&PathBuf]) -> anyhow::Resul
         "--no-fund",
         "--loglevel=error",
     ]);
-    shell::show(&mut command, bound::INSTALL)?;
+    shell::quietly(&mut command, bound::INSTALL)?;
     Ok(())
 }
 

@@ -3,16 +3,18 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 
-use crate::{bound, shell};
+use crate::{bench::clock, bound, shell};
 
 /// A server that says its address in its output and listens on loopback. Killed when dropped.
 #[derive(Debug)]
@@ -46,6 +48,34 @@ impl Server {
         match said.recv_timeout(bound::SERVER_READY) {
             Ok(address) => server.address = address,
             Err(_) => bail!("the server said no address; its words: {}", server.words()),
+        }
+        Ok(server)
+    }
+
+    /// Starts a server that was told its address, and waits until it takes connections there.
+    pub(crate) fn start_at(
+        command: &mut Command,
+        address: &str,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let file = File::create(log)?;
+        let output = command.stdin(Stdio::null()).stdout(file.try_clone()?);
+        let child = output.stderr(file).spawn();
+        let mut server = Self {
+            child: child.context("cannot start the server")?,
+            address: address.to_owned(),
+            log: log.to_owned(),
+        };
+        let began = clock::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = server.child.try_wait()?.is_some();
+            if ended || began.elapsed() > bound::SERVER_READY {
+                bail!(
+                    "the server took no connection; its words: {}",
+                    server.words()
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -62,6 +62,29 @@ pub(crate) fn tee(command: &mut Command, limit: Duration) -> anyhow::Result<(Exi
     let status = wait(&mut child, limit).with_context(|| format!("`{name}`"))?;
     let text = reader.join().unwrap_or_default();
     Ok((status, text))
+}
+
+/// Says what it runs and keeps the rest to itself, unless it fails: then the error is the last thing it wrote.
+pub(crate) fn quietly(command: &mut Command, limit: Duration) -> anyhow::Result<()> {
+    report::say(format_args!("$ {}", line(command)));
+    let name = line(command);
+    let mut written = tempfile::tempfile()?;
+    let output = command.stdin(Stdio::null()).stdout(written.try_clone()?);
+    let started = output.stderr(written.try_clone()?).spawn();
+    let mut child = started.with_context(|| format!("cannot start `{name}`"))?;
+    let status = wait(&mut child, limit).with_context(|| format!("`{name}`"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    written.seek(SeekFrom::Start(0))?;
+    written.read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rev().find(|it| !it.trim().is_empty());
+    bail!(
+        "{}",
+        last.map_or_else(|| format!("`{name}` ended with {status}"), str::to_owned)
+    )
 }
 
 /// Runs quietly and returns standard output; the error holds what was written to standard error.

@@ -92,12 +92,24 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// With the program as it is shipped: for figures.
-    pub(crate) fn release() -> Self {
-        Self {
+    /// With the program as it is shipped, or with this one: for figures.
+    pub(crate) fn release(program: Option<&Path>) -> anyhow::Result<Self> {
+        let rig = Self::with(program)?;
+        Ok(Self {
             release: true,
-            ..Self::default()
+            ..rig
+        })
+    }
+
+    /// With this program in place of the one that would be built.
+    fn with(program: Option<&Path>) -> anyhow::Result<Self> {
+        let rig = Self::default();
+        if let Some(program) = program {
+            let whole = program.canonicalize();
+            let whole = whole.with_context(|| program.display().to_string())?;
+            rig.program.get_or_init(|| whole);
         }
+        Ok(rig)
     }
 
     /// `tidegate`, built from this tree when it is first asked for.
@@ -136,12 +148,7 @@ pub(crate) fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
         report::say(list(&suites));
         return Ok(ExitCode::SUCCESS);
     }
-    let rig = Rig::default();
-    if let Some(program) = &choice.program {
-        let whole = program.canonicalize();
-        let whole = whole.with_context(|| program.display().to_string())?;
-        rig.program.get_or_init(|| whole);
-    }
+    let rig = Rig::with(choice.program.as_deref())?;
     let mut endings = Vec::new();
     for suite in suites {
         report::say(format_args!("\n== {}: {}", suite.name, suite.proves));

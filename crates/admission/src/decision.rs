@@ -45,6 +45,18 @@ impl Wait {
     }
 }
 
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(wait) => write!(f, "{wait:?}"),
+            Self::Freed {
+                at_least: Duration::ZERO,
+            } => f.write_str("until a call ends"),
+            Self::Freed { at_least } => write!(f, "until a call ends, at least {at_least:?}"),
+        }
+    }
+}
+
 /// Who is held to half speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -134,7 +146,7 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WouldWait { wait, reason, .. } => {
-                write!(f, "would wait {:?}: {reason}", wait.at_least())
+                write!(f, "would wait {wait}: {reason}")
             }
             Self::WouldRefuse { .. } => {
                 f.write_str("would be refused: this call is larger than the limit itself")
@@ -228,6 +240,8 @@ impl Cleared {
 #[must_use = "settle or release it"]
 pub struct Taken {
     pub(crate) sequence: u64,
+    /// When it was last topped up.
+    pub(crate) topped_up: u64,
     pub(crate) priority: Priority,
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
@@ -242,4 +256,7 @@ pub(crate) struct Charge {
     pub tokens: u64,
     /// How many of them came from what the class had earned.
     pub earned: u64,
+    /// How many of them can still be given back: the others would have overflowed by the last
+    /// top-up.
+    pub refundable: u64,
 }

@@ -3,19 +3,22 @@
 //! The law, in quanta (fractions of a token so small that every rate is a whole number of them per
 //! nanosecond; no rounding anywhere):
 //!
-//! - The level refills continuously up to the capacity. **From a full bucket any one call may
-//!   start**, whatever its size and class: its refill would be lost, and a call larger than what
-//!   its class can save up would otherwise never start.
+//! - The level refills continuously up to the capacity. **From a full bucket any one call of `high`
+//!   and `critical` may start**, whatever its size: its refill would be lost, and a call larger
+//!   than the capacity would otherwise never start. Where no threshold guards a stock this holds
+//!   for every class.
 //! - Each class has a **claim**: what its share of the refill has earned and it has not spent.
 //!   `low` and `medium` earn while the level is below the threshold; a class that waits earns at
-//!   any level, until it has what it waits for. Nobody earns while a debt is paid or the bucket
-//!   is full. A claim ends when its class does not wait and (for `low` and `medium`) the level is
-//!   back at the threshold.
+//!   any level, until it has what it waits for. Nobody earns while a debt is paid; in a full bucket
+//!   only those whom a threshold keeps from starting do, of what overflows. A claim ends when its
+//!   class does not wait and (for `low` and `medium`) the level is back at the threshold.
 //! - A class may spend its own claim, and the stock nobody claims: all of it for `high` and
-//!   `critical`, what lies above the threshold for `low` and `medium`. A call that straddles the
-//!   threshold may use both; it spends its claim first, in whole tokens.
+//!   `critical`, what lies above the threshold for `low` and `medium`. So one of their calls that
+//!   straddles the threshold starts when the level is so far above it, or when its class has earned
+//!   all of it; one larger than the capacity when that holds for a call of the capacity, and the
+//!   bucket is full. A class spends its claim first, in whole tokens.
 //! - `critical` may take the unclaimed stock down to minus the overdraft, once, until it is back
-//!   at zero. What others have earned stays theirs to spend meanwhile.
+//!   at zero: it earns nothing until then. What others have earned stays theirs to spend meanwhile.
 //! - What settlement adds is debt: the level falls below zero and refill pays it first.
 
 use std::time::Duration;
@@ -30,7 +33,8 @@ pub const WAITING_GRACE: Duration = Duration::from_mins(1);
 
 /// The longest promise for which a class counts as waiting without asking again: one refill period
 /// of the built-in limits. A caller that has gone costs the others at most its class's share of so
-/// long.
+/// long. Only a call that nothing but waiting can ever admit (one of `low` or `medium` that is
+/// larger than the capacity above the threshold) counts until the time it was promised.
 pub const WAITING_MAX: Duration = Duration::from_hours(1);
 
 /// Shares are percentages.
@@ -230,11 +234,16 @@ impl Flow {
         for mark in [-self.overdrawn, self.threshold, self.capacity] {
             ends_when(mark.saturating_sub(self.level), self.rate);
         }
+        if self.overdrawn > 0 {
+            ends_when(-self.unclaimed(), self.rate - self.earning());
+        }
         for class in Priority::ALL {
             let (waiting, claim) = (self.waiting[class.index()], self.claims[class.index()]);
             if waiting.is_on() {
                 ends_when(i128::from(waiting.until.saturating_sub(self.at)), 1);
-                ends_when(waiting.need.saturating_sub(claim), self.share(*class));
+                if self.earns(*class) {
+                    ends_when(waiting.need.saturating_sub(claim), self.share(*class));
+                }
             }
         }
         span
@@ -245,22 +254,36 @@ impl Flow {
         self.rate / SHARE_SCALE * class.share_percent()
     }
 
+    /// What all classes together earn per nanosecond now: less than the rate while `critical` pays
+    /// back.
+    fn earning(&self) -> u64 {
+        let earning = Priority::ALL.iter().filter(|it| self.earns(**it));
+        earning.map(|it| self.share(*it)).sum()
+    }
+
     fn earns(&self, class: Priority) -> bool {
         let waiting = self.waiting[class.index()];
-        let for_its_call = waiting.is_on() && self.claims[class.index()] < waiting.need;
-        for_its_call || (is_guarded(class) && self.level < self.threshold)
+        let pays_back = class == Priority::Critical && self.overdrawn > 0;
+        let wants = waiting.is_on() && self.claims[class.index()] < waiting.need;
+        let in_debt = self.level.saturating_add(self.overdrawn) < 0;
+        let guarded = is_guarded(class);
+        if in_debt {
+            false
+        } else if self.level >= self.capacity {
+            wants && guarded && self.threshold > 0
+        } else {
+            (wants && !pays_back) || (guarded && self.level < self.threshold)
+        }
     }
 
     /// Lets `span` nanoseconds pass in which every rate stays as it is now.
     fn drift(&mut self, span: u64) {
-        let in_debt = self.level.saturating_add(self.overdrawn) < 0;
-        if !in_debt && self.level < self.capacity {
-            for class in Priority::ALL {
-                if self.earns(*class) {
-                    let earned = quanta(span, self.share(*class));
-                    let claim = &mut self.claims[class.index()];
-                    *claim = claim.saturating_add(earned);
-                }
+        for class in Priority::ALL {
+            if self.earns(*class) {
+                let earned = quanta(span, self.share(*class));
+                let claim = &mut self.claims[class.index()];
+                *claim = claim.saturating_add(earned);
+                self.stirred = true;
             }
         }
         let filled = self.level.saturating_add(quanta(span, self.rate));
@@ -269,17 +292,21 @@ impl Flow {
         self.pay_back();
     }
 
-    /// Refill that nobody claims pays the overdraft back.
+    /// Refill that nobody claims pays the overdraft back; a full bucket is not overdrawn.
     fn pay_back(&mut self) {
         if self.overdrawn > 0 {
-            self.overdrawn = self.overdrawn.min((-self.unclaimed()).max(0));
+            let short = if self.level < self.capacity {
+                (-self.unclaimed()).max(0)
+            } else {
+                0
+            };
+            self.overdrawn = self.overdrawn.min(short);
         }
     }
 
     /// Ends what has ended by now: patience, then claims.
     fn lapse(&mut self) {
-        self.pay_back();
-        let mut stirred = self.overdrawn > 0;
+        let mut stirred = false;
         for class in Priority::ALL {
             let waiting = &mut self.waiting[class.index()];
             if waiting.until <= self.at {
@@ -291,7 +318,8 @@ impl Flow {
             }
             stirred |= waiting.is_on() || self.claims[class.index()] != 0;
         }
-        self.stirred = stirred;
+        self.pay_back();
+        self.stirred = stirred || self.overdrawn > 0;
     }
 
     /// The level without what classes have earned. Negative in debt.
@@ -310,16 +338,22 @@ impl Flow {
         if !self.stirred && cost <= self.level.saturating_sub(guarded) {
             return Fit::Fits;
         }
-        if self.level >= self.capacity {
+        let full = self.level >= self.capacity;
+        if full && guarded == 0 {
             return Fit::Fits;
         }
+        // What is larger than the bucket starts from a full one, if as much as the bucket may.
+        let cost = if full { cost.min(self.capacity) } else { cost };
         let (own, unclaimed) = (self.claims[class.index()], self.unclaimed());
         let stock = unclaimed.saturating_sub(guarded).max(0);
         let spendable = own.saturating_add(stock);
-        if cost <= spendable.min(self.level.saturating_add(self.overdrawn)) {
+        // What `critical` has overdrawn stands behind what others have earned, and not behind itself.
+        let is_critical = class == Priority::Critical;
+        let lent = if is_critical { 0 } else { self.overdrawn };
+        if cost <= spendable.min(self.level.saturating_add(lent)) {
             return Fit::Fits;
         }
-        let may_overdraw = class == Priority::Critical && self.overdrawn == 0 && self.overdraft > 0;
+        let may_overdraw = is_critical && self.overdrawn == 0 && self.overdraft > 0;
         let with_overdraft = own.saturating_add(unclaimed).saturating_add(self.overdraft);
         if may_overdraw && cost <= with_overdraft {
             return Fit::Overdraws;

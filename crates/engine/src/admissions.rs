@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::{Ask, Need, Wait};
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement, Shortage};
+use tidegate_ledger::{
+    CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement, Shortage,
+};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{
     Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp, Usage,
@@ -100,7 +102,9 @@ pub enum AdmissionError {
         known: String,
     },
     /// A caller acts as somebody else.
-    #[error("this key acts as `{own}`, and may not ask for `{asked}`: leave `user` out, or use an operator's key")]
+    #[error(
+        "this key acts as `{own}`, and may not ask for `{asked}`: leave `user` out, or use an operator's key"
+    )]
     OtherUser {
         /// Whose key it is.
         own: Arc<str>,
@@ -272,8 +276,12 @@ impl Engine {
             now,
         };
         match self.seek(&platform, &seeker, ask) {
-            Ok((holding, found, path)) => self.keep(&platform, ask, (holding, &found, path), now).map(Ok),
-            Err(obstacle) => Ok(Err(Box::new(self.not_admitted(&platform, &seeker, ask, obstacle)))),
+            Ok((holding, found, path)) => self
+                .keep(&platform, ask, (holding, &found, path), now)
+                .map(Ok),
+            Err(obstacle) => Ok(Err(Box::new(
+                self.not_admitted(&platform, &seeker, ask, obstacle),
+            ))),
         }
     }
 
@@ -283,15 +291,24 @@ impl Engine {
             Some(name) => settings.platform(name),
             None => settings.platforms.first(),
         };
-        found.cloned().ok_or_else(|| AdmissionError::UnknownPlatform {
-            asked: ask.platform.clone().unwrap_or_default(),
-            known: settings.platforms.iter().map(|it| &*it.name).collect::<Vec<_>>().join(", "),
-        })
+        found
+            .cloned()
+            .ok_or_else(|| AdmissionError::UnknownPlatform {
+                asked: ask.platform.clone().unwrap_or_default(),
+                known: settings
+                    .platforms
+                    .iter()
+                    .map(|it| &*it.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 
     fn admission_priority(&self, principal: &Principal, ask: &AdmissionAsk) -> Priority {
         let wanted = ask.priority.or(principal.default_priority);
-        wanted.unwrap_or(Priority::High).min(principal.highest_priority)
+        wanted
+            .unwrap_or(Priority::High)
+            .min(principal.highest_priority)
     }
 
     fn seek(
@@ -350,6 +367,10 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err(AdmissionError::Unwritable(uncovered.to_string()));
+        }
         let booked = self.writer.health().is_writable()
             && self.book_reserve(entry, &platform.name, &need).is_ok();
         if !booked {
@@ -425,8 +446,14 @@ impl Engine {
         ask: &AdmissionAsk,
     ) -> Option<Arc<str>> {
         let settings = self.settings.load();
-        let named = platform.fallback.iter().filter_map(|it| settings.platform(it));
-        let others = settings.platforms.iter().filter(|it| it.name != platform.name);
+        let named = platform
+            .fallback
+            .iter()
+            .filter_map(|it| settings.platform(it));
+        let others = settings
+            .platforms
+            .iter()
+            .filter(|it| it.name != platform.name);
         let fits = |it: &&Arc<Platform>| {
             let (pool, slot) = self.pool(it, &seeker.user, seeker.now.mono);
             let ask = Ask {
@@ -437,7 +464,10 @@ impl Engine {
             };
             reserve::would_fit(&pool, &ask, seeker.now)
         };
-        named.chain(others).find(fits).map(|it| Arc::clone(&it.name))
+        named
+            .chain(others)
+            .find(fits)
+            .map(|it| Arc::clone(&it.name))
     }
 
     /// Ends a reservation with what it cost and used, by its holder's or an operator's word.
@@ -467,10 +497,24 @@ impl Engine {
             nano_usd: cost.0,
             ..open.need
         };
-        self.end(id, open, Event::Settle(Box::new(settlement)), cost, Some(&need));
+        self.end(
+            id,
+            open,
+            Event::Settle(Box::new(settlement)),
+            cost,
+            Some(&need),
+        );
         if by_operator {
-            self.report(&event::UnknownSettled { reservation: id, cost, by: "operator" });
-            self.audit(Change::by(principal, Action::UnknownSettled, id.to_string()));
+            self.report(&event::UnknownSettled {
+                reservation: id,
+                cost,
+                by: "operator",
+            });
+            self.audit(Change::by(
+                principal,
+                Action::UnknownSettled,
+                id.to_string(),
+            ));
         }
         Ok(cost)
     }
@@ -484,7 +528,13 @@ impl Engine {
         let open = self.take(principal, id)?;
         let held = open.holding.bound();
         let reason = "released by its holder".to_owned();
-        self.end(id, open, Event::Release { held, reason }, NanoUsd::ZERO, None);
+        self.end(
+            id,
+            open,
+            Event::Release { held, reason },
+            NanoUsd::ZERO,
+            None,
+        );
         Ok(())
     }
 
@@ -501,6 +551,8 @@ impl Engine {
         let open = open.ok_or(AdmissionError::NotOpen(id))?;
         let now = self.clock.now();
         if !more.is_zero() {
+            let covered = self.cover(&open.path, open.holding.enforced(), more);
+            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
             let entry = CallEntry {
                 reservation: id,
                 ordinal: open.next_ordinal,
@@ -519,7 +571,9 @@ impl Engine {
             });
             match extended {
                 Some(Ok(())) => open.next_ordinal += 1,
-                Some(Err(shortage)) => return Err(AdmissionError::Short(crate::views::sentence(&shortage))),
+                Some(Err(shortage)) => {
+                    return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
+                }
                 None => return Err(AdmissionError::NotOpen(id)),
             }
         }
@@ -557,7 +611,9 @@ impl Engine {
         id: ReservationId,
     ) -> Result<OpenReservation, AdmissionError> {
         let mut all = self.open.0.lock();
-        let theirs = all.get(&id).is_some_and(|it| may_touch(principal, &it.path));
+        let theirs = all
+            .get(&id)
+            .is_some_and(|it| may_touch(principal, &it.path));
         let open = if theirs { all.remove(&id) } else { None };
         open.ok_or(AdmissionError::NotOpen(id))
     }
@@ -606,10 +662,13 @@ struct Seeker<'a> {
 fn need_of(ask: &AdmissionAsk) -> Need {
     let by_complexity = ask.complexity.map_or(0, Complexity::units);
     Need {
-        units: if ask.tokens == 0 { by_complexity } else { ask.tokens },
+        units: if ask.tokens == 0 {
+            by_complexity
+        } else {
+            ask.tokens
+        },
         requests: 1,
         nano_usd: ask.cost.0,
         ..Need::default()
     }
 }
-

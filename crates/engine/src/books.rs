@@ -11,10 +11,7 @@ use tidegate_ledger::{
 use tidegate_observe::event;
 use tidegate_types::{Caller, Mode};
 
-use crate::{
-    Engine, call::Routed,
-    reserve::Holding,
-};
+use crate::{Engine, call::Routed, reserve::Holding};
 
 /// An entry with its journal frame, made before any lock is taken.
 pub(crate) struct Prepared {

@@ -72,6 +72,8 @@ pub struct Identified {
     pub thread: Thread,
     /// What that conversation's last answer proved.
     pub proven: Option<Proven>,
+    /// Whether it is priced and weighed, or only counted (models, token counts).
+    pub metered: bool,
     /// The platform that was asked for by name.
     pub platform: Option<Arc<str>>,
 }
@@ -113,7 +115,9 @@ impl Routed {
     /// What is held for an output cap. Nothing where nothing is charged.
     pub(crate) fn bound(&self, cap: Tokens) -> NanoUsd {
         if self.is_charged() {
-            let output = self.bound_price.output_bound(self.all_choices(cap), self.modifiers());
+            let output = self
+                .bound_price
+                .output_bound(self.all_choices(cap), self.modifiers());
             self.input_bound.saturating_add(output)
         } else {
             NanoUsd::ZERO
@@ -126,7 +130,7 @@ impl Routed {
     }
 
     pub(crate) fn is_charged(&self) -> bool {
-        !self.platform.subscription && !self.platform.free
+        self.call.metered && !self.platform.subscription && !self.platform.free
     }
 
     pub(crate) fn price(&self) -> &ModelPrice {

@@ -37,7 +37,9 @@ pub fn cap(
     if whole <= share && whole <= left {
         return Some(ask.asked);
     }
-    let thinking = ask.thinking.map_or(0, |it| it.saturating_add(rules.output_over_thinking));
+    let thinking = ask
+        .thinking
+        .map_or(0, |it| it.saturating_add(rules.output_over_thinking));
     let least = |floor: u64| Tokens(floor.max(thinking).min(ask.asked.0));
     let fits = affordable(left);
     let by_share = affordable(share).min(fits);

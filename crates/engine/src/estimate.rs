@@ -48,12 +48,20 @@ pub fn input(
     let fresh = body_bytes - proven.map_or(0, |it| it.body_bytes);
     let elsewhere = u64::from(facts.references)
         .saturating_mul(rules.reference_tokens)
-        .saturating_add(facts.server_tool_uses.saturating_mul(rules.server_tool_tokens));
+        .saturating_add(
+            facts
+                .server_tool_uses
+                .saturating_mul(rules.server_tool_tokens),
+        );
     let counted = base
         .saturating_add(fresh.div_ceil(BYTES_PER_TOKEN_MIN))
         .saturating_add(elsewhere);
     // What the provider has stored and adds itself is bounded by its model's context alone.
-    let bound = if facts.stored_context { context.0 } else { counted.min(context.0) };
+    let bound = if facts.stored_context {
+        context.0
+    } else {
+        counted.min(context.0)
+    };
     let expected = base
         .saturating_add(fresh.saturating_mul(TOKENS_PER_100_BYTES) / 100)
         .saturating_add(elsewhere)

@@ -12,7 +12,7 @@ use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
 
 use crate::{
     Engine,
-    call::{Moment, Routed},
+    call::{Identified, Moment, Routed},
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
@@ -50,10 +50,30 @@ pub struct End {
     pub request_id: Option<Arc<str>>,
 }
 
-/// A call could not be journaled, and its limits don't allow it to go on unbooked.
+impl End {
+    /// The end of a call of which nothing was sent.
+    #[must_use]
+    pub const fn unsent() -> Self {
+        Self {
+            outcome: Outcome::UpstreamUnreachable,
+            status: 0,
+            metered: None,
+            answer_bytes: 0,
+            request_id: None,
+        }
+    }
+}
+
+/// A call that a limit binds could not be booked in a way that survives what may come.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger can't be written, so nothing that it limits can be sent")]
-pub struct Unbookable;
+pub enum Unbookable {
+    /// It could not be journaled.
+    #[error("the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`")]
+    Unwritable,
+    /// No lease covers it.
+    #[error("{0}")]
+    Uncovered(String),
+}
 
 impl Engine {
     /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
@@ -85,13 +105,19 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
+        }
         // A store that fails would let entries pile up: until it writes again, nothing is booked.
         let booked = self.writer.health().is_writable()
-            && self.book_reserve(entry, &routed.platform.name, &routed.need).is_ok();
+            && self
+                .book_reserve(entry, &routed.platform.name, &routed.need)
+                .is_ok();
         if !booked {
             if self.binds(&routed, &holding) {
                 self.give_back(holding);
-                return Err((routed, Unbookable));
+                return Err((routed, Unbookable::Unwritable));
             }
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
@@ -142,10 +168,14 @@ impl Engine {
                 record.would_refuse.push(level.word().into());
             }
             if found.soft_passed.contains(level) {
-                record.warnings.push(format!("soft limit {level} passed").into());
+                record
+                    .warnings
+                    .push(format!("soft limit {level} passed").into());
             }
             if found.overage.contains(level) {
-                record.warnings.push(format!("limit {level} passed, as allowed").into());
+                record
+                    .warnings
+                    .push(format!("limit {level} passed, as allowed").into());
             }
         }
     }
@@ -157,9 +187,19 @@ impl InFlight {
         &self.routed.call.record
     }
 
+    /// The record, to write into.
+    pub fn record_mut(&mut self) -> &mut CallRecord {
+        &mut self.routed.call.record
+    }
+
     /// The reservation that pays for it.
     pub const fn reservation(&self) -> ReservationId {
         self.reservation
+    }
+
+    /// Counts and logs a fact about the call.
+    pub fn report<E: event::Event>(&self, event: &E) {
+        self.engine.report(event);
     }
 
     /// Says that the provider has begun to answer.
@@ -169,10 +209,36 @@ impl InFlight {
 
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
     /// Returns its finished record.
-    pub fn settle(mut self, end: End) -> Box<CallRecord> {
-        let now = self.engine.now();
-        let charge = Charge::of(&self.routed, &end, self.first_byte_at.is_some());
+    pub fn settle(self, end: End) -> Box<CallRecord> {
         let engine = Arc::clone(&self.engine);
+        let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
+        let (routed, charge, now) = self.close(&end);
+        let mut record = routed.call.record;
+        charge.write(&mut record);
+        record.status = end.status;
+        record.outcome = end.outcome;
+        record.answer_bytes = end.answer_bytes;
+        record.request_id = end.request_id;
+        let first = first_byte_at.unwrap_or(now);
+        record.phases.first_byte = micros(first.mono.since(sent_at.mono));
+        record.phases.stream = micros(now.mono.since(first.mono));
+        record.phases.settle = micros(engine.now().mono.since(now.mono));
+        engine.finish(record)
+    }
+
+    /// Ends a try that another platform is to make good, and gives the call back for that. What the
+    /// try cost is booked; the call has one record, at its end.
+    pub fn abandon(self, end: &End) -> Box<Identified> {
+        let (mut routed, charge, _now) = self.close(end);
+        charge.write(&mut routed.call.record);
+        let platform = Arc::clone(&routed.platform.name);
+        routed.call.record.tried.push(platform);
+        routed.call
+    }
+
+    fn close(self, end: &End) -> (Box<Routed>, Charge, Moment) {
+        let now = self.engine.now();
+        let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some());
         let settlement = Settlement {
             held: self.holding.bound(),
             cost: charge.cost,
@@ -193,13 +259,20 @@ impl InFlight {
             event: Event::Settle(Box::new(settlement)),
         };
         let actual = self.actual(&charge);
-        let prepared = engine.prepare(Entry::Call(entry));
-        let booked = self.booked;
-        let settled = self.holding.end(
+        let Self {
+            engine,
+            routed,
+            holding,
+            reservation,
+            booked,
+            ..
+        } = self;
+        let prepared = booked.then(|| engine.prepare(Entry::Call(entry)));
+        let settled = holding.end(
             |pool, taken| pool.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
-                if booked {
+                if let Some(prepared) = prepared {
                     engine.book(prepared);
                 }
                 settled
@@ -209,28 +282,15 @@ impl InFlight {
             && !settled.overrun.is_zero()
         {
             engine.report(&event::Overrun {
-                reservation: self.reservation,
-                platform: &self.routed.platform.name,
-                held: self.routed.call.record.bound,
+                reservation,
+                platform: &routed.platform.name,
+                held: routed.call.record.bound,
                 overrun: settled.overrun,
                 cause: charge.cause.unwrap_or("usage above the bound"),
             });
         }
-        learn(&self.routed, &engine, &charge, now);
-        let mut record = std::mem::replace(
-            &mut self.routed.call.record,
-            Box::new(CallRecord::arrived(tidegate_types::CallId::from_raw(0), now.wall, "")),
-        );
-        charge.write(&mut record);
-        record.status = end.status;
-        record.outcome = end.outcome;
-        record.answer_bytes = end.answer_bytes;
-        record.request_id = end.request_id;
-        let first = self.first_byte_at.unwrap_or(now);
-        record.phases.first_byte = micros(first.mono.since(self.sent_at.mono));
-        record.phases.stream = micros(now.mono.since(first.mono));
-        record.phases.settle = micros(engine.now().mono.since(now.mono));
-        engine.finish(record)
+        learn(&routed, &engine, &charge, now);
+        (routed, charge, now)
     }
 
     /// What the provider's limits really counted.
@@ -252,7 +312,6 @@ impl InFlight {
             tokens: counted.tokens,
         }
     }
-
 }
 
 /// Exact totals make the next call of the conversation exact but for what is new in it.
@@ -265,7 +324,9 @@ fn learn(routed: &Routed, engine: &Engine, charge: &Charge, now: Moment) {
             at: now.mono,
         };
         engine.sessions.learn(&call.tracked, call.thread, proven);
-        engine.outputs.learn(&call.record.model_sent, call.record.class, usage.output);
+        engine
+            .outputs
+            .learn(&call.record.model_sent, call.record.class, usage.output);
     }
 }
 
@@ -293,7 +354,7 @@ impl Charge {
             end.outcome,
             Outcome::UpstreamError | Outcome::UpstreamUnreachable
         );
-        if refused && reported.is_none() {
+        if (refused && reported.is_none()) || !routed.call.metered {
             return Self {
                 usage: None,
                 cost: NanoUsd::ZERO,
@@ -320,11 +381,12 @@ impl Charge {
         }
     }
 
+    /// Adds it to the call's record, which has what all of its tries cost.
     fn write(&self, record: &mut CallRecord) {
-        record.usage = self.usage;
-        record.cost = self.cost;
-        record.notional = self.notional;
-        record.estimated = self.estimated;
+        record.usage = self.usage.or(record.usage);
+        record.cost = record.cost.saturating_add(self.cost);
+        record.notional = record.notional.saturating_add(self.notional);
+        record.estimated |= self.estimated;
     }
 }
 

@@ -46,7 +46,13 @@ impl Engine {
     pub fn tidy(&self) {
         self.expire();
         let now = self.clock.now();
-        let idle_since = Timestamp(now.0.saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)));
+        if let Err(refused) = self.leases.tidy(self.ledger(), now) {
+            self.writer.health().failed(&refused);
+        }
+        let idle_since = Timestamp(
+            now.0
+                .saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)),
+        );
         let all: Vec<_> = self.books.lock().values().cloned().collect();
         for books in all {
             // Everything a forgotten level was charged with must be in the store by then.
@@ -69,6 +75,24 @@ impl Engine {
     /// The ledger as it is stored.
     pub fn ledger(&self) -> &dyn LedgerStore {
         self.stores.ledger.as_ref()
+    }
+
+    /// A small value that was kept.
+    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.stores.settings.setting(name)
+    }
+
+    /// Keeps a small value.
+    pub fn keep_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.stores.settings.set(&[(name, value)])
+    }
+
+    /// Puts other limits on money in force, and nothing else.
+    pub fn limit(&self, budgets: Arc<tidegate_ledger::BudgetPolicy>) {
+        let mut settings = Settings::clone(&self.settings.load());
+        settings.budgets = Arc::clone(&budgets);
+        self.settings.store(Arc::new(settings));
+        self.put_budgets(&budgets);
     }
 
     /// Stored records of calls, newest first.

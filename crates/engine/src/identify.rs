@@ -84,12 +84,17 @@ impl Engine {
         record.root_task = Some(task.root);
         record.task = Some(task.own);
         record.parent = task.parent;
-        record.task_type = task_type.map(Arc::from).or(principal.default_task_type.clone());
+        record.task_type = task_type
+            .map(Arc::from)
+            .or(principal.default_task_type.clone());
         record.class = class;
         record.complexity = complexity;
         record.model_asked = facts.model.as_str().into();
         record.stream = facts.stream;
-        record.max_tokens_asked = facts.output_cap.as_ref().map(|it| tidegate_types::Tokens(it.value));
+        record.max_tokens_asked = facts
+            .output_cap
+            .as_ref()
+            .map(|it| tidegate_types::Tokens(it.value));
         self.trace(&mut record, signals.traceparent);
         let thread = Thread::new(signals.agent, facts.conversation);
         Ok(Identified {
@@ -98,6 +103,7 @@ impl Engine {
             record,
             principal,
             facts,
+            metered: true,
             thread,
             platform: platform.map(Arc::from),
         })

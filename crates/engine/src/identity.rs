@@ -75,7 +75,9 @@ pub enum Unidentified {
     #[error("a Tidegate key is needed: send it as x-api-key, as bearer token or as x-tidegate-key")]
     KeyNeeded,
     /// A page of another site, or a name that is not this machine's, stands behind the request.
-    #[error("calls without a key are taken from this machine only, and not on behalf of a web page: send a Tidegate key")]
+    #[error(
+        "calls without a key are taken from this machine only, and not on behalf of a web page: send a Tidegate key"
+    )]
     Foreign,
     /// The key's role sends no calls.
     #[error("this key may look but not call: ask an admin for one with the role caller")]

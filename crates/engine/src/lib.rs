@@ -8,10 +8,11 @@ pub mod call;
 pub mod cap;
 pub mod estimate;
 pub mod flight;
+mod housekeeping;
 pub mod identify;
 pub mod identity;
-mod housekeeping;
 pub mod keys;
+mod leases;
 pub mod observer;
 mod recover;
 pub mod reserve;
@@ -100,6 +101,7 @@ pub struct Engine {
     open: admissions::Open,
     ids: IdSource,
     writer: Writer,
+    leases: Arc<leases::Leases>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,
@@ -152,7 +154,12 @@ impl Engine {
     /// Says who sent a request.
     pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Principal, Unidentified> {
         let settings = self.settings.load();
-        identity::identify(presented, &self.ring.load(), &settings.local, settings.keyless)
+        identity::identify(
+            presented,
+            &self.ring.load(),
+            &settings.local,
+            settings.keyless,
+        )
     }
 
     /// Sets aside what a call needs, on its path as it is now.
@@ -197,7 +204,8 @@ impl Engine {
     pub fn report<E: Event>(&self, event: &E) {
         event.count(&self.registry);
         if self.records.wants(event.level()) {
-            self.records.write(event.record(observer::stamp(self.clock.now())));
+            self.records
+                .write(event.record(observer::stamp(self.clock.now())));
         }
     }
 
@@ -224,7 +232,12 @@ impl Engine {
         quote
     }
 
-    fn pool(&self, platform: &Platform, user: &str, now: Monotonic) -> (Arc<Mutex<Pool>>, UserSlot) {
+    fn pool(
+        &self,
+        platform: &Platform,
+        user: &str,
+        now: Monotonic,
+    ) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
         let pool = pools.get(&platform.name).map_or_else(
             // A platform that a reload has just taken away: its last calls meet buckets of their own.

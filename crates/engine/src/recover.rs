@@ -16,7 +16,9 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
-    estimate, identity::KeyRing,
+    estimate,
+    leases::{self, Leases},
+    identity::KeyRing,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -67,11 +69,22 @@ impl Engine {
         let read = replay(&parts.stores)?;
         let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
         let saved = saved(&parts.stores)?;
-        pools.store(Arc::new(restored(&parts.settings, &saved, &read.takings, now, mono)));
+        pools.store(Arc::new(restored(
+            &parts.settings,
+            &saved,
+            &read.takings,
+            now,
+            mono,
+        )));
+        let leases = Arc::new(Leases::new(parts.seed));
+        if read.complete {
+            Leases::take_over(parts.stores.ledger.as_ref())?;
+        }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
-            Writer::start(parts.stores.clone(), snapshot).map_err(StartError::Thread)?
+            let written = leases::teller(&leases);
+            Writer::start(parts.stores.clone(), snapshot, written).map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
@@ -86,6 +99,7 @@ impl Engine {
             open: Open::default(),
             ids: IdSource::new(),
             writer,
+            leases,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,
@@ -171,6 +185,8 @@ impl Engine {
 /// What the journal had that matters beyond the entries it gave to the store.
 #[derive(Default)]
 struct Read {
+    /// The journal has all that earlier runs did: no power was cut.
+    complete: bool,
     takings: Vec<Taking>,
     damage: Vec<String>,
 }
@@ -180,6 +196,7 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
     let mut entries = Vec::new();
     let kept = stores.journal.read_back().map_err(StartError::Journal)?;
+    read.complete = kept.complete;
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
@@ -232,7 +249,9 @@ fn save(pools: &Pools, clock: &dyn tidegate_types::Clock) -> Vec<(String, Vec<u8
     // The time first: what is taken meanwhile is then taken twice after a crash, never not at all.
     let at = clock.now();
     let now = clock.monotonic();
-    let levels = pools.iter().map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
+    let levels = pools
+        .iter()
+        .map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
     let saved = Saved {
         at,
         platforms: levels.collect(),
@@ -250,7 +269,10 @@ fn restored(
 ) -> Pools {
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
-        let levels = saved.platforms.iter().find(|(name, _)| **name == *platform.name);
+        let levels = saved
+            .platforms
+            .iter()
+            .find(|(name, _)| **name == *platform.name);
         if let Some((_, levels)) = levels {
             pool.restore(levels, now.since(saved.at), mono);
         }
@@ -263,7 +285,16 @@ fn restored(
     settings.platforms.iter().map(pool).collect()
 }
 
-fn need_of([units, requests, input_tokens, output_tokens, tokens, nano_usd]: [u64; 6]) -> Need {
+fn need_of(
+    [
+        units,
+        requests,
+        input_tokens,
+        output_tokens,
+        tokens,
+        nano_usd,
+    ]: [u64; 6],
+) -> Need {
     Need {
         units,
         requests,

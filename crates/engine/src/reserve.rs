@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, BucketIndex, Check, Cleared, NOTES_MAX, Need, Note, Pool, Reason, Taken, Wait};
-use tidegate_ledger::{Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage};
+use tidegate_admission::{
+    Ask, BucketIndex, Check, Cleared, NOTES_MAX, Need, Note, Pool, Reason, Taken, Wait,
+};
+use tidegate_ledger::{
+    Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
+};
 use tidegate_types::{Caller, NanoUsd, Tokens};
 
 use crate::{
-    cap::{self, CapAsk},
     call::{Moment, Routed},
+    cap::{self, CapAsk},
     settings::ReserveRules,
 };
 
@@ -232,9 +236,7 @@ impl Routed {
             caller,
         };
         match books.check(&self.path, &ask, now.wall) {
-            MoneyCheck::Clear(money) => {
-                Ok((money, lowered.map(|it| it.0), lowered.map(|it| it.1)))
-            }
+            MoneyCheck::Clear(money) => Ok((money, lowered.map(|it| it.0), lowered.map(|it| it.1))),
             MoneyCheck::Refused(shortage) => Err(Obstacle::Budget(shortage)),
             MoneyCheck::Stale => Err(Obstacle::Stale),
         }

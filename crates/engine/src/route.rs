@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
-    CacheWrite, Dialect, prices,
+    CacheWrite, Dialect,
     accounting::{Estimate, Family},
+    prices,
 };
 use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 
@@ -46,7 +47,9 @@ pub enum NoRoute {
         remedy: &'static str,
     },
     /// There is no credential that may be used.
-    #[error("no credential for platform `{platform}`: send your own, or let the operator set `providers.{provider}.api_key`")]
+    #[error(
+        "no credential for platform `{platform}`: send your own, or let the operator set `providers.{provider}.api_key`"
+    )]
     NoCredential {
         /// The platform.
         platform: Arc<str>,
@@ -54,7 +57,9 @@ pub enum NoRoute {
         provider: Arc<str>,
     },
     /// The operator's credential is not for keyless calls.
-    #[error("platform `{platform}` is paid by the operator, and calls without a Tidegate key may not spend that: send a key, your own credential, or set `providers.{provider}.local_may_spend = true`")]
+    #[error(
+        "platform `{platform}` is paid by the operator, and calls without a Tidegate key may not spend that: send a key, your own credential, or set `providers.{provider}.local_may_spend = true`"
+    )]
     NotForKeyless {
         /// The platform.
         platform: Arc<str>,
@@ -140,23 +145,34 @@ fn preferred<'a>(
     settings: &'a Settings,
 ) -> Result<&'a Arc<Platform>, NoRoute> {
     if let Some(asked) = &call.platform {
-        return settings.platform(asked).ok_or_else(|| NoRoute::UnknownPlatform {
-            asked: Arc::clone(asked),
-            known: names(settings),
-        });
+        return settings
+            .platform(asked)
+            .ok_or_else(|| NoRoute::UnknownPlatform {
+                asked: Arc::clone(asked),
+                known: names(settings),
+            });
     }
     let mut of_family = settings.platforms.iter().filter(|it| it.family == family);
-    if let Some(claims) = of_family.clone().find(|it| it.claims(&call.facts.model)) {
-        return Ok(claims);
-    }
-    let wants_subscription = call.principal.credential == Credential::Subscription;
     let home = home_provider(family);
-    let at_home = |it: &&&Arc<Platform>| *it.provider == *home;
-    of_family
-        .clone()
-        .filter(|it| at_home(&it))
-        .find(|it| it.subscription == wants_subscription)
-        .or_else(|| of_family.clone().find(|it| at_home(&it)))
+    let subscription = call.principal.credential == Credential::Subscription;
+    // A login pays for its subscription and nothing else; nothing else pays for that.
+    let paid_so = |it: &&Arc<Platform>| it.subscription == subscription;
+    let closest = |all: &mut dyn Iterator<Item = &'a Arc<Platform>>| {
+        let mut best: Option<(usize, &'a Arc<Platform>)> = None;
+        for it in all {
+            let Some(closeness) = it.serves(&call.facts.model) else {
+                continue;
+            };
+            // The first of equals, in the order of the configuration.
+            if best.is_none_or(|(most, _)| closeness > most) {
+                best = Some((closeness, it));
+            }
+        }
+        best.map(|(_, it)| it)
+    };
+    closest(&mut of_family.clone().filter(paid_so))
+        .or_else(|| of_family.clone().find(paid_so))
+        .or_else(|| of_family.clone().find(|it| *it.provider == *home))
         .or_else(|| of_family.next())
         .ok_or_else(|| NoRoute::UnknownPlatform {
             asked: home.into(),
@@ -171,11 +187,19 @@ fn names(settings: &Settings) -> String {
 
 impl Engine {
     /// Sizes a call for a platform and finds its buckets and budgets.
-    pub fn route(&self, call: Box<Identified>, platform: &Arc<Platform>, now: Moment) -> Box<Routed> {
+    pub fn route(
+        &self,
+        call: Box<Identified>,
+        platform: &Arc<Platform>,
+        now: Moment,
+    ) -> Box<Routed> {
         let settings = self.settings();
         let facts = call.facts.clone();
         let asked_model = facts.model.as_str();
-        let model = platform.model_map.get(asked_model).map_or(asked_model, String::as_str);
+        let model = platform
+            .model_map
+            .get(asked_model)
+            .map_or(asked_model, String::as_str);
         let price = self.dearest_price(platform, model, &facts.other_models);
         let input = estimate::input(
             &facts,
@@ -195,7 +219,7 @@ impl Engine {
             modifiers: facts.modifiers,
             ..Usage::default()
         };
-        let charged = !platform.subscription && !platform.free;
+        let charged = call.metered && !platform.subscription && !platform.free;
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
         let bound_price = if price.price.tiers.is_empty() {
             Arc::clone(&price.price)
@@ -203,14 +227,26 @@ impl Engine {
             Arc::new(price.price.reachable(input.bound))
         };
         let input_bound = bound_price
-            .input_bound(input.bound, dearest_write(facts.cache_write), &facts.modifiers)
+            .input_bound(
+                input.bound,
+                dearest_write(facts.cache_write),
+                &facts.modifiers,
+            )
             .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
-        let units = self.units(&call, model);
-        let estimate = Estimate {
-            input_total: input.expected,
-            cache_read: input.cached,
-            output_expected,
-            output_cap: facts.output_cap.as_ref().map(|it| Tokens(it.value)),
+        let units = if call.metered {
+            self.units(&call, model)
+        } else {
+            0
+        };
+        let estimate = if call.metered {
+            Estimate {
+                input_total: input.expected,
+                cache_read: input.cached,
+                output_expected,
+                output_cap: facts.output_cap.as_ref().map(|it| Tokens(it.value)),
+            }
+        } else {
+            Estimate::default()
         };
         let expected = bound(price.price.cost(&expected));
         let need = self.need(platform, &estimate, units, expected);
@@ -241,7 +277,9 @@ impl Engine {
         let settings = self.settings();
         let fast = call.facts.modifiers.fast;
         let record = &call.record;
-        settings.weights.units(record.complexity, record.class, model, fast)
+        settings
+            .weights
+            .units(record.complexity, record.class, model, fast)
     }
 
     /// Resolves a call's way through the budgets, and loads what was never asked for.
@@ -253,7 +291,12 @@ impl Engine {
     ) -> tidegate_ledger::Path {
         let record = &call.record;
         let resolve = |books: &mut Books| {
-            books.path(&record.user, record.root_task.as_deref(), Service::Llm, now.wall)
+            books.path(
+                &record.user,
+                record.root_task.as_deref(),
+                Service::Llm,
+                now.wall,
+            )
         };
         self.loaded_path(books, resolve)
     }

@@ -109,7 +109,9 @@ impl Sessions {
         let name = |task: &str| format!("{owner}/task/{task}");
         let root_of = |task: &Arc<str>| {
             let name = name(task);
-            let known = self.is_known(&name).then(|| self.with(&name, |it| it.task.clone()));
+            let known = self
+                .is_known(&name)
+                .then(|| self.with(&name, |it| it.task.clone()));
             known.flatten().unwrap_or_else(|| Arc::clone(task))
         };
         let root = root_of(parent.unwrap_or(own));
@@ -172,7 +174,10 @@ mod tests {
         assert_eq!(&*at(true, 5), "s@5");
         assert_eq!(&*at(false, 6), "s@5");
         assert_eq!(&*at(true, 7), "s@7");
-        assert_eq!(&*sessions.task("u/other", "other", false, Timestamp(0)), "other@0");
+        assert_eq!(
+            &*sessions.task("u/other", "other", false, Timestamp(0)),
+            "other@0"
+        );
     }
 
     #[test]
@@ -180,7 +185,9 @@ mod tests {
         let sessions = Sessions::default();
         let plant = |own: &str, parent: Option<&str>| {
             let parent = parent.map(Arc::from);
-            sessions.plant("u", &own.into(), parent.as_ref()).to_string()
+            sessions
+                .plant("u", &own.into(), parent.as_ref())
+                .to_string()
         };
         assert_eq!(plant("a", None), "a");
         assert_eq!(plant("b", Some("a")), "a");
@@ -221,10 +228,14 @@ mod tests {
             assert!(at == 0 || sessions.proven("kept", thread).is_some());
             sessions.learn("kept", thread, proven(0));
         }
-        let held: usize = sessions.shards.iter().map(|it| {
-            let it = it.lock();
-            it.young.len() + it.old.len()
-        }).sum();
+        let held: usize = sessions
+            .shards
+            .iter()
+            .map(|it| {
+                let it = it.lock();
+                it.young.len() + it.old.len()
+            })
+            .sum();
         assert!(held <= SESSIONS_MAX + SHARDS, "{held}");
     }
 }

@@ -50,7 +50,10 @@ pub const fn home_provider(family: Family) -> &'static str {
 
 /// A place where work can be sent, with its own quota.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the configuration")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the configuration"
+)]
 pub struct Platform {
     /// Its name in configuration, headers and records.
     pub name: Arc<str>,
@@ -67,7 +70,7 @@ pub struct Platform {
     pub operators_credential: bool,
     /// Keyless calls may spend the operator's credential.
     pub local_may_spend: bool,
-    /// Models that come here by themselves: exact ids, or prefixes that end in `*`.
+    /// Models it serves: exact ids, or prefixes that end in `*`; all where empty.
     pub models: Vec<String>,
     /// Model asked for → model sent.
     pub model_map: HashMap<String, String>,
@@ -78,12 +81,18 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// True where `model` comes here by itself.
-    pub fn claims(&self, model: &str) -> bool {
-        self.models.iter().any(|it| match it.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
-            None => it == model,
-        })
+    /// How closely its models name `model`, by the characters that are named; `None` where it does
+    /// not serve it.
+    pub fn serves(&self, model: &str) -> Option<usize> {
+        if self.models.is_empty() {
+            return Some(0);
+        }
+        let closeness = |it: &String| match it.strip_suffix('*') {
+            Some(prefix) => model.starts_with(prefix).then_some(prefix.len()),
+            // An id that is named whole is closer than any prefix.
+            None => (it == model).then_some(usize::MAX),
+        };
+        self.models.iter().filter_map(closeness).max()
     }
 }
 
@@ -199,7 +208,10 @@ mod tests {
         assert_eq!(units(None, Subagent, "claude-opus-5-5", false), 2);
         assert_eq!(units(None, Subagent, "claude-haiku-5-5", false), 1);
         assert_eq!(units(None, Auxiliary, "claude-opus-5-5", false), 1);
-        assert_eq!(units(Some(Complexity::Complex), Auxiliary, "gpt-5", false), 5);
+        assert_eq!(
+            units(Some(Complexity::Complex), Auxiliary, "gpt-5", false),
+            5
+        );
         assert_eq!(units(None, Main, "gpt-5", false), 2);
     }
 }

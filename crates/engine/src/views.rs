@@ -45,7 +45,12 @@ pub fn sentence(shortage: &Shortage) -> String {
 /// A duration as people say it: `45 s`, `3 min 20 s`, `5 h 10 min`.
 pub fn spoken(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+    match (
+        seconds / 86_400,
+        seconds / 3_600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
         (0, 0, 0, s) => format!("{s} s"),
         (0, 0, m, s) => format!("{m} min {s} s"),
         (0, h, m, _) => format!("{h} h {m} min"),
@@ -157,7 +162,10 @@ impl Engine {
         let now = self.clock.monotonic();
         let pools = self.pools.load();
         let settings = self.settings.load();
-        let in_order = settings.platforms.iter().filter_map(|it| pools.get(&it.name));
+        let in_order = settings
+            .platforms
+            .iter()
+            .filter_map(|it| pools.get(&it.name));
         in_order.map(|it| it.lock().snapshot(now)).collect()
     }
 

@@ -122,7 +122,10 @@ impl Inlet {
             let held = memory.num_permits() as u64 * PERMIT_BYTES;
             if after > held {
                 // At least doubling, as the buffer does, keeps the semaphore off the common path.
-                memory.merge(self.memory((after - held).max(held.min(max - held))).await?);
+                memory.merge(
+                    self.memory((after - held).max(held.min(max - held)))
+                        .await?,
+                );
             }
             whole.extend_from_slice(&more);
         }

@@ -1,3 +1,17 @@
 //! Bytes in, bytes out: the data plane.
+//!
+//! A call passes [`Gateway`]'s phases in order, each of which may end it with a refusal in its own
+//! dialect; what is sent upstream is the caller's bytes but for what is named in a response header.
 
+mod attempt;
+mod dialect;
+mod gateway;
+mod headers;
+pub mod inlet;
+mod relay;
+pub mod reply;
+pub mod server;
 pub mod upstream;
+
+pub use gateway::{Elsewhere, Gateway, Provider, Providers};
+pub use relay::Relay;

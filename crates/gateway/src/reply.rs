@@ -53,7 +53,9 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it)))),
-            Self::Relayed(relay) => relay.poll_piece(cx).map(|it| it.map(|it| it.map(Frame::data))),
+            Self::Relayed(relay) => relay
+                .poll_piece(cx)
+                .map(|it| it.map(|it| it.map(Frame::data))),
             Self::Other(body) => Pin::new(body).poll_frame(cx),
         }
     }

@@ -59,26 +59,37 @@ pub async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
+    let each = phase.clone();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 match accepted.and_then(prepared) {
                     Ok((stream, peer)) => {
-                        let (answerer, phase) = (Arc::clone(&answerer), phase.clone());
+                        let (answerer, phase) = (Arc::clone(&answerer), each.clone());
                         connections.spawn(connection(stream, peer, answerer, phase));
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
             }
             Some(_ended) = connections.join_next() => {}
-            _ = phase.wait_for(|it| *it != Phase::Running) => break,
+            () = left(&mut phase, Phase::Running) => break,
         }
     }
     drop(listener);
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
-        _ = phase.wait_for(|it| *it == Phase::Closing) => connections.shutdown().await,
+        () = reached(&mut phase, Phase::Closing) => connections.shutdown().await,
     }
+}
+
+/// Ends when the phase is no longer `from`. A sender that is gone has left every phase.
+async fn left(phase: &mut watch::Receiver<Phase>, from: Phase) {
+    let _left = phase.wait_for(|it| *it != from).await;
+}
+
+/// Ends when the phase is `to`.
+async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
+    let _reached = phase.wait_for(|it| *it == to).await;
 }
 
 fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
@@ -109,7 +120,7 @@ async fn connection(
     tokio::select! {
         biased;
         _gone = connection.as_mut() => return,
-        _ = phase.wait_for(|it| *it != Phase::Running) => {}
+        () = left(&mut phase, Phase::Running) => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await.unwrap_or_default();

@@ -350,16 +350,17 @@ impl Books {
     /// they are loaded again when they are needed.
     pub fn evict(&mut self, now: Timestamp, idle_since: Timestamp) -> usize {
         let mut gone = 0;
-        for at in 0..self.slots.len() {
-            let label = &self.labels[at];
+        let taken: Vec<u32> = self.index.values().copied().collect();
+        for at in taken {
+            let (slot, label) = (&mut self.slots[at as usize], &self.labels[at as usize]);
             let over = match label.window {
                 Some(window) => window.end <= now,
                 None => label.used_at < idle_since,
             };
-            if over && self.slots[at].is_idle() && self.index.remove(&label.key).is_some() {
-                self.slots[at].clear();
-                // Cannot fail: slots are made with an index of this size.
-                self.free.extend(u32::try_from(at));
+            if over && slot.is_idle() {
+                slot.clear();
+                self.index.remove(&label.key);
+                self.free.push(at);
                 gone += 1;
             }
         }

@@ -120,6 +120,9 @@ impl Levels {
 }
 
 /// The limits in force from here on, all of them: what is missing is no longer limited by them.
+///
+/// Append it before the books take the limits over: a call that is decided by wider limits stands
+/// behind them then, and for one that was still decided by those before a second is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyEntry {
     /// Since when, by the wall clock.

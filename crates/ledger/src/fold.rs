@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -35,7 +36,7 @@ pub enum Defect {
     #[error("{0} begins a second time")]
     BeginsAgain(ReservationId),
     /// Something happens to a reservation that never began, or has ended.
-    #[error("{reservation} is not open, and cannot {event}")]
+    #[error("{reservation} is not open, and its entry says {event}")]
     NotOpen {
         /// Which.
         reservation: ReservationId,
@@ -110,16 +111,32 @@ pub struct Fold {
     balances: BTreeMap<LevelKey, Balance>,
     open: BTreeMap<ReservationId, OpenReservation>,
     ended: Map<ReservationId, Ended>,
-    limits: Option<Arc<LimitTable>>,
+    limits: Option<InForce>,
 }
 
+/// Limits, since when, and those before them.
+#[derive(Debug)]
+struct InForce {
+    limits: Arc<LimitTable>,
+    since: Timestamp,
+    before: Option<Arc<LimitTable>>,
+}
+
+/// How long after new limits a call may still have been decided by those before: books take them
+/// over one after the other.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
 impl Fold {
-    /// Takes the next entry, or says why no honest ledger has it here and takes nothing.
-    /// `Ok(Some)` is an overrun.
+    /// Takes the next entry, or says why no honest ledger has it here and takes nothing; but for
+    /// [`Defect::LimitPassed`], which is said of an entry that is taken. `Ok(Some)` is an overrun.
     pub fn apply(&mut self, entry: &Entry) -> Result<Option<Overrun>, Defect> {
         match entry {
             Entry::Policy(policy) => {
-                self.limits = Some(Arc::clone(&policy.limits));
+                self.limits = Some(InForce {
+                    limits: Arc::clone(&policy.limits),
+                    since: policy.at,
+                    before: self.limits.take().map(|it| it.limits),
+                });
                 Ok(None)
             }
             Entry::Call(call) => self.apply_call(call),
@@ -148,13 +165,14 @@ impl Fold {
     }
 
     /// The limits that the last policy entry put in force.
-    pub const fn limits(&self) -> Option<&Arc<LimitTable>> {
-        self.limits.as_ref()
+    pub fn limits(&self) -> Option<&Arc<LimitTable>> {
+        self.limits.as_ref().map(|it| &it.limits)
     }
 
     fn apply_call(&mut self, entry: &CallEntry) -> Result<Option<Overrun>, Defect> {
         let next = Standing::after(self.standing(entry.reservation).as_ref(), entry)?;
         let changed = self.moved(entry)?;
+        let passed = self.passed(entry, &changed);
         self.balances.extend(changed);
         match next {
             Standing::Open(open) => {
@@ -165,7 +183,7 @@ impl Fold {
                 self.ended.insert(entry.reservation, ended);
             }
         }
-        Ok(overrun(entry))
+        passed.map_or(Ok(overrun(entry)), Err)
     }
 
     /// The balances of the entry's levels after it.
@@ -177,19 +195,13 @@ impl Fold {
             let Some(after) = before.after(entry, kind) else {
                 return Err(Defect::OutOfRange { level });
             };
-            self.check_limit(entry, kind, &level, after)?;
             changed.push((level, after));
         }
         Ok(changed)
     }
 
-    fn check_limit(
-        &self,
-        entry: &CallEntry,
-        kind: LevelKind,
-        level: &LevelKey,
-        after: Balance,
-    ) -> Result<(), Defect> {
+    /// The first limit that bound the entry and that it passed.
+    fn passed(&self, entry: &CallEntry, changed: &[(LevelKey, Balance)]) -> Option<Defect> {
         let more = match &entry.event {
             Event::Reserve { bound, .. } => *bound,
             Event::Extend { by } => *by,
@@ -197,21 +209,34 @@ impl Fold {
             | Event::Release { .. }
             | Event::Unknown { .. }
             | Event::Expire { .. }
-            | Event::Correct { .. } => return Ok(()),
+            | Event::Correct { .. } => return None,
         };
-        let limits = self.limits.as_ref().filter(|_| !more.is_zero());
-        let hard = limits.and_then(|it| it.of(level).hard);
-        let stands = after.spent.saturating_add(after.held);
-        match hard {
-            Some(limit) if entry.enforced.contains(kind) && stands > limit => {
-                Err(Defect::LimitPassed {
-                    reservation: entry.reservation,
-                    level: level.clone(),
-                    stands,
-                    limit,
-                })
+        let in_force = self.limits.as_ref().filter(|_| !more.is_zero())?;
+        let mut bound = changed
+            .iter()
+            .filter(|(level, _)| entry.enforced.contains(level.kind));
+        bound.find_map(|(level, after)| {
+            let limit = in_force.hard(level, entry.at)?;
+            let stands = after.spent.saturating_add(after.held);
+            (stands > limit).then(|| Defect::LimitPassed {
+                reservation: entry.reservation,
+                level: level.clone(),
+                stands,
+                limit,
+            })
+        })
+    }
+}
+
+impl InForce {
+    /// The hard limit that a call of this time was held to: while limits are exchanged, the wider.
+    fn hard(&self, level: &LevelKey, at: Timestamp) -> Option<NanoUsd> {
+        let now = self.limits.of(level).hard?;
+        match &self.before {
+            Some(before) if at <= self.since.after(EXCHANGE) => {
+                Some(before.of(level).hard?.max(now))
             }
-            _ => Ok(()),
+            _ => Some(now),
         }
     }
 }

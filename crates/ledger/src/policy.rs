@@ -81,6 +81,21 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The limit of a level, to be replaced.
+    pub const fn of_mut(&mut self, kind: LevelKind) -> &mut Limit {
+        match kind {
+            LevelKind::Organisation => &mut self.organisation,
+            LevelKind::UserMonth => &mut self.user_month,
+            LevelKind::UserDay => &mut self.user_day,
+            LevelKind::Service(Service::Llm) => &mut self.llm,
+            LevelKind::Service(Service::Tools) => &mut self.tools,
+            LevelKind::Service(Service::Infrastructure) => &mut self.infrastructure,
+            LevelKind::Task => &mut self.task,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::BUILT_IN
@@ -228,6 +243,11 @@ impl BudgetPolicy {
             zones: BTreeMap::new(),
             limits: Arc::new(LimitTable::default()),
         }
+    }
+
+    /// The same zones with other limits.
+    pub fn with_limits(&self, limits: LimitTable) -> Result<Self, PolicyError> {
+        Self::try_new(self.zone.clone(), self.zones.clone(), limits)
     }
 
     /// Where the windows of an organisation lie.

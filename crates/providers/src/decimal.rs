@@ -46,7 +46,7 @@ fn shift(value: u128, places: i64) -> Option<Scaled> {
     let (units, exact) = match power {
         _ if value == 0 => (0, true),
         Some(power) if places >= 0 => (value.checked_mul(power)?, true),
-        Some(power) => (value / power, value % power == 0),
+        Some(power) => (value / power, value.is_multiple_of(power)),
         None if places < 0 => (0, false),
         None => return None,
     };

@@ -41,6 +41,9 @@ impl<'a> Text<'a> {
         if self.escaped {
             return self.unescape();
         }
+        if self.raw.iter().any(|it| *it < b' ') {
+            return Err(self.malformed("no control character in the string"));
+        }
         let owned = String::from_utf8(self.raw.to_vec());
         owned.map_err(|_| self.malformed("valid UTF-8 in the string"))
     }
@@ -129,7 +132,11 @@ impl<'a> Cursor<'a> {
 
     /// The next key of the object that was entered, with the cursor on its value; `None` past the
     /// closing bracket. `first` starts as true and is kept by the caller, one per object.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "called for every token: returned through memory, its result costs more than its work"
+    )]
+    #[inline(always)]
     pub(crate) fn next_key(
         &mut self,
         first: &mut bool,
@@ -148,6 +155,7 @@ impl<'a> Cursor<'a> {
         self.next_item(b']', first)
     }
 
+    #[inline]
     fn next_item(&mut self, closing: u8, first: &mut bool) -> Result<bool, Malformed> {
         let next = self.peek();
         if *first {
@@ -172,7 +180,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// The string that is next.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "called for every token: returned through memory, its result costs more than its work"
+    )]
+    #[inline(always)]
     pub(crate) fn text(&mut self) -> Result<Text<'a>, Malformed> {
         self.expect(b'"', "a string")?;
         let start = self.at;
@@ -257,6 +269,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.peek() != Some(byte) {
             return Err(self.malformed(expected));
@@ -267,9 +280,13 @@ impl<'a> Cursor<'a> {
 
     /// Where the quote is that closes the string whose first inner byte is at `from`, and whether
     /// there was a backslash before it.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "called for every token: returned through memory, its result costs more than its work"
+    )]
+    #[inline(always)]
     fn string_end(&self, from: usize) -> Result<(usize, bool), Malformed> {
-        let mut rest = self.bytes.get(from..).unwrap_or_default();
+        let rest = self.bytes.get(from..).unwrap_or_default();
         // Keys and short values, nearly all strings there are, end within the first 16 bytes.
         if let Some(near) = rest.first_chunk() {
             let (quotes, backslashes) = masks::quotes_and_backslashes_near(near);
@@ -277,34 +294,24 @@ impl<'a> Cursor<'a> {
                 return Ok((from + quotes.trailing_zeros() as usize, false));
             }
         }
-        let (mut at, mut escapes, mut escaped) = (from, Escapes::default(), false);
-        while !rest.is_empty() {
-            let (block, after) = masks::split_block(rest);
-            let (quotes, backslashes) = masks::quotes_and_backslashes(&block);
-            let closing = quotes & !escapes.escaped(backslashes);
-            if closing != 0 {
-                let offset = closing.trailing_zeros();
-                escaped |= backslashes & ((1 << offset) - 1) != 0;
-                return Ok((at + offset as usize, escaped));
-            }
-            escaped |= backslashes != 0;
-            at += BLOCK;
-            rest = after;
+        let (length, escaped) = string_len(rest);
+        if length == rest.len() {
+            return Err(Malformed {
+                at: self.bytes.len(),
+                expected: "the closing quote of a string",
+            });
         }
-        Err(Malformed {
-            at: self.bytes.len(),
-            expected: "the closing quote of a string",
-        })
+        Ok((from + length, escaped))
     }
 
     /// Passes over the object or array that is next.
     fn skip_container(&mut self) -> Result<(), Malformed> {
-        let mut masks = Masks::default();
+        let (mut masks, mut last) = (Masks::default(), [0; BLOCK]);
         let mut rest = self.bytes.get(self.at..).unwrap_or_default();
         let (mut at, mut depth) = (self.at, 0_u32);
         while !rest.is_empty() {
-            let (block, after) = masks::split_block(rest);
-            let (mut opening, mut closing) = masks.brackets(&block);
+            let (block, after) = masks::split_block(rest, &mut last);
+            let (mut opening, mut closing) = masks.brackets(block);
             if closing.count_ones() < depth {
                 // It cannot close here: count, and look at no bracket by itself.
                 depth = depth - closing.count_ones() + opening.count_ones();
@@ -331,6 +338,28 @@ impl<'a> Cursor<'a> {
             expected: "the closing bracket",
         })
     }
+}
+
+/// Bytes before the quote that closes the string which `rest` continues, all of them if there is
+/// none; and whether there is a backslash among them.
+fn string_len(rest: &[u8]) -> (usize, bool) {
+    let (whole, mut rest) = (rest.len(), rest);
+    let mut last = [0; BLOCK];
+    let (mut at, mut escapes, mut escaped) = (0, Escapes::default(), false);
+    while !rest.is_empty() {
+        let (block, after) = masks::split_block(rest, &mut last);
+        let (quotes, backslashes) = masks::quotes_and_backslashes(block);
+        let closing = quotes & !escapes.escaped(backslashes);
+        if closing != 0 {
+            let offset = closing.trailing_zeros();
+            escaped |= backslashes & ((1 << offset) - 1) != 0;
+            return (at + offset as usize, escaped);
+        }
+        escaped |= backslashes != 0;
+        at += BLOCK;
+        rest = after;
+    }
+    (whole, escaped)
 }
 
 /// The raw values of the named members of an object; of a name that is there twice, the last.

@@ -12,6 +12,7 @@ use crate::{
     json::Text,
     sse::{Boundaries, EVENT_BYTES_MAX, Event},
 };
+use chat::Spelling;
 use counts::Counts;
 
 /// Longest answer, not streamed, whose usage is read, in bytes. The longest texts that models give
@@ -68,6 +69,7 @@ struct Tally {
     stop_reason: Option<String>,
     sequence: u64,
     passed_over: u64,
+    spelling: Option<Spelling>,
 }
 
 /// What an answer told, once it is over.
@@ -220,6 +222,7 @@ impl Tally {
             stop_reason: None,
             sequence: 0,
             passed_over: 0,
+            spelling: None,
         }
     }
 
@@ -282,9 +285,8 @@ impl Tally {
     }
 
     fn add_text(&mut self, raw: Option<&[u8]>) {
-        let length = raw
-            .and_then(crate::json::string)
-            .map_or(0, |it| it.decoded_len());
+        let text = raw.and_then(crate::json::string);
+        let length = text.map_or(0, |it| it.decoded_len());
         self.add_bytes(length);
     }
 

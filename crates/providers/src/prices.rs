@@ -242,7 +242,7 @@ impl PriceBook {
             .into_iter()
             .chain(self.0.providers.keys().map(String::as_str));
         for other in others {
-            let table = self.0.providers.get(other).filter(|it| !it.free);
+            let table = self.0.providers.get(other);
             if let Some(row) = table.and_then(|it| names().find_map(|name| it.rows.get(name))) {
                 let quote = row.quote(true);
                 return Quote {
@@ -296,8 +296,8 @@ impl Tables {
         for (name, table) in &mut self.providers {
             table.dearest = dearest(table.rows.values(), &format!("dearest of {name}"));
         }
-        let dearest_rows = self.providers.values().filter_map(|it| it.dearest.as_ref());
-        self.dearest = dearest(dearest_rows, "dearest of all");
+        let rows = self.providers.values().flat_map(|it| it.rows.values());
+        self.dearest = dearest(rows, "dearest of all");
         for table in self.providers.values_mut() {
             let base = table.dearest.as_ref().or(self.dearest.as_ref());
             table.gratis = base.filter(|_| table.free).map(|it| Row {

@@ -1,6 +1,7 @@
 //! What of a stream reaches the client, and when.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::{
     Dialect, ErrorKind,
@@ -142,6 +143,10 @@ impl StreamRelay {
 }
 
 fn is_usage_chunk(event: &[u8]) -> bool {
+    // Inside a string its quotes would be escaped: this is a key, so there is a choice.
+    if memmem::find(event, br#""delta""#).is_some() {
+        return false;
+    }
     let event = Event::parse(event);
     let Ok([Some(choices), Some(usage)]) = fields(&event.data, ["choices", "usage"]) else {
         return false;

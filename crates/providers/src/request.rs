@@ -207,6 +207,9 @@ pub enum RequestError {
         /// Its length.
         bytes: usize,
     },
+    /// A model's name that could not stand in a header, a label or a line of a record.
+    #[error("`model` holds a control character: send the plain name")]
+    ModelCharacters,
     /// More than [`OTHER_MODELS_MAX`] models beside the one that is asked for.
     #[error("the body names more than {OTHER_MODELS_MAX} models to fall back to: send fewer")]
     TooManyModels,

@@ -2,6 +2,7 @@
 //!
 //! A shell: it reads requests, asks [`crate::world`] for every decision, and writes answers.
 
+mod arrived;
 mod body;
 mod fixed;
 mod provider;

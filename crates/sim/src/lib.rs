@@ -1,7 +1,8 @@
 //! A fake world with a seed: emulated providers and replayed traffic.
 //!
 //! [`world`] has the rules of an emulated provider, pure and under any clock; [`serve`] and
-//! [`EmulatedProvider`] put them behind HTTP. What a prompt or header can ask of the emulator is in [`directive`].
+//! [`EmulatedProvider`] put them behind HTTP; [`trace`] reads recorded sessions and builds the requests that
+//! replay them. What a prompt or header can ask of the emulator is in [`directive`].
 
 mod answer;
 mod ask;
@@ -11,6 +12,7 @@ mod http;
 pub mod limits;
 mod rng;
 pub mod spec;
+pub mod trace;
 mod wire_log;
 pub mod world;
 

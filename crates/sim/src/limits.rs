@@ -36,8 +36,9 @@ pub const POOLS_MAX: usize = 10_000;
 /// Repeat counters of faults limited by `*TIMES`, before the oldest are forgotten.
 pub const FAULT_COUNTERS_MAX: usize = 10_000;
 
-/// Records of the wire log kept in memory unless the spec says otherwise: about 40 MB when full.
-pub const WIRE_LOG_RECORDS_DEFAULT: usize = 100_000;
+/// Records of the wire log kept in memory unless the spec says otherwise: all calls of the recorded sessions,
+/// about 40 MB when full.
+pub const WIRE_LOG_RECORDS_DEFAULT: usize = 30_000;
 
 /// The largest memory log that may be asked for.
 pub const WIRE_LOG_RECORDS_MAX: usize = 1_000_000;

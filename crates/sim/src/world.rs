@@ -42,6 +42,9 @@
 //! 15. **Faults.** A header that asks for one wins over a directive in the prompt, that over an episode,
 //!     that over a share of all calls. Refusals by fault take nothing from any bucket.
 //! 16. **Seed.** The same spec, calls and times give the same answers.
+//!
+//! Not emulated: acceleration limits, the priority tier, fast mode's own limits, batches, server tools, and
+//! OpenAI's daily limits.
 
 mod bucket;
 mod buckets;

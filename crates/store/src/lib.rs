@@ -1,10 +1,10 @@
 //! Backends for the ports that the domain crates declare: everything durable.
 //!
 //! [`MemoryStore`] is the reference that forgets; [`SqliteStore`] and [`FileJournal`] keep a data
-//! directory, which one process at a time may have. [`contract`] holds the suites that each
-//! backend passes.
+//! directory, which one process at a time may have. Each backend passes the suites of `contract`.
 
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod failure;
 mod journal;
 mod lock;

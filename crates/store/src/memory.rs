@@ -43,6 +43,10 @@ struct Ledger {
 }
 
 impl Stored for Ledger {
+    fn may_have(&self, reservation: ReservationId, ordinal: u32) -> bool {
+        self.places.contains_key(&(reservation, ordinal))
+    }
+
     fn standing(&mut self, reservation: ReservationId) -> Result<Option<Standing>, StoreError> {
         Ok(self.standings.get(&reservation).cloned())
     }

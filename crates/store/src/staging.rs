@@ -36,6 +36,8 @@ impl Default for Head {
 
 /// What a backend has stored.
 pub(crate) trait Stored {
+    /// False where it is known without asking that the entry is not stored.
+    fn may_have(&self, reservation: ReservationId, ordinal: u32) -> bool;
     fn standing(&mut self, reservation: ReservationId) -> Result<Option<Standing>, StoreError>;
     fn balance(&mut self, level: &LevelKey) -> Result<Option<Balance>, StoreError>;
     fn payload(
@@ -107,14 +109,13 @@ impl Changes {
         call: &CallEntry,
     ) -> Result<(), StoreError> {
         let payload = serde_json::to_string(entry).map_err(unwritable)?;
+        if self.is_there(stored, call, &payload)? {
+            return Ok(());
+        }
         let was = match self.standings.get(&call.reservation) {
             Some(staged) => Some(staged.clone()),
             None => stored.standing(call.reservation)?,
         };
-        let due = was.as_ref().map_or(0, Standing::next_ordinal);
-        if call.ordinal < due && self.is_there(stored, call, &payload)? {
-            return Ok(());
-        }
         let refuse = |what: String| conflict(call, what);
         let now = Standing::after(was.as_ref(), call).map_err(|it| refuse(it.to_string()))?;
         let mut moved = Vec::new();
@@ -144,7 +145,10 @@ impl Changes {
         let staged = self.placed.get(&(call.reservation, call.ordinal));
         let there = match staged {
             Some(at) => Some(self.rows[*at].payload.clone()),
-            None => stored.payload(call.reservation, call.ordinal)?,
+            None if stored.may_have(call.reservation, call.ordinal) => {
+                stored.payload(call.reservation, call.ordinal)?
+            }
+            None => None,
         };
         match there {
             None => Ok(false),

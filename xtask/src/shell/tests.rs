@@ -29,3 +29,16 @@ fn what_a_quiet_program_complains_of_is_in_the_error() {
     let error = read(&mut sh("echo no such thing >&2; exit 1")).unwrap_err();
     assert!(error.to_string().contains("no such thing"), "{error}");
 }
+
+#[test]
+fn a_quiet_program_that_fails_is_quoted_by_its_last_line() {
+    let limit = Duration::from_secs(10);
+    quietly(&mut sh("echo much; echo more >&2"), limit).unwrap();
+    let error = quietly(
+        &mut sh("echo much; echo no such package >&2; echo; exit 1"),
+        limit,
+    );
+    assert_eq!(error.unwrap_err().to_string(), "no such package");
+    let error = quietly(&mut sh("exit 4"), limit).unwrap_err();
+    assert!(error.to_string().contains("exit status: 4"), "{error}");
+}

@@ -130,11 +130,10 @@ fn crates_depend_only_on_lower_layers_and_on_what_they_may_use() {
 #[test]
 fn a_sibling_a_higher_layer_and_quarantined_code_are_found() {
     let manifest = |name: &str, on: &[&str], kind: &str| {
-        let lines: String = on
-            .iter()
-            .map(|it| format!("{it}.workspace = true\n"))
-            .collect();
-        Manifest::parse(&format!("[package]\nname = \"{name}\"\n[{kind}]\n{lines}"))
+        let lines = on.join(".workspace = true\n");
+        Manifest::parse(&format!(
+            "[package]\nname = \"{name}\"\n[{kind}]\n{lines}.workspace = true\n"
+        ))
     };
     let broken = [
         manifest(
@@ -154,7 +153,7 @@ fn a_sibling_a_higher_layer_and_quarantined_code_are_found() {
             &["anyhow", "axum"],
             "target.'cfg(unix)'.dependencies",
         ),
-        manifest("tidegate-helpers", &[], "dependencies"),
+        manifest("tidegate-helpers", &["bytes"], "dependencies"),
     ];
     expect_test::expect![[r#"
         `tidegate-store` (layer 2) must not depend on `tidegate-engine`

@@ -22,8 +22,7 @@ const EMPTY_ENDINGS: &[&str] = &[
 
 /// Modules into which anything would fit.
 const EMPTY_MODULES: &[&str] = &[
-    "common", "data", "errors", "helper", "helpers", "info", "misc", "process", "shared", "util",
-    "utils",
+    "common", "data", "helper", "helpers", "info", "misc", "process", "shared", "util", "utils",
 ];
 
 fn findings(texts: &[Text]) -> Vec<String> {

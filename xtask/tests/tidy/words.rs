@@ -14,7 +14,6 @@ const BANNED: &[(&str, &str)] = &[
     (concat!("unimple", "mented!"), "finish it"),
     (concat!("/wo", "rk/"), "a path of somebody's machine"),
     (concat!("/ro", "ot/"), "a path of somebody's machine"),
-    (concat!("/ho", "me/"), "a path of somebody's machine"),
     (
         concat!("/tm", "p/"),
         "not every machine has it: ask for a temporary folder",

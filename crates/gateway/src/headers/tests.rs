@@ -95,7 +95,10 @@ fn an_answers_headers_pass_but_the_connections_own() {
          connection: close",
     );
     let names = |keep| -> Vec<String> {
-        downward(&from, keep).keys().map(ToString::to_string).collect()
+        downward(&from, keep)
+            .keys()
+            .map(ToString::to_string)
+            .collect()
     };
     assert_eq!(
         names(false),

@@ -59,6 +59,11 @@ impl Origin {
         })
     }
 
+    /// What the `host` header says.
+    pub const fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
     /// The request target for a path of the API: absolute where HTTP/2 wants it, else the path.
     pub(crate) fn target(&self, path: &PathAndQuery, absolute: bool) -> Result<Uri, http::Error> {
         let joined: PathAndQuery = if self.prefix.is_empty() {

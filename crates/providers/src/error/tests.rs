@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 
 use super::*;
@@ -10,7 +12,7 @@ fn check(dialect: Dialect, bodies: &str, expected: Expect) {
         let (status, body) = line.split_once(' ').unwrap_or((line, ""));
         let signal = error_signal(dialect, status.parse().unwrap(), body.as_bytes());
         let (kind, code) = (&signal.kind, signal.code.as_deref().unwrap_or("-"));
-        told += &format!("{status} {kind:?} ({}, {code})\n", signal.message_type);
+        writeln!(told, "{status} {kind:?} ({}, {code})", signal.message_type).unwrap();
     }
     expected.assert_eq(&told);
 }

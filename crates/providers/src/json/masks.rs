@@ -7,17 +7,21 @@ pub(super) const BLOCK: usize = 64;
 
 const LANES: usize = 16;
 
-/// The first block of `bytes`, filled up with spaces where they end earlier, and the rest.
+/// The first block of `bytes` and the rest. Where less than a block is left, it is put into `last`,
+/// filled up with spaces.
 #[inline]
-pub(super) fn split_block(bytes: &[u8]) -> ([u8; BLOCK], &[u8]) {
-    if let Some((block, rest)) = bytes.split_first_chunk() {
-        return (*block, rest);
+pub(super) fn split_block<'a: 'b, 'b>(
+    bytes: &'a [u8],
+    last: &'b mut [u8; BLOCK],
+) -> (&'b [u8; BLOCK], &'a [u8]) {
+    if let Some(split) = bytes.split_first_chunk() {
+        return split;
     }
-    let mut block = [b' '; BLOCK];
-    if let Some(start) = block.get_mut(..bytes.len()) {
+    *last = [b' '; BLOCK];
+    if let Some(start) = last.get_mut(..bytes.len()) {
         start.copy_from_slice(bytes);
     }
-    (block, &[])
+    (last, &[])
 }
 
 #[inline]

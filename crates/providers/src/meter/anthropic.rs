@@ -3,12 +3,16 @@
 use super::{Tally, is_told, word};
 use crate::{
     Dialect, error_signal,
-    json::{Malformed, elements, fields, string},
+    json::{Cursor, Malformed, Text, elements, fields, string},
     sse::Event,
 };
 
 impl Tally {
     pub(super) fn anthropic_event(&mut self, event: &Event<'_>) -> Result<(), Malformed> {
+        if let Some(text) = plain_delta(&event.data) {
+            self.add_bytes(text.decoded_len());
+            return Ok(());
+        }
         let names = ["type", "delta", "message", "usage", "content_block"];
         let [kind, delta, message, usage, block] = fields(&event.data, names)?;
         // Some relays leave out the one, some the other.
@@ -83,4 +87,19 @@ impl Tally {
         }
         Ok(())
     }
+}
+
+/// The text of a delta that is spelled as Anthropic spells it: nearly every event of a stream, and
+/// not worth a walk. Any other spelling is left to the walk.
+fn plain_delta(data: &[u8]) -> Option<Text<'_>> {
+    let rest = data.strip_prefix(br#"{"type":"content_block_delta","index":"#)?;
+    let digits = rest.iter().take_while(|it| it.is_ascii_digit()).count();
+    let rest = rest.get(digits..)?.strip_prefix(br#","delta":{"type":""#)?;
+    let rest = rest
+        .strip_prefix(br#"text_delta","text":"#)
+        .or_else(|| rest.strip_prefix(br#"input_json_delta","partial_json":"#))
+        .or_else(|| rest.strip_prefix(br#"thinking_delta","thinking":"#))?;
+    let mut cursor = Cursor::new(rest);
+    let text = cursor.text().ok()?;
+    (rest.get(cursor.at()..) == Some(b"}}")).then_some(text)
 }

@@ -1,79 +1,178 @@
 //! OpenAI Chat Completions: its chunks and whole answers.
 
+use std::ops::Range;
+
 use super::{Tally, is_told, word};
 use crate::{
     Dialect, error_signal,
-    json::{Malformed, elements, fields, string},
+    json::{Cursor, Malformed, Text, elements, fields, string},
 };
+
+/// Longest spelling of a chunk that is kept, in bytes. Longer ones are walked each time.
+const SPELLING_BYTES_MAX: usize = 1 << 10;
+
+/// How the chunks of this stream are spelled around the text: nearly all of them differ in nothing
+/// else, and then there is nothing else to read.
+#[derive(Debug)]
+pub(super) struct Spelling {
+    /// Up to the quote that opens the text, and including it.
+    before: Vec<u8>,
+    /// From the quote that closes it.
+    after: Vec<u8>,
+}
+
+impl Spelling {
+    /// Keeps what is around the text, which was all that this chunk added.
+    fn of(chunk: &[u8], text: &Range<usize>) -> Option<Self> {
+        if chunk.len() - text.len() > SPELLING_BYTES_MAX {
+            return None;
+        }
+        Some(Self {
+            before: chunk.get(..text.start)?.to_vec(),
+            after: chunk.get(text.end..)?.to_vec(),
+        })
+    }
+
+    /// The text of a chunk that is spelled so.
+    fn text<'a>(&self, chunk: &'a [u8]) -> Option<Text<'a>> {
+        chunk.strip_prefix(&self.before[..])?;
+        let mut cursor = Cursor::new(chunk.get(self.before.len() - 1..)?);
+        let text = cursor.text().ok()?;
+        let after = self.before.len() + text.raw.len();
+        (chunk.get(after..) == Some(&self.after)).then_some(text)
+    }
+}
 
 impl Tally {
     pub(super) fn chat_event(&mut self, data: &[u8]) -> Result<(), Malformed> {
+        if let Some(text) = self.spelling.as_ref().and_then(|it| it.text(data)) {
+            self.add_bytes(text.decoded_len());
+            return Ok(());
+        }
         if data == b"[DONE]" {
             self.complete = true;
             // Some providers count in every chunk: the last one is the whole only at the end.
             self.final_counts = self.counts.are_told();
             return Ok(());
         }
-        let choices = self.chat_answer(data)?;
+        let (before, mut content) = (self.text_bytes, None);
+        let choices = self.chat_answer(data, &mut content)?;
         if choices == 0 && self.counts.are_told() {
             self.final_counts = true;
         }
+        // What is taken in again from equal bytes changes nothing, but for text, which adds up.
+        let only = content.filter(|it| it.decoded_len() as u64 == self.text_bytes - before);
+        self.spelling = only.and_then(|it| Spelling::of(data, &it.span()));
         Ok(())
     }
 
     pub(super) fn chat_whole(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        self.chat_answer(body).map(|_choices| ())
+        self.chat_answer(body, &mut None).map(|_choices| ())
     }
 
     /// Reads a chunk or a whole answer, which have the same shape but for `delta` and `message`,
-    /// and returns how many choices it has.
-    fn chat_answer(&mut self, json: &[u8]) -> Result<usize, Malformed> {
-        let names = ["id", "model", "choices", "usage", "error", "service_tier"];
-        let [id, model, choices, usage, error, tier] = fields(json, names)?;
-        if is_told(error).is_some() {
-            self.error = Some(error_signal(Dialect::OpenAiChat, 0, json));
+    /// and returns how many choices it has; `content` becomes the last string that is the text of
+    /// one. In one pass, since most bytes of a stream come by here.
+    fn chat_answer<'a>(
+        &mut self,
+        json: &'a [u8],
+        content: &mut Option<Text<'a>>,
+    ) -> Result<usize, Malformed> {
+        let mut cursor = Cursor::new(json);
+        cursor.open(b'{', "an object")?;
+        let (mut first, mut choices) = (true, 0);
+        while let Some(key) = cursor.next_key(&mut first)? {
+            match &*key {
+                b"choices" if cursor.peek() == Some(b'[') => {
+                    cursor.open(b'[', "an array")?;
+                    let mut first = true;
+                    while cursor.next_element(&mut first)? {
+                        choices += 1;
+                        self.chat_choice(&mut cursor, content)?;
+                    }
+                }
+                b"id" if self.answer_id.is_none() => self.answer_id = word(Some(cursor.value()?)),
+                b"model" if self.model.is_none() => self.model = word(Some(cursor.value()?)),
+                b"usage" => {
+                    if let Some(usage) = is_told(Some(cursor.value()?)) {
+                        self.counts.absorb_openai(usage)?;
+                    }
+                }
+                b"service_tier" => {
+                    if let Some(tier) = string(cursor.value()?) {
+                        self.counts.modifier("service_tier", tier.raw);
+                    }
+                }
+                b"error" => {
+                    if is_told(Some(cursor.value()?)).is_some() {
+                        self.error = Some(error_signal(Dialect::OpenAiChat, 0, json));
+                    }
+                }
+                _ => {
+                    cursor.skip()?;
+                }
+            }
         }
-        self.answer_id = self.answer_id.take().or_else(|| word(id));
-        self.model = self.model.take().or_else(|| word(model));
-        if let Some(tier) = tier.and_then(string) {
-            self.counts.modifier("service_tier", tier.raw);
-        }
-        if let Some(usage) = is_told(usage) {
-            self.counts.absorb_openai(usage)?;
-        }
-        let mut count = 0;
-        for choice in elements(choices.unwrap_or_default()) {
-            count += 1;
-            self.chat_choice(choice)?;
-        }
-        Ok(count)
+        cursor.end()?;
+        Ok(choices)
     }
 
-    fn chat_choice(&mut self, choice: &[u8]) -> Result<(), Malformed> {
-        let [delta, message, reason] = fields(choice, ["delta", "message", "finish_reason"])?;
-        if let Some(reason) = word(reason) {
-            self.stop_reason = Some(reason);
+    fn chat_choice<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        content: &mut Option<Text<'a>>,
+    ) -> Result<(), Malformed> {
+        cursor.open(b'{', "a choice")?;
+        let mut first = true;
+        while let Some(key) = cursor.next_key(&mut first)? {
+            match &*key {
+                b"delta" | b"message" if cursor.peek() == Some(b'{') => {
+                    self.chat_said(cursor, content)?;
+                }
+                b"finish_reason" => {
+                    if let Some(reason) = word(Some(cursor.value()?)) {
+                        self.stop_reason = Some(reason);
+                    }
+                }
+                _ => {
+                    cursor.skip()?;
+                }
+            }
         }
-        let Some(said) = is_told(delta.or(message)) else {
-            return Ok(());
-        };
-        let names = [
-            "content",
-            "reasoning_content",
-            "reasoning",
-            "refusal",
-            "tool_calls",
-        ];
-        let [content, reasoning_content, reasoning, refusal, calls] = fields(said, names)?;
-        // Two names for the same text, which some providers send both.
-        for text in [content, reasoning_content.or(reasoning), refusal] {
-            self.add_text(text);
+        Ok(())
+    }
+
+    fn chat_said<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        content: &mut Option<Text<'a>>,
+    ) -> Result<(), Malformed> {
+        cursor.open(b'{', "a message")?;
+        let (mut first, mut reasoning) = (true, 0);
+        while let Some(key) = cursor.next_key(&mut first)? {
+            match &*key {
+                b"content" | b"refusal" if cursor.peek() == Some(b'"') => {
+                    let text = cursor.text()?;
+                    self.add_bytes(text.decoded_len());
+                    *content = Some(text);
+                }
+                // Two names for the same text, which some providers send both.
+                b"reasoning" | b"reasoning_content" if cursor.peek() == Some(b'"') => {
+                    reasoning = cursor.text()?.decoded_len().max(reasoning);
+                }
+                b"tool_calls" => {
+                    for call in elements(cursor.value()?) {
+                        let [function] = fields(call, ["function"])?;
+                        let [arguments] = fields(function.unwrap_or(b"{}"), ["arguments"])?;
+                        self.add_text(arguments);
+                    }
+                }
+                _ => {
+                    cursor.skip()?;
+                }
+            }
         }
-        for call in elements(calls.unwrap_or_default()) {
-            let [function] = fields(call, ["function"])?;
-            let [arguments] = fields(function.unwrap_or(b"{}"), ["arguments"])?;
-            self.add_text(arguments);
-        }
+        self.add_bytes(reasoning);
         Ok(())
     }
 }

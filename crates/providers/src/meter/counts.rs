@@ -4,6 +4,7 @@ use tidegate_types::{Modifiers, NanoUsd, Tokens, Usage};
 
 use crate::{
     Dialect,
+    decimal::scaled,
     json::{Cursor, Malformed, elements, fields, string},
     request::apply_modifier,
 };
@@ -281,38 +282,9 @@ fn dollars(value: &[u8]) -> Option<NanoUsd> {
     scaled_up(value, 9).map(NanoUsd)
 }
 
-/// A JSON number times 10^`decimals`, rounded up; the most that can be held where it is larger.
-/// `None` for what is negative or no number. Exact: no float is involved.
-pub(super) fn scaled_up(literal: &[u8], decimals: i64) -> Option<u64> {
-    let text = std::str::from_utf8(literal).ok()?;
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        // Beyond this the value is 0 or does not fit, whatever the mantissa.
-        Some((mantissa, exponent)) => {
-            (mantissa, exponent.parse::<i64>().ok()?.clamp(-1_000, 1_000))
-        }
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mut digits = whole.bytes().chain(fraction.bytes());
-    if whole.is_empty() || !digits.all(|it| it.is_ascii_digit()) {
-        return None;
-    }
-    let point = i64::try_from(whole.len()).ok()? + exponent + decimals;
-    let digits = whole.bytes().chain(fraction.bytes());
-    let (mut value, mut at, mut remainder) = (0_u64, 0, false);
-    for digit in digits {
-        if at < point {
-            value = value
-                .saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'));
-        } else {
-            remainder |= digit != b'0';
-        }
-        at += 1;
-    }
-    while at < point && value != 0 && value != u64::MAX {
-        value = value.saturating_mul(10);
-        at += 1;
-    }
-    Some(value.saturating_add(u64::from(remainder)))
+/// A JSON number times 10^`decimals`, rounded up. `None` for what is negative, no number, or more
+/// than can be held.
+fn scaled_up(literal: &[u8], decimals: u32) -> Option<u64> {
+    let number = scaled(std::str::from_utf8(literal).ok()?, decimals)?;
+    number.units.checked_add(u64::from(!number.exact))
 }

@@ -1,12 +1,12 @@
-use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
 use tidegate_types::Modifiers;
 
 use super::*;
-use crate::relay::{StreamRelay, tests::relayed};
+use crate::Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+
+mod chunking;
 
 /// Recorded streams, by name.
 pub(crate) const STREAMS: &[(Dialect, &str, &str)] = &[
@@ -414,37 +414,15 @@ fn usage_is_known_while_the_stream_runs() {
 }
 
 #[test]
-fn line_ends_and_comments_make_no_difference() {
-    for (dialect, name, stream) in STREAMS {
-        let expected = meter(*dialect, true, stream.as_bytes());
-        for line_end in ["\r\n", "\r"] {
-            let other = format!(": PROCESSING\n\n{stream}").replace('\n', line_end);
-            assert_eq!(meter(*dialect, true, other.as_bytes()), expected, "{name}");
-        }
-    }
-}
-
-#[test]
-fn the_last_event_counts_without_its_blank_line() {
-    for (dialect, name, stream) in STREAMS {
-        let expected = meter(*dialect, true, stream.as_bytes());
-        assert_eq!(
-            meter(*dialect, true, stream.trim_end().as_bytes()),
-            expected,
-            "{name}"
-        );
-    }
-}
-
-#[test]
 fn an_event_that_is_too_long_is_passed_over_in_bounded_memory() {
     let stream = stream(Anthropic, "text");
     let (start, rest) = stream.split_at(stream.find("event: content_block_start").unwrap());
     let mut meter = Meter::new(Anthropic, true);
     meter.observe(start.as_bytes());
     meter.observe(b"data: ");
+    let part = vec![b'x'; 64 << 10];
     for _ in 0..64 {
-        meter.observe(&[b'x'; 64 << 10]);
+        meter.observe(&part);
         let Reader::Stream { pending, .. } = &meter.reader else {
             panic!("a stream")
         };
@@ -458,88 +436,87 @@ fn an_event_that_is_too_long_is_passed_over_in_bounded_memory() {
 }
 
 #[test]
-fn numbers_are_scaled_exactly_and_rounded_up() {
-    for (literal, decimals, expected) in [
-        ("0", 9, Some(0)),
-        ("12", 0, Some(12)),
-        ("12.0", 0, Some(12)),
-        ("12.5", 0, Some(13)),
-        ("1.2e1", 0, Some(12)),
-        ("0.000031499", 9, Some(31_499)),
-        ("0.0000314991", 9, Some(31_500)),
-        ("3.1e-5", 9, Some(31_000)),
-        ("1E+2", 0, Some(100)),
-        ("1e-400", 9, Some(1)),
-        ("0e999999", 9, Some(0)),
-        ("1e999999", 9, Some(u64::MAX)),
-        ("99999999999999999999999999", 0, Some(u64::MAX)),
-        ("-1", 0, None),
-        ("\"5\"", 0, None),
-        ("null", 0, None),
-        ("", 0, None),
-        (".5", 0, None),
+fn costs_are_read_exactly_and_rounded_up() {
+    for (cost, nanos) in [
+        ("0", Some(0)),
+        ("0.000031499", Some(31_499)),
+        ("0.0000314991", Some(31_500)),
+        ("3.1e-5", Some(31_000)),
+        ("1e-400", Some(1)),
+        ("1e99", None),
+        ("-1", None),
+        ("\"5\"", None),
+        ("null", None),
     ] {
-        assert_eq!(
-            counts::scaled_up(literal.as_bytes(), decimals),
-            expected,
-            "{literal}"
-        );
-    }
-}
-
-fn cuts() -> impl Strategy<Value = (prop::sample::Index, Vec<usize>)> {
-    (
-        any::<prop::sample::Index>(),
-        prop::collection::vec(1_usize..90, 1..40),
-    )
-}
-
-/// The stream in pieces of these sizes, over and over.
-fn pieces<'a>(stream: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
-    let (mut rest, mut pieces) = (stream, Vec::new());
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, after) = rest.split_at((*size).min(rest.len()));
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
-}
-
-proptest! {
-    #[test]
-    fn any_chunking_gives_the_same_reading_and_the_same_bytes(
-        (which, sizes) in cuts(), line_end in prop::sample::select(&["\n", "\r\n", "\r"][..]), drops: bool,
-    ) {
-        let (dialect, _name, stream) = which.get(STREAMS);
-        let stream = stream.replace('\n', line_end);
-        let mut meter_in_pieces = Meter::new(*dialect, true);
-        let pieces = pieces(stream.as_bytes(), &sizes);
-        for piece in &pieces {
-            meter_in_pieces.observe(piece);
-        }
-        prop_assert_eq!(meter_in_pieces.finish(), meter(*dialect, true, stream.as_bytes()));
-        let at_once = relayed(StreamRelay::new(*dialect, drops), &[stream.as_bytes()]);
-        prop_assert_eq!(relayed(StreamRelay::new(*dialect, drops), &pieces), at_once);
+        let body =
+            format!(r#"{{"usage":{{"prompt_tokens":1,"completion_tokens":1,"cost":{cost}}}}}"#);
+        let usage = meter(OpenAiChat, false, body.as_bytes()).usage.unwrap();
+        assert_eq!(usage.reported_cost.map(|it| it.0), nanos, "{cost}");
     }
 }
 
 #[test]
-fn every_single_cut_gives_the_same_reading_and_the_same_bytes() {
-    for (dialect, name, stream) in STREAMS {
-        let bytes = stream.as_bytes();
-        let expected = meter(*dialect, true, bytes);
-        let at_once = relayed(StreamRelay::new(*dialect, true), &[bytes]);
-        for cut in 0..=bytes.len() {
-            let (before, after) = bytes.split_at(cut);
-            let mut meter = Meter::new(*dialect, true);
-            meter.observe(before);
-            meter.observe(after);
-            assert_eq!(meter.finish(), expected, "{dialect} {name} cut at {cut}");
-            let relayed = relayed(StreamRelay::new(*dialect, true), &[before, after]);
-            assert_eq!(relayed, at_once, "{dialect} {name} cut at {cut}");
+fn a_delta_counts_however_it_is_spelled() {
+    let delta = |rest: &str| {
+        let event = format!(r#"{{"type":"content_block_delta","index":12,"delta":{rest}"#);
+        let metered = meter(Anthropic, true, format!("data: {event}\n\n").as_bytes());
+        (metered.text_bytes, metered.passed_over)
+    };
+    for text in [
+        "text_delta\",\"text",
+        "thinking_delta\",\"thinking",
+        "input_json_delta\",\"partial_json",
+    ] {
+        assert_eq!(delta(&format!(r#"{{"type":"{text}":"a\"b"}}}}"#)), (3, 0));
+    }
+    assert_eq!(
+        delta(r#"{ "text": "four", "type": "text_delta" } }"#),
+        (4, 0)
+    );
+    assert_eq!(
+        delta(r#"{"type":"text_delta","text":"a","thinking":"bcd"}}"#),
+        (4, 0)
+    );
+    assert_eq!(
+        delta(r#"{"type":"signature_delta","signature":"abc"}}"#),
+        (0, 0)
+    );
+    assert_eq!(delta(r#"{"type":"text_delta","text":"four""#), (0, 1));
+}
+
+#[test]
+fn chunks_that_are_spelled_alike_all_count() {
+    for (delta, bytes) in [
+        (r#"{"content":"four"}"#, 4),
+        (r#"{"content":"fo\u0075\n"}"#, 4),
+        (r#"{"content":""}"#, 0),
+        (r#"{"reasoning":"hm","content":"four"}"#, 6),
+        (r#"{"content":"four","refusal":"no"}"#, 6),
+        (
+            r#"{"content":"four","tool_calls":[{"function":{"arguments":"{}"}}]}"#,
+            6,
+        ),
+    ] {
+        for times in 1..5 {
+            let event = format!("data: {{\"choices\":[{{\"delta\":{delta}}}],\"usage\":null}}\n\n");
+            let metered = meter(OpenAiChat, true, event.repeat(times).as_bytes());
+            assert_eq!(metered.text_bytes, bytes * times as u64, "{delta}");
+            assert_eq!(metered.passed_over, 0);
         }
     }
+}
+
+#[test]
+fn a_chunk_that_begins_alike_is_read_to_its_end() {
+    let chunk =
+        |rest: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"four\"}}{rest}\n\n");
+    let stream = [
+        chunk("}]}"),
+        chunk(r#","finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let metered = meter(OpenAiChat, true, stream.concat().as_bytes());
+    assert_eq!(metered.stop_reason.as_deref(), Some("stop"));
+    assert_eq!(metered.usage.unwrap().output, Tokens(2));
+    assert_eq!(metered.text_bytes, 8);
 }

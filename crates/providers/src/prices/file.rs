@@ -186,15 +186,12 @@ fn model(row: &Section<'_>) -> Result<ModelText, PriceError> {
     Ok(ModelText {
         place: row.place(),
         rates: rates(row)?,
-        tiers: row
-            .sections("tiers")?
-            .map(|it| tiers(row, &it))
-            .transpose()?,
+        tiers: row.sections("tiers")?.map(|it| tiers(&it)).transpose()?,
         terms: terms(row)?,
     })
 }
 
-fn tiers(row: &Section<'_>, written: &[Section<'_>]) -> Result<Vec<TierText>, PriceError> {
+fn tiers(written: &[Section<'_>]) -> Result<Vec<TierText>, PriceError> {
     let mut tiers: Vec<TierText> = Vec::new();
     for it in written {
         it.only(&[&RATE_KEYS, &["above"]])?;
@@ -205,7 +202,7 @@ fn tiers(row: &Section<'_>, written: &[Section<'_>]) -> Result<Vec<TierText>, Pr
         };
         if tiers.last().is_some_and(|last| last.above >= above) || tiers.len() == TIERS_MAX {
             let remedy = format!("give at most {TIERS_MAX} tiers, by rising threshold");
-            return Err(row.place().wrong("tiers", &above.0.to_string(), &remedy));
+            return Err(it.place().wrong("above", &above.0.to_string(), &remedy));
         }
         tiers.push(TierText {
             place: it.place(),
@@ -442,5 +439,5 @@ fn ratio(value: &DeValue<'_>) -> Option<Ratio> {
 /// Counted from 1.
 fn line_of(text: &str, span: &Range<usize>) -> usize {
     let before = text.as_bytes().get(..span.start).unwrap_or_default();
-    1 + before.iter().filter(|it| **it == b'\n').count()
+    1 + memchr::memchr_iter(b'\n', before).count()
 }

@@ -171,7 +171,7 @@ impl Multipliers {
         }
     }
 
-    fn chosen(&self, modifiers: &Modifiers) -> [Ratio; 4] {
+    fn chosen(&self, modifiers: Modifiers) -> [Ratio; 4] {
         let pick = |applies: bool, ratio| if applies { ratio } else { Ratio::ONE };
         [
             pick(modifiers.batch, self.batch),
@@ -181,12 +181,12 @@ impl Multipliers {
         ]
     }
 
-    fn factor(&self, modifiers: &Modifiers) -> Factor {
+    fn factor(&self, modifiers: Modifiers) -> Factor {
         Factor::product(self.chosen(modifiers))
     }
 
     /// Discounts are the provider's to grant: a bound does not count on them.
-    fn factor_of_bound(&self, modifiers: &Modifiers) -> Factor {
+    fn factor_of_bound(&self, modifiers: Modifiers) -> Factor {
         Factor::product(self.chosen(modifiers).map(|it| it.max(Ratio::ONE)))
     }
 }
@@ -247,7 +247,8 @@ pub struct ModelPrice {
     pub web_search: PicoUsd,
     /// Whether the provider writes caches, and charges for it, without being asked.
     pub automatic_cache_writes: bool,
-    /// The most input and output that fit together.
+    /// The longest input the model takes; some providers count the answer into it too, so that a
+    /// bound on the input never has to pass it.
     pub context: Tokens,
     /// The most output of one answer.
     pub output_max: Tokens,
@@ -263,7 +264,7 @@ impl ModelPrice {
         }
         let tokens = self.rates_at(usage.input_total()).of(usage);
         let searches = self.web_search.times(usage.web_searches);
-        let factor = self.multipliers.factor(&usage.modifiers);
+        let factor = self.multipliers.factor(usage.modifiers);
         factor.nanos(tokens, searches)
     }
 
@@ -282,7 +283,7 @@ impl ModelPrice {
         if write == CacheWrite::Hour {
             dearest = dearest.max(rates.cache_write_1h);
         }
-        let factor = self.multipliers.factor_of_bound(modifiers);
+        let factor = self.multipliers.factor_of_bound(*modifiers);
         factor.nanos(dearest.times(tokens.0), 0)
     }
 
@@ -290,7 +291,7 @@ impl ModelPrice {
     /// discount. Where the input is bounded, ask the price of [`reachable`](Self::reachable).
     pub fn output_bound(&self, tokens: Tokens, modifiers: &Modifiers) -> NanoUsd {
         let rate = self.dearest_rates(Tokens(u64::MAX)).output;
-        let factor = self.multipliers.factor_of_bound(modifiers);
+        let factor = self.multipliers.factor_of_bound(*modifiers);
         factor.nanos(rate.times(tokens.0), 0)
     }
 
@@ -298,7 +299,7 @@ impl ModelPrice {
     /// down; without end where output is free.
     pub fn output_affordable(&self, budget: NanoUsd, modifiers: &Modifiers) -> Tokens {
         let rate = self.dearest_rates(Tokens(u64::MAX)).output;
-        let factor = self.multipliers.factor_of_bound(modifiers);
+        let factor = self.multipliers.factor_of_bound(*modifiers);
         let one = rate.times(1).saturating_mul(factor.numerator);
         let all = u128::from(budget.0) * PICO_PER_NANO * factor.denominator;
         let tokens = all.checked_div(one).unwrap_or(u128::MAX);

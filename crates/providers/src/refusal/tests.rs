@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -11,7 +13,7 @@ fn check(dialect: Dialect, refusal: &Refusal, expected: Expect) {
     let answer = refuse(dialect, true, refusal, "call_0000000000000007", NOW);
     let mut wire = format!("{}\n", answer.status);
     for (name, value) in &answer.headers {
-        wire += &format!("{name}: {value}\n");
+        writeln!(wire, "{name}: {value}").unwrap();
     }
     let body = String::from_utf8(answer.body).unwrap();
     serde_json::from_str::<serde_json::Value>(&body).unwrap();
@@ -166,46 +168,11 @@ fn other_clients_are_told_the_exact_wait() {
     assert_eq!(header("x-should-retry"), None);
 }
 
-#[test]
-fn all_other_refusals() {
-    let sentence = || "why, until when, what else".to_owned();
-    let wait = Duration::from_secs(2);
-    let refusals = [
-        Refusal::NeverFits {
-            sentence: sentence(),
-        },
-        Refusal::Unauthenticated {
-            sentence: sentence(),
-        },
-        Refusal::Forbidden {
-            sentence: sentence(),
-        },
-        Refusal::NotFound {
-            sentence: sentence(),
-        },
-        Refusal::InvalidRequest {
-            sentence: sentence(),
-        },
-        Refusal::TooLarge {
-            sentence: sentence(),
-        },
-        Refusal::Busy {
-            sentence: sentence(),
-            wait,
-        },
-        Refusal::Stopping {
-            sentence: sentence(),
-            wait,
-        },
-        Refusal::UpstreamUnreachable {
-            sentence: sentence(),
-        },
-        Refusal::UpstreamTimeout {
-            sentence: sentence(),
-        },
-    ];
+/// The refusals of these kinds in both families, one a line, without content type and id.
+#[track_caller]
+fn check_all(refusals: &[Refusal], expected: Expect) {
     let mut table = String::new();
-    for refusal in &refusals {
+    for refusal in refusals {
         for dialect in [Dialect::Anthropic, Dialect::OpenAiResponses] {
             let answer = refuse(dialect, false, refusal, "c", NOW);
             let headers: Vec<String> = answer
@@ -215,31 +182,87 @@ fn all_other_refusals() {
                 .map(|(name, value)| format!("{name}: {value}"))
                 .collect();
             let body = String::from_utf8(answer.body).unwrap();
-            table += &format!("{} [{}] {body}\n", answer.status, headers.join(", "));
+            writeln!(table, "{} [{}] {body}", answer.status, headers.join(", ")).unwrap();
         }
     }
-    expect![[r#"
-        429 [x-should-retry: false] {"type":"error","error":{"type":"rate_limit_error","message":"why, until when, what else"},"request_id":"c"}
-        429 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
-        401 [x-should-retry: false] {"type":"error","error":{"type":"authentication_error","message":"why, until when, what else"},"request_id":"c"}
-        401 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}
-        403 [x-should-retry: false] {"type":"error","error":{"type":"permission_error","message":"why, until when, what else"},"request_id":"c"}
-        403 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"permission_error","param":null,"code":"permission_denied"}}
-        404 [x-should-retry: false] {"type":"error","error":{"type":"not_found_error","message":"why, until when, what else"},"request_id":"c"}
-        404 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"not_found"}}
-        400 [x-should-retry: false] {"type":"error","error":{"type":"invalid_request_error","message":"why, until when, what else"},"request_id":"c"}
-        400 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":null}}
-        413 [x-should-retry: false] {"type":"error","error":{"type":"request_too_large","message":"why, until when, what else"},"request_id":"c"}
-        413 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"request_too_large"}}
-        429 [retry-after: 2, x-tidegate-wait-seconds: 2] {"type":"error","error":{"type":"rate_limit_error","message":"why, until when, what else"},"request_id":"c"}
-        429 [retry-after: 2, retry-after-ms: 2000, x-tidegate-wait-seconds: 2] {"error":{"message":"why, until when, what else","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
-        503 [retry-after: 2, x-tidegate-wait-seconds: 2] {"type":"error","error":{"type":"overloaded_error","message":"why, until when, what else"},"request_id":"c"}
-        503 [retry-after: 2, retry-after-ms: 2000, x-tidegate-wait-seconds: 2] {"error":{"message":"why, until when, what else","type":"service_unavailable_error","param":null,"code":"server_is_overloaded"}}
-        502 [] {"type":"error","error":{"type":"api_error","message":"why, until when, what else"},"request_id":"c"}
-        502 [] {"error":{"message":"why, until when, what else","type":"server_error","param":null,"code":"server_error"}}
-        504 [] {"type":"error","error":{"type":"timeout_error","message":"why, until when, what else"},"request_id":"c"}
-        504 [] {"error":{"message":"why, until when, what else","type":"server_error","param":null,"code":"timeout"}}
-    "#]].assert_eq(&table);
+    expected.assert_eq(&table);
+}
+
+const WAIT: Duration = Duration::from_secs(2);
+
+fn sentence() -> String {
+    "why, until when, what else".to_owned()
+}
+
+#[test]
+fn refusals_that_a_retry_cannot_help_say_so() {
+    let sentence = sentence();
+    check_all(
+        &[
+            Refusal::NeverFits {
+                sentence: sentence.clone(),
+            },
+            Refusal::Unauthenticated {
+                sentence: sentence.clone(),
+            },
+            Refusal::Forbidden {
+                sentence: sentence.clone(),
+            },
+            Refusal::NotFound {
+                sentence: sentence.clone(),
+            },
+            Refusal::InvalidRequest {
+                sentence: sentence.clone(),
+            },
+            Refusal::TooLarge { sentence },
+        ],
+        expect![[r#"
+            429 [x-should-retry: false] {"type":"error","error":{"type":"rate_limit_error","message":"why, until when, what else"},"request_id":"c"}
+            429 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
+            401 [x-should-retry: false] {"type":"error","error":{"type":"authentication_error","message":"why, until when, what else"},"request_id":"c"}
+            401 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}
+            403 [x-should-retry: false] {"type":"error","error":{"type":"permission_error","message":"why, until when, what else"},"request_id":"c"}
+            403 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"permission_error","param":null,"code":"permission_denied"}}
+            404 [x-should-retry: false] {"type":"error","error":{"type":"not_found_error","message":"why, until when, what else"},"request_id":"c"}
+            404 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"not_found"}}
+            400 [x-should-retry: false] {"type":"error","error":{"type":"invalid_request_error","message":"why, until when, what else"},"request_id":"c"}
+            400 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":null}}
+            413 [x-should-retry: false] {"type":"error","error":{"type":"request_too_large","message":"why, until when, what else"},"request_id":"c"}
+            413 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"request_too_large"}}
+        "#]],
+    );
+}
+
+#[test]
+fn refusals_that_pass_say_when_or_leave_it_to_the_client() {
+    check_all(
+        &[
+            Refusal::Busy {
+                sentence: sentence(),
+                wait: WAIT,
+            },
+            Refusal::Stopping {
+                sentence: sentence(),
+                wait: WAIT,
+            },
+            Refusal::UpstreamUnreachable {
+                sentence: sentence(),
+            },
+            Refusal::UpstreamTimeout {
+                sentence: sentence(),
+            },
+        ],
+        expect![[r#"
+            429 [retry-after: 2, x-tidegate-wait-seconds: 2] {"type":"error","error":{"type":"rate_limit_error","message":"why, until when, what else"},"request_id":"c"}
+            429 [retry-after: 2, retry-after-ms: 2000, x-tidegate-wait-seconds: 2] {"error":{"message":"why, until when, what else","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
+            503 [retry-after: 2, x-tidegate-wait-seconds: 2] {"type":"error","error":{"type":"overloaded_error","message":"why, until when, what else"},"request_id":"c"}
+            503 [retry-after: 2, retry-after-ms: 2000, x-tidegate-wait-seconds: 2] {"error":{"message":"why, until when, what else","type":"service_unavailable_error","param":null,"code":"server_is_overloaded"}}
+            502 [] {"type":"error","error":{"type":"api_error","message":"why, until when, what else"},"request_id":"c"}
+            502 [] {"error":{"message":"why, until when, what else","type":"server_error","param":null,"code":"server_error"}}
+            504 [] {"type":"error","error":{"type":"timeout_error","message":"why, until when, what else"},"request_id":"c"}
+            504 [] {"error":{"message":"why, until when, what else","type":"server_error","param":null,"code":"timeout"}}
+        "#]],
+    );
 }
 
 proptest! {

@@ -115,6 +115,16 @@ fn an_event_that_is_too_long_to_be_held_passes_in_parts() {
 }
 
 #[test]
+fn after_an_event_that_was_too_long_events_are_held_again() {
+    let mut relay = StreamRelay::new(Dialect::OpenAiChat, false);
+    let long = vec![b'x'; EVENT_BYTES_MAX + 1];
+    assert_eq!(relay.push(long.clone().into()).first, Some(long.into()));
+    let sent = relay.push(Bytes::from_static(b"\n\ndata: half"));
+    assert_eq!(sent.into_iter().collect::<Vec<_>>(), ["\n\n"]);
+    assert_eq!(relay.end(false), None);
+}
+
+#[test]
 fn a_loss_is_told_in_each_dialect() {
     let told = |dialect| {
         String::from_utf8(stream_error(

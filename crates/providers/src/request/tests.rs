@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
-use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+use crate::Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
 
 mod properties;
 
@@ -334,166 +334,154 @@ fn a_conversation_keeps_its_fingerprint_from_turn_to_turn() {
     );
 }
 
+/// Scans bodies, one a line, and compares why they are refused.
+#[track_caller]
+fn check_refused(dialect: Dialect, bodies: &str, expected: Expect) {
+    let bodies = bodies.lines().map(str::trim).filter(|it| !it.is_empty());
+    let refused = bodies.map(|it| {
+        let error = scan(dialect, it.as_bytes()).expect_err(it);
+        assert_eq!(error.disposition(), Disposition::FixRequest);
+        format!("{it}\n  {error}\n")
+    });
+    expected.assert_eq(&refused.collect::<String>());
+}
+
 #[test]
 fn what_limits_depend_on_is_refused_where_it_is_unclear() {
-    for (dialect, body, expected) in [
-        (
-            Anthropic,
-            r#"{"model":"a","model":"b"}"#,
-            expect![[r#"
-            `model` is there more than once: send it once
+    check_refused(
+        Anthropic,
+        r#"
+        {"model":"a","model":"b"}
+        {"model":"a","\u006dodel":"b"}
+        {"model":"a","Max_Tokens":5}
+        {"model":"a","max_tokens":0}
+        {"model":"a","max_tokens":-4}
+        {"model":"a","max_tokens":4294967296}
+        {"model":"a","max_tokens":99999999999999999999999999}
+        {"model":"a","max_tokens":1e3}
+        {"model":"a","max_tokens":"5"}
+        {"model":"a","max_tokens":010}
+        "#,
+        expect![[r#"
+            {"model":"a","model":"b"}
+              `model` is there more than once: send it once
+            {"model":"a","\u006dodel":"b"}
+              `model` is there more than once: send it once
+            {"model":"a","Max_Tokens":5}
+              `Max_Tokens` is read as `max_tokens` by some providers: write `max_tokens`
+            {"model":"a","max_tokens":0}
+              `max_tokens` is 0: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":-4}
+              `max_tokens` is -4: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":4294967296}
+              `max_tokens` is 4294967296: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":99999999999999999999999999}
+              `max_tokens` is 99999999999999999999999999: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":1e3}
+              `max_tokens` is 1e3: send a whole number from 1 to 4294967295
+            {"model":"a","max_tokens":"5"}
+              `max_tokens` is a string: send a whole number
+            {"model":"a","max_tokens":010}
+              the body is not valid JSON: a number was expected at byte 29
         "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","\u006dodel":"b"}"#,
-            expect![[r#"
-            `model` is there more than once: send it once
+    );
+}
+
+#[test]
+fn what_is_missing_or_of_another_type_is_refused() {
+    check_refused(
+        Anthropic,
+        r#"
+        {"model":7}
+        {"model":""}
+        {"model":"a\u000ax-api-key: b"}
+        {"max_tokens":5}
+        {"model":"a","stream":"yes"}
+        {"model":"a","messages":"a secret"}
+        {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
+        "#,
+        expect![[r#"
+            {"model":7}
+              `model` is 7: send the model's name as a string
+            {"model":""}
+              `model` has 0 bytes: send a name of 1 to 256
+            {"model":"a\u000ax-api-key: b"}
+              `model` holds a control character: send the plain name
+            {"max_tokens":5}
+              `model` is missing: name it in the body
+            {"model":"a","stream":"yes"}
+              `stream` is a string: send true or false
+            {"model":"a","messages":"a secret"}
+              `messages` is a string: send a list of messages
+            {"model":"a","thinking":{"budget_tokens":1,"budget_tokens":9}}
+              `thinking.budget_tokens` is there more than once: send it once
         "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","Max_Tokens":5}"#,
-            expect![[r#"
-            `Max_Tokens` is read as `max_tokens` by some providers: write `max_tokens`
+    );
+}
+
+#[test]
+fn what_chat_limits_depend_on_is_refused_where_it_is_unclear() {
+    check_refused(
+        OpenAiChat,
+        r#"
+        {"model":"a","n":129}
+        {"model":"a","max_tokens":5,"max_completion_tokens":6}
+        {"model":"a","stream_options":{"include_usage":true,"include_usage":false}}
+        {"model":"a","stream_options":7}
+        "#,
+        expect![[r#"
+            {"model":"a","n":129}
+              `n` is 129: send a whole number from 1 to 128
+            {"model":"a","max_tokens":5,"max_completion_tokens":6}
+              `max_tokens` and `max_completion_tokens` are both set: send only `max_completion_tokens`
+            {"model":"a","stream_options":{"include_usage":true,"include_usage":false}}
+              `stream_options.include_usage` is there more than once: send it once
+            {"model":"a","stream_options":7}
+              `stream_options` is 7: send an object
         "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":0}"#,
-            expect![[r#"
-            `max_tokens` is 0: send a whole number from 1 to 4294967295
+    );
+}
+
+#[test]
+fn what_is_no_json_object_is_refused_with_its_place() {
+    check_refused(
+        OpenAiChat,
+        r#"
+        [1]
+        "model"
+        model
+        {"model":"a"} x
+        {"model":"a",
+        {"model":"a",}
+        {"model":"a"
+        {"model":"a\ud800"}
+        {'model':'a'}
+        "#,
+        expect![[r#"
+            [1]
+              the body is not a JSON object: send one that has `model` and the messages
+            "model"
+              the body is not a JSON object: send one that has `model` and the messages
+            model
+              the body is not valid JSON: a value was expected at byte 0
+            {"model":"a"} x
+              the body is not valid JSON: the end of the text was expected at byte 14
+            {"model":"a",
+              the body is not valid JSON: a string was expected at byte 13
+            {"model":"a",}
+              the body is not valid JSON: a string was expected at byte 13
+            {"model":"a"
+              the body is not valid JSON: `,` or the closing bracket was expected at byte 12
+            {"model":"a\ud800"}
+              the body is not valid JSON: a well-formed string was expected at byte 10
+            {'model':'a'}
+              the body is not valid JSON: a string was expected at byte 1
         "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":-4}"#,
-            expect![[r#"
-            `max_tokens` is -4: send a whole number from 1 to 4294967295
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":4294967296}"#,
-            expect![[r#"
-                `max_tokens` is 4294967296: send a whole number from 1 to 4294967295
-            "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":99999999999999999999999999}"#,
-            expect![[r#"
-                `max_tokens` is 99999999999999999999999999: send a whole number from 1 to 4294967295
-            "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":1e3}"#,
-            expect![[r#"
-            `max_tokens` is 1e3: send a whole number from 1 to 4294967295
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":"5"}"#,
-            expect![[r#"
-            `max_tokens` is a string: send a whole number
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","max_tokens":010}"#,
-            expect![[r#"
-            the body is not valid JSON: a number was expected at byte 29
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":7}"#,
-            expect![[r#"
-            `model` is 7: send the model's name as a string
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":""}"#,
-            expect![[r#"
-            `model` has 0 bytes: send a name of 1 to 256
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"max_tokens":5}"#,
-            expect![[r#"
-            `model` is missing: name it in the body
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","stream":"yes"}"#,
-            expect![[r#"
-            `stream` is a string: send true or false
-        "#]],
-        ),
-        (
-            Anthropic,
-            r#"{"model":"a","messages":"hi"}"#,
-            expect![[r#"
-            `messages` is a string: send a list of messages
-        "#]],
-        ),
-        (
-            OpenAiChat,
-            r#"{"model":"a","n":129}"#,
-            expect![[r#"
-            `n` is 129: send a whole number from 1 to 128
-        "#]],
-        ),
-        (
-            OpenAiChat,
-            r#"{"model":"a","max_tokens":5,"max_completion_tokens":6}"#,
-            expect![[r#"
-                `max_tokens` and `max_completion_tokens` are both set: send only `max_completion_tokens`
-            "#]],
-        ),
-        (
-            OpenAiChat,
-            r#"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#,
-            expect![[r#"
-                `stream_options.include_usage` is there more than once: send it once
-            "#]],
-        ),
-        (
-            OpenAiChat,
-            "[1]",
-            expect![[r#"
-            the body is not a JSON object: send one that has `model` and the messages
-        "#]],
-        ),
-        (
-            OpenAiChat,
-            r#"{"model":"a"} x"#,
-            expect![[r#"
-            the body is not valid JSON: the end of the text was expected at byte 14
-        "#]],
-        ),
-        (
-            OpenAiChat,
-            r#"{"model":"a","#,
-            expect![[r#"
-            the body is not valid JSON: a string was expected at byte 13
-        "#]],
-        ),
-        (
-            OpenAiChat,
-            "",
-            expect![[r#"
-            the body is not valid JSON: `{` was expected at byte 0
-        "#]],
-        ),
-    ] {
-        check(dialect, body, expected);
-    }
+    );
+    assert!(matches!(
+        scan(Anthropic, b""),
+        Err(RequestError::Malformed { at: 0, .. })
+    ));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Dialect,
-    json::{Cursor, whole_number},
+    json::{Cursor, Text, whole_number},
 };
 
 /// Top-level keys that limits, prices or records depend on.
@@ -213,13 +213,9 @@ impl Walk {
             return Err(wrong_type(cursor, "model", "the model's name as a string"));
         }
         let text = cursor.text()?;
-        self.facts.model = text.to_text()?;
+        self.facts.model = model_name(text)?;
         self.facts.model_span = text.span();
         self.has_model = true;
-        let bytes = self.facts.model.len();
-        if bytes == 0 || bytes > MODEL_BYTES_MAX {
-            return Err(RequestError::ModelName { bytes });
-        }
         Ok(())
     }
 
@@ -392,10 +388,7 @@ impl Walk {
             cursor.skip()?;
             return Ok(());
         }
-        let name = cursor.text()?.to_text()?;
-        if name.len() > MODEL_BYTES_MAX {
-            return Err(RequestError::ModelName { bytes: name.len() });
-        }
+        let name = model_name(cursor.text()?)?;
         if self.facts.other_models.len() >= OTHER_MODELS_MAX {
             return Err(RequestError::TooManyModels);
         }
@@ -456,6 +449,17 @@ fn is_run_by_provider(dialect: Dialect, kind: &[u8]) -> bool {
     };
     !whole.iter().any(|it| it.as_bytes() == kind)
         && !prefixes.iter().any(|it| kind.starts_with(it.as_bytes()))
+}
+
+fn model_name(text: Text<'_>) -> Result<String, RequestError> {
+    let name = text.to_text()?;
+    match name.len() {
+        1..=MODEL_BYTES_MAX if name.chars().any(char::is_control) => {
+            Err(RequestError::ModelCharacters)
+        }
+        1..=MODEL_BYTES_MAX => Ok(name),
+        bytes => Err(RequestError::ModelName { bytes }),
+    }
 }
 
 struct Number {

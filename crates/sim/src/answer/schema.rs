@@ -11,9 +11,8 @@ pub(super) fn instance(schema: &Value) -> Value {
     if let Some(first) = schema.get("enum").and_then(|it| it.get(0)) {
         return first.clone();
     }
-    let kind = schema
-        .get("type")
-        .and_then(|it| it.as_str().or(it.get(0)?.as_str()));
+    let kind = schema.get("type");
+    let kind = kind.and_then(|it| it.get(0).unwrap_or(it).as_str());
     match kind {
         Some("object") => {
             let properties = schema.get("properties").and_then(Value::as_object);

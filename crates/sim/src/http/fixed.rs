@@ -125,14 +125,14 @@ impl StreamScan {
         if self.found {
             return;
         }
-        if !self.tail.is_empty() {
-            let head = &piece[..piece.len().min(ACROSS)];
-            self.tail.extend_from_slice(head);
-            self.found = streams(&self.tail);
-        }
-        self.found |= streams(piece);
         self.tail
-            .extend_from_slice(&piece[piece.len().saturating_sub(ACROSS)..]);
+            .extend_from_slice(&piece[..piece.len().min(ACROSS)]);
+        self.found = streams(&self.tail);
+        if piece.len() > ACROSS {
+            self.found |= streams(piece);
+            self.tail.clear();
+            self.tail.extend_from_slice(&piece[piece.len() - ACROSS..]);
+        }
         let extra = self.tail.len().saturating_sub(ACROSS);
         drop(self.tail.split_to(extra));
     }

@@ -92,6 +92,13 @@ impl Reader<'_> {
 }
 
 impl Stored for Reader<'_> {
+    fn may_have(&self, reservation: ReservationId, ordinal: u32) -> bool {
+        match self.known.open.get(&reservation) {
+            Some(open) => ordinal < open.next_ordinal,
+            None => self.known.newest.is_some_and(|it| reservation <= it),
+        }
+    }
+
     fn standing(&mut self, reservation: ReservationId) -> Result<Option<Standing>, StoreError> {
         if let Some(open) = self.known.open.get(&reservation) {
             return Ok(Some(Standing::Open(open.clone())));

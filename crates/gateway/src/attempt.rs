@@ -1,0 +1,534 @@
+//! Route, reserve, send: on the preferred platform, then on its fallbacks, until one answers.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tidegate_engine::{
+    call::{Identified, Routed},
+    flight::{End, InFlight},
+    reserve::Obstacle,
+    route::{self, NoRoute, Payer},
+    settings::Platform,
+};
+use tidegate_observe::{
+    calls::{CallRecord, Outcome},
+    event,
+};
+use tidegate_providers::{Dialect, Meter, Metered, Refusal, Rewrite, meter, rewrite};
+use tidegate_types::Tokens;
+
+use crate::{
+    dialect::refusal,
+    gateway::{Call, Gateway, Provider, micros},
+    headers::{Put, Upward, downward, text, upward},
+    inlet::Held,
+    relay::{Flying, Relay, Relaying},
+    reply::ReplyBody,
+    upstream::{AnswerBody, SendError},
+};
+
+/// Bytes of a provider's error that are kept while another platform is tried. Those of the
+/// providers have less than 1 KiB.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// How one platform took the call.
+enum Tried {
+    /// It answers; this goes to the client.
+    Answer(Response<ReplyBody>),
+    /// It can't; the call goes on to the next, or ends like this where there is none.
+    Next(Box<Identified>, Ending),
+}
+
+/// How a call ends that no platform answers.
+struct Ending {
+    refusal: Refusal,
+    outcome: Option<Outcome>,
+    /// What the provider itself answered: its words and its wait say more than ours.
+    answer: Option<Box<Refused>>,
+}
+
+/// A provider's answer that is worth another platform's try.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    /// None where it broke off.
+    body: Option<Bytes>,
+}
+
+impl Gateway {
+    /// Tries the platforms in their order.
+    pub(crate) async fn attempt(
+        &self,
+        call: Call,
+        identified: Box<Identified>,
+        held: Held,
+    ) -> Response<ReplyBody> {
+        let settings = self.engine.settings().clone();
+        let mut identified = identified;
+        let candidates = match route::candidates(&identified, call.dialect, &settings) {
+            Ok(candidates) => candidates,
+            Err(no_route) => return self.end(&call, identified.record, &unroutable(&no_route)),
+        };
+        let mut first_ending = None;
+        let last = candidates.len() - 1;
+        for (place, platform) in candidates.iter().enumerate() {
+            let tried = self.try_platform(&call, identified, platform, &held, place == last);
+            match Box::pin(tried).await {
+                Tried::Answer(answer) => return answer,
+                Tried::Next(call, ending) => {
+                    identified = call;
+                    first_ending.get_or_insert(ending);
+                }
+            }
+        }
+        let mut record = identified.record;
+        match first_ending {
+            Some(Ending {
+                refusal,
+                outcome,
+                answer,
+            }) => {
+                if let Some(response) = answer.and_then(|it| it.response(&record)) {
+                    record.status = response.status().as_u16();
+                    record.outcome = Outcome::UpstreamError;
+                    self.engine.finish(record);
+                    return response;
+                }
+                record.outcome = outcome.unwrap_or(record.outcome);
+                self.end(&call, record, &refusal)
+            }
+            // There is at least one candidate, and each answers or ends.
+            None => self.end(&call, record, &nothing_answered()),
+        }
+    }
+
+    async fn try_platform(
+        &self,
+        call: &Call,
+        identified: Box<Identified>,
+        platform: &Arc<Platform>,
+        held: &Held,
+        is_last: bool,
+    ) -> Tried {
+        let Some(provider) = self.providers.load().get(&platform.provider).cloned() else {
+            return Tried::Next(identified, Ending::of(nothing_answered()));
+        };
+        let began = self.engine.now();
+        let mut routed = self.engine.route(identified, platform, began);
+        let now = self.engine.now();
+        routed.call.record.phases.route = micros(now, began);
+        let reserved = match self.engine.reserve(routed, now) {
+            Ok(reserved) => reserved,
+            Err((routed, obstacle)) => return self.obstructed(routed, obstacle),
+        };
+        let mut in_flight = match self.engine.send(reserved, now) {
+            Ok(in_flight) => in_flight,
+            Err((routed, unbookable)) => {
+                let sentence = unbookable.to_string();
+                let refusal = Refusal::CounterUnreadable { sentence };
+                return Tried::Next(routed.call, Ending::of(refusal));
+            }
+        };
+        let sent = self.engine.now();
+        in_flight.record_mut().phases.reserve = micros(sent, now);
+        let outgoing = match outgoing(call, &in_flight, &provider, held) {
+            Ok(outgoing) => outgoing,
+            Err(refusal) => {
+                let identified = in_flight.abandon(&End::unsent());
+                return Tried::Next(identified, Ending::of(refusal));
+            }
+        };
+        let mut flying = Flying::new(in_flight, Arc::clone(&self.closing));
+        let path = path_of(call);
+        let answer = provider.upstream.send(outgoing.request, &path);
+        let answer = tokio::time::timeout(provider.head_max, answer).await;
+        let failure = match answer {
+            Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
+                let altered = outgoing.altered;
+                return Tried::Answer(
+                    self.answered(call, flying, &provider, answer, altered)
+                        .await,
+                );
+            }
+            Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
+            Ok(Err(error)) => Failure::Send(error),
+            Err(_) => Failure::Slow,
+        };
+        self.failed(&mut flying, failure)
+    }
+
+    fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
+        let user = Arc::clone(&routed.call.record.user);
+        let told = self.engine.explain(&routed.platform, &user, obstacle);
+        routed
+            .call
+            .record
+            .tried
+            .push(Arc::clone(&routed.platform.name));
+        let outcome = match obstacle {
+            Obstacle::Stale => Outcome::Shed {
+                lacking: "ledger".into(),
+            },
+            _ => Outcome::Refused {
+                limit: Arc::clone(&told.limit),
+            },
+        };
+        let ending = Ending {
+            refusal: refusal(&told, &obstacle),
+            outcome: Some(outcome),
+            answer: None,
+        };
+        Tried::Next(routed.call, ending)
+    }
+
+    /// Books a try that came to nothing.
+    fn failed(&self, flying: &mut Flying, failure: Failure) -> Tried {
+        let Some(in_flight) = flying.land() else {
+            unreachable!("nothing but this takes it down before there is an answer")
+        };
+        let reason = failure.to_string();
+        let record = in_flight.record();
+        self.engine.report(&event::UpstreamUnreachable {
+            call: record.id,
+            platform: &record.platform,
+            reason: &reason,
+        });
+        let outcome = match &failure {
+            // It may have begun to work on it, and may bill that.
+            Failure::Send(error) if !error.nothing_sent() => Outcome::UpstreamLost,
+            Failure::Slow => Outcome::UpstreamLost,
+            Failure::Send(_) | Failure::Refused(_) => Outcome::UpstreamUnreachable,
+        };
+        let told = Some(outcome.clone());
+        let identified = in_flight.abandon(&End {
+            outcome,
+            status: 0,
+            metered: None,
+            answer_bytes: 0,
+            request_id: None,
+        });
+        let sentence = format!("{reason}; there is no other platform that could take over");
+        let (refusal, answer) = match failure {
+            Failure::Slow => (Refusal::UpstreamTimeout { sentence }, None),
+            Failure::Send(_) => (Refusal::UpstreamUnreachable { sentence }, None),
+            Failure::Refused(answer) => (Refusal::UpstreamUnreachable { sentence }, Some(answer)),
+        };
+        Tried::Next(
+            identified,
+            Ending {
+                refusal,
+                outcome: told,
+                answer,
+            },
+        )
+    }
+
+    async fn answered(
+        &self,
+        call: &Call,
+        mut flying: Flying,
+        provider: &Provider,
+        answer: Response<AnswerBody>,
+        altered: Altered,
+    ) -> Response<ReplyBody> {
+        let now = self.engine.now();
+        let (parts, body) = answer.into_parts();
+        let request_id = text(&parts.headers, "request-id")
+            .or_else(|| text(&parts.headers, "x-request-id"))
+            .map(Arc::from);
+        let mut headers = downward(&parts.headers, false);
+        if let Some(in_flight) = flying.in_flight() {
+            in_flight.first_byte(now);
+            announce(&mut headers, in_flight, &altered);
+        }
+        let is_stream = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        let about = Relaying {
+            dialect: call.dialect,
+            streamed: is_stream,
+            drop_usage_chunk: altered.include_usage,
+            status: parts.status.as_u16(),
+            request_id,
+            silence_max: provider.silence_max,
+        };
+        let body = if is_stream {
+            ReplyBody::Relayed(Box::new(Relay::new(about, body, flying)))
+        } else {
+            match self.whole(about, body, flying).await {
+                Ok(body) => body,
+                Err((record, refusal)) => return self.end(call, record, &refusal),
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// An answer that is not streamed is read whole, so that one that breaks off can be told from
+    /// one that doesn't; one too long for that is relayed as it comes.
+    async fn whole(
+        &self,
+        about: Relaying,
+        mut body: AnswerBody,
+        mut flying: Flying,
+    ) -> Result<ReplyBody, (Box<CallRecord>, Refusal)> {
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut length = 0;
+        loop {
+            let next = tokio::time::timeout(about.silence_max, body.next()).await;
+            match next {
+                Ok(Some(Ok(piece))) => {
+                    length += piece.len();
+                    pieces.push(piece);
+                    if length > meter::WHOLE_BYTES_MAX {
+                        let mut relay = Relay::new(about, body, flying);
+                        pieces.into_iter().for_each(|it| relay.take(it));
+                        return Ok(ReplyBody::Relayed(Box::new(relay)));
+                    }
+                }
+                Ok(None) => break,
+                Ok(Some(Err(_))) | Err(_) => return Err(self.broke_off(about, &mut flying)),
+            }
+        }
+        let bytes = joined(pieces, length);
+        if let Some(in_flight) = flying.land() {
+            let failed = about.status >= 400;
+            let metered = (!failed).then(|| metered(about.dialect, &bytes));
+            in_flight.settle(End {
+                outcome: if failed {
+                    Outcome::UpstreamError
+                } else {
+                    Outcome::Answered
+                },
+                status: about.status,
+                metered,
+                answer_bytes: length as u64,
+                request_id: about.request_id,
+            });
+        }
+        Ok(ReplyBody::whole(bytes))
+    }
+
+    fn broke_off(&self, about: Relaying, flying: &mut Flying) -> (Box<CallRecord>, Refusal) {
+        let Some(in_flight) = flying.land() else {
+            unreachable!("nothing but this takes it down before the answer is whole")
+        };
+        let record = in_flight.record();
+        self.engine.report(&event::UpstreamLost {
+            call: record.id,
+            platform: &record.platform,
+            reason: "the connection was lost",
+            answer_bytes: 0,
+        });
+        let identified = in_flight.abandon(&End {
+            outcome: Outcome::UpstreamLost,
+            status: about.status,
+            metered: None,
+            answer_bytes: 0,
+            request_id: about.request_id,
+        });
+        let mut record = identified.record;
+        record.outcome = Outcome::UpstreamLost;
+        let sentence = "the upstream connection was lost in the middle of the answer".to_owned();
+        (record, Refusal::UpstreamUnreachable { sentence })
+    }
+}
+
+impl Ending {
+    const fn of(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            outcome: None,
+            answer: None,
+        }
+    }
+}
+
+impl Refused {
+    fn response(self, record: &CallRecord) -> Option<Response<ReplyBody>> {
+        let mut response = Response::new(ReplyBody::whole(self.body?));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        if let Ok(id) = HeaderValue::from_str(&record.id.to_string()) {
+            let name = HeaderName::from_static("x-tidegate-call-id");
+            response.headers_mut().insert(name, id);
+        }
+        Some(response)
+    }
+}
+
+/// Reads an answer that may still be the client's, where no other platform does better.
+async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
+    let (parts, mut body) = answer.into_parts();
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let whole = loop {
+        match tokio::time::timeout(provider.silence_max, body.next()).await {
+            Ok(None) => break true,
+            Ok(Some(Ok(piece))) if length + piece.len() <= REFUSAL_BYTES_MAX => {
+                length += piece.len();
+                pieces.push(piece);
+            }
+            Ok(Some(_)) | Err(_) => break false,
+        }
+    };
+    Refused {
+        status: parts.status,
+        headers: downward(&parts.headers, false),
+        body: whole.then(|| joined(pieces, length)),
+    }
+}
+
+/// Why a try came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Send(SendError),
+    #[error("the provider answered {}", .0.status)]
+    Refused(Box<Refused>),
+    #[error("the provider did not begin to answer in time")]
+    Slow,
+}
+
+/// What of the caller's request was changed, all of it told in response headers.
+#[derive(Debug, Default)]
+struct Altered {
+    include_usage: bool,
+    model: bool,
+}
+
+struct Outgoing {
+    request: Request<Full<Bytes>>,
+    altered: Altered,
+}
+
+/// Statuses for which another platform may do better: its quota is exhausted, or it is down.
+fn is_worth_another(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504 | 529)
+}
+
+/// The request as it is sent: the caller's, but for what [`Altered`] names.
+fn outgoing(
+    call: &Call,
+    in_flight: &InFlight,
+    provider: &Provider,
+    held: &Held,
+) -> Result<Outgoing, Refusal> {
+    let routed = &in_flight.routed;
+    let facts = &routed.call.facts;
+    let record = in_flight.record();
+    let untouchable = routed.platform.subscription || !call.metered;
+    let asks_usage = call.dialect == Dialect::OpenAiChat && facts.stream;
+    let altered = Altered {
+        include_usage: !untouchable && asks_usage && facts.include_usage != Some(true),
+        model: !untouchable && record.model_sent != record.model_asked,
+    };
+    let change = Rewrite {
+        output_cap: in_flight
+            .lowered
+            .map(|(Tokens(cap), _)| cap)
+            .filter(|_| !untouchable),
+        model: altered.model.then_some(&*record.model_sent),
+        include_usage: altered.include_usage,
+    };
+    let body = rewrite(call.dialect, &held.bytes, facts, &change)
+        .map_or_else(|| held.bytes.clone(), Bytes::from);
+    let payer = route::payer(&routed.call, &routed.platform).map_err(|it| unroutable(&it))?;
+    let put = match (payer, &provider.credential) {
+        (Payer::Operator, Some((name, value))) => Put::Operators(name.clone(), value.clone()),
+        _ => Put::Nothing,
+    };
+    let strips = payer == Payer::Operator || routed.call.principal.credential_is_ours;
+    let headers = upward(Upward {
+        from: &call.parts.headers,
+        authority: provider.upstream.origin().authority(),
+        strip_credentials: strips,
+        put,
+        traceparent: traceparent(call, record),
+        body_bytes: body.len(),
+    });
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = call.parts.method.clone();
+    *request.headers_mut() = headers;
+    Ok(Outgoing { request, altered })
+}
+
+/// Our span, where the caller sent its own.
+fn traceparent(call: &Call, record: &CallRecord) -> Option<HeaderValue> {
+    call.parts.headers.get("traceparent")?;
+    let parent = tidegate_observe::trace::TraceParent {
+        trace_id: record.trace_id?,
+        span_id: record.span_id?,
+        sampled: true,
+    };
+    HeaderValue::from_str(&parent.to_string()).ok()
+}
+
+fn path_of(call: &Call) -> http::uri::PathAndQuery {
+    let path = call.parts.uri.path_and_query().cloned();
+    path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"))
+}
+
+/// Our own headers on an answer: what was done with the call.
+fn announce(headers: &mut http::HeaderMap, in_flight: &InFlight, altered: &Altered) {
+    let record = in_flight.record();
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    };
+    put("x-tidegate-call-id", &record.id.to_string());
+    put("x-tidegate-platform", &record.platform);
+    if let Some((Tokens(cap), limit)) = in_flight.lowered {
+        put("x-tidegate-max-tokens", &format!("{cap}; limit={limit}"));
+    }
+    if altered.model {
+        put("x-tidegate-model", &record.model_sent);
+    }
+    if altered.include_usage {
+        put("x-tidegate-include-usage", "added");
+    }
+    for warning in &record.warnings {
+        put("x-tidegate-warning", warning);
+    }
+    for limit in &record.would_refuse {
+        put("x-tidegate-would-refuse", limit);
+    }
+}
+
+fn metered(dialect: Dialect, bytes: &[u8]) -> Metered {
+    let mut meter = Meter::new(dialect, false);
+    meter.observe(bytes);
+    meter.finish()
+}
+
+fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.remove(0);
+    }
+    let mut whole = BytesMut::with_capacity(length);
+    pieces.iter().for_each(|it| whole.extend_from_slice(it));
+    whole.freeze()
+}
+
+fn unroutable(no_route: &NoRoute) -> Refusal {
+    let sentence = no_route.to_string();
+    match no_route {
+        NoRoute::UnknownPlatform { .. } | NoRoute::OtherDialect { .. } => {
+            Refusal::InvalidRequest { sentence }
+        }
+        NoRoute::NoCredential { .. } => Refusal::Unauthenticated { sentence },
+        NoRoute::NotForKeyless { .. } => Refusal::Forbidden { sentence },
+    }
+}
+
+fn nothing_answered() -> Refusal {
+    Refusal::UpstreamUnreachable {
+        sentence: "no platform could be asked: its provider is not configured any more".to_owned(),
+    }
+}

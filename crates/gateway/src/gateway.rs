@@ -1,0 +1,351 @@
+//! The life of a call, from its first byte to the answer's head.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
+use hyper::body::Incoming;
+use tidegate_engine::{
+    Engine,
+    call::{Identified, Moment, Signals},
+    identity::Presented,
+};
+use tidegate_observe::{
+    calls::{CallRecord, Outcome},
+    event,
+};
+use tidegate_providers::{Dialect, Refusal, RequestFacts, scan};
+use tidegate_types::Role;
+
+use crate::{
+    dialect::{Route, is_claude_code, refused, route},
+    headers::text,
+    inlet::{BodyBounds, Held, Inlet, InletError},
+    reply::ReplyBody,
+    server::{Answerer, Answering},
+    upstream::Upstream,
+};
+
+/// What a provider needs to be called.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its connections.
+    pub upstream: Arc<Upstream>,
+    /// The operator's credential, as a header.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// How long the head of an answer may take.
+    pub head_max: Duration,
+    /// How long a stream may be silent.
+    pub silence_max: Duration,
+}
+
+/// Providers by name.
+pub type Providers = HashMap<Arc<str>, Arc<Provider>>;
+
+/// What answers requests that are not the gateway's.
+pub trait Elsewhere: Send + Sync {
+    /// Whether the path is its own.
+    fn owns(&self, path: &str) -> bool;
+    /// Answers.
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering;
+}
+
+/// The data plane.
+pub struct Gateway {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) providers: ArcSwap<Providers>,
+    pub(crate) closing: Arc<AtomicBool>,
+    inlet: Inlet,
+    elsewhere: Arc<dyn Elsewhere>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("providers", &self.providers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Answerer for Arc<Gateway> {
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering {
+        if self.elsewhere.owns(request.uri().path()) {
+            return self.elsewhere.answer(request, peer);
+        }
+        let gateway = Self::clone(self);
+        Box::pin(async move { gateway.serve(request, peer).await })
+    }
+}
+
+/// A call as it is carried through the phases, so that each can refuse it.
+pub(crate) struct Call {
+    pub(crate) dialect: Dialect,
+    pub(crate) metered: bool,
+    pub(crate) claude_code: bool,
+    pub(crate) parts: Parts,
+    pub(crate) arrived: Moment,
+}
+
+impl Gateway {
+    /// A gateway that sends nothing yet.
+    pub fn new(
+        engine: Arc<Engine>,
+        providers: Providers,
+        bounds: BodyBounds,
+        elsewhere: Arc<dyn Elsewhere>,
+    ) -> Self {
+        Self {
+            engine,
+            providers: ArcSwap::from_pointee(providers),
+            closing: Arc::default(),
+            inlet: Inlet::new(bounds),
+            elsewhere,
+        }
+    }
+
+    /// Sends the calls that come from here on to other providers.
+    pub fn put_providers(&self, providers: Providers) {
+        self.providers.store(Arc::new(providers));
+    }
+
+    /// Closes connections that nobody used for a while. To be called about once a second.
+    pub fn tidy(&self) {
+        for provider in self.providers.load().values() {
+            provider.upstream.close_old();
+        }
+    }
+
+    /// Says that calls which are dropped from here on were cut by us.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes of request bodies in memory.
+    pub fn body_bytes(&self) -> u64 {
+        self.inlet.held_bytes()
+    }
+
+    async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let (dialect, metered) = match route(&parts.method, path, &parts.headers) {
+            Route::Metered(dialect) => (dialect, true),
+            Route::Counted(dialect) => (dialect, false),
+            Route::Probe => return Response::new(ReplyBody::Whole(None)),
+            Route::Nothing(dialect) => return self.not_found(dialect, &parts),
+        };
+        let (record, arrived) = self.engine.arrived(dialect.word(), path);
+        let call = Call {
+            dialect,
+            metered,
+            claude_code: is_claude_code(&parts.headers),
+            parts,
+            arrived,
+        };
+        match self.received(&call, record, body, peer).await {
+            Ok((identified, held)) => Box::pin(self.attempt(call, identified, held)).await,
+            Err((record, refusal)) => self.end(&call, record, &refusal),
+        }
+    }
+
+    /// Identify: who sends it, then its body, then what it is.
+    async fn received(
+        &self,
+        call: &Call,
+        mut record: Box<CallRecord>,
+        body: Incoming,
+        peer: SocketAddr,
+    ) -> Result<(Box<Identified>, Held), (Box<CallRecord>, Refusal)> {
+        let headers = &call.parts.headers;
+        let presented = presented(headers, peer);
+        // Before the body: who may not call can't make us hold 32 MB.
+        let principal = match self.engine.authenticate(&presented) {
+            Ok(it) if it.role == Role::Viewer || it.role == Role::Approver => {
+                let sentence = tidegate_engine::identity::Unidentified::MayNotCall.to_string();
+                return Err((record, Refusal::Forbidden { sentence }));
+            }
+            Ok(it) => it,
+            Err(unknown) => {
+                let sentence = unknown.to_string();
+                return Err((record, Refusal::Unauthenticated { sentence }));
+            }
+        };
+        let held = match self.inlet.read(body).await {
+            Ok(held) => held,
+            Err(error) => return Err((record, unread(&error))),
+        };
+        record.body_bytes = held.bytes.len() as u64;
+        let facts = match self.facts(call, &held) {
+            Ok(facts) => facts,
+            Err(sentence) => return Err((record, Refusal::InvalidRequest { sentence })),
+        };
+        let now = self.engine.now();
+        record.phases.identify = micros(now, call.arrived);
+        let spare = record.clone();
+        let signals = signals(headers);
+        match self
+            .engine
+            .identify(record, principal, &signals, facts, now)
+        {
+            Ok(mut identified) => {
+                identified.metered = call.metered;
+                let done = self.engine.now();
+                identified.record.phases.estimate = micros(done, now);
+                Ok((Box::new(identified), held))
+            }
+            Err(error) => {
+                let sentence = error.to_string();
+                Err((spare, Refusal::InvalidRequest { sentence }))
+            }
+        }
+    }
+
+    fn facts(&self, call: &Call, held: &Held) -> Result<RequestFacts, String> {
+        if held.bytes.is_empty() && !call.metered {
+            return Ok(RequestFacts::default());
+        }
+        let facts = scan(call.dialect, &held.bytes).map_err(|it| it.to_string())?;
+        if facts.background {
+            // Its usage would be told to whoever asks later, and not to us.
+            return Err(
+                "`background` answers can't be metered: leave it out, or set it to false"
+                    .to_owned(),
+            );
+        }
+        Ok(facts)
+    }
+
+    /// Ends a call that was not sent.
+    pub(crate) fn end(
+        &self,
+        call: &Call,
+        mut record: Box<CallRecord>,
+        refusal: &Refusal,
+    ) -> Response<ReplyBody> {
+        let now = self.engine.now();
+        let response = refused(call.dialect, call.claude_code, refusal, &record, now.wall);
+        record.status = response.status().as_u16();
+        if matches!(record.outcome, Outcome::Interrupted) {
+            record.outcome = outcome(refusal);
+        }
+        if let Outcome::Refused { limit } = &record.outcome {
+            self.engine.report(&event::CallRefused {
+                call: &record,
+                limit,
+                reason: refusal.sentence(),
+                wait: match refusal {
+                    Refusal::Rate { wait, .. } => Some(*wait),
+                    _ => None,
+                },
+            });
+        }
+        self.engine.finish(record);
+        response
+    }
+
+    fn not_found(&self, dialect: Dialect, parts: &Parts) -> Response<ReplyBody> {
+        let (mut record, now) = self.engine.arrived(dialect.word(), "unknown");
+        let refusal = Refusal::NotFound {
+            sentence: format!(
+                "there is no route {} {}: Tidegate passes only what it can meter, which is POST /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/responses and GET /v1/models",
+                parts.method,
+                shortened(parts.uri.path()),
+            ),
+        };
+        let claude_code = is_claude_code(&parts.headers);
+        let response = refused(dialect, claude_code, &refusal, &record, now.wall);
+        record.status = StatusCode::NOT_FOUND.as_u16();
+        record.outcome = outcome(&refusal);
+        self.engine.finish(record);
+        response
+    }
+}
+
+/// A path as it may be said again: without query, and not longer than a line.
+fn shortened(path: &str) -> String {
+    path.chars().take(80).collect()
+}
+
+pub(crate) fn micros(now: Moment, since: Moment) -> u64 {
+    u64::try_from(now.mono.since(since.mono).as_micros()).unwrap_or(u64::MAX)
+}
+
+fn presented(headers: &HeaderMap, peer: SocketAddr) -> Presented<'_> {
+    Presented {
+        peer: peer.ip(),
+        host: text(headers, "host"),
+        // A value that is no text is foreign for sure.
+        origin: headers.get("origin").map(|it| it.to_str().unwrap_or("?")),
+        x_api_key: text(headers, "x-api-key"),
+        authorization: text(headers, "authorization"),
+        tidegate_key: text(headers, "x-tidegate-key"),
+    }
+}
+
+fn signals(headers: &HeaderMap) -> Signals<'_> {
+    let own = text(headers, "x-tidegate-session");
+    Signals {
+        session: own.or_else(|| text(headers, "x-claude-code-session-id")),
+        agent: text(headers, "x-claude-code-agent-id"),
+        parent_agent: text(headers, "x-claude-code-parent-agent-id"),
+        class: text(headers, "x-claude-code-request-class"),
+        prompt: text(headers, "x-claude-code-prompt-id"),
+        task: text(headers, "x-tidegate-task"),
+        parent_task: text(headers, "x-tidegate-parent-task"),
+        priority: text(headers, "x-tidegate-priority"),
+        complexity: text(headers, "x-tidegate-complexity"),
+        task_type: text(headers, "x-tidegate-task-type"),
+        platform: text(headers, "x-tidegate-platform"),
+        traceparent: text(headers, "traceparent"),
+    }
+}
+
+fn unread(error: &InletError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        InletError::TooLarge { .. } => Refusal::TooLarge { sentence },
+        InletError::Busy { .. } => Refusal::Busy {
+            sentence,
+            wait: Duration::from_secs(2),
+        },
+        InletError::Slow | InletError::Cut(_) => Refusal::InvalidRequest { sentence },
+    }
+}
+
+/// What a refusal is in a record.
+fn outcome(refusal: &Refusal) -> Outcome {
+    let invalid = |code: &str| Outcome::Invalid { code: code.into() };
+    match refusal {
+        Refusal::Budget { .. } => Outcome::Refused {
+            limit: "budget".into(),
+        },
+        Refusal::Rate { .. } | Refusal::NeverFits { .. } => Outcome::Refused {
+            limit: "rate".into(),
+        },
+        Refusal::CounterUnreadable { .. } => Outcome::Shed {
+            lacking: "ledger".into(),
+        },
+        Refusal::Busy { .. } => Outcome::Shed {
+            lacking: "body_memory".into(),
+        },
+        Refusal::Stopping { .. } => Outcome::Shed {
+            lacking: "time".into(),
+        },
+        Refusal::Unauthenticated { .. } => invalid("unauthenticated"),
+        Refusal::Forbidden { .. } => invalid("forbidden"),
+        Refusal::NotFound { .. } => invalid("not_found"),
+        Refusal::InvalidRequest { .. } => invalid("invalid_request"),
+        Refusal::TooLarge { .. } => invalid("too_large"),
+        Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTimeout { .. } => {
+            Outcome::UpstreamUnreachable
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! An upstream stream on its way to the client: passed on as it comes, metered as it passes,
+//! settled when it ends, however it ends.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future as _,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidegate_engine::flight::{End, InFlight};
+use tidegate_observe::{calls::Outcome, event};
+use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
+use tokio::time::{Instant, Sleep};
+
+use crate::{reply::BodyError, upstream::AnswerBody};
+
+/// A call in flight, whose end is booked whatever becomes of it.
+pub(crate) struct Flying {
+    in_flight: Option<InFlight>,
+    /// The program is being stopped: who drops the call is not the client.
+    closing: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Flying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flying")
+    }
+}
+
+impl Flying {
+    pub(crate) const fn new(in_flight: InFlight, closing: Arc<AtomicBool>) -> Self {
+        Self {
+            in_flight: Some(in_flight),
+            closing,
+        }
+    }
+
+    pub(crate) const fn in_flight(&mut self) -> Option<&mut InFlight> {
+        self.in_flight.as_mut()
+    }
+
+    pub(crate) const fn land(&mut self) -> Option<InFlight> {
+        self.in_flight.take()
+    }
+
+    /// What it means that nobody wants the answer any more.
+    fn abandoned(&self) -> Outcome {
+        if self.closing.load(Ordering::Relaxed) {
+            Outcome::Interrupted
+        } else {
+            Outcome::ClientGone
+        }
+    }
+}
+
+/// The client hung up before there was an answer, and took the future that would have made it.
+impl Drop for Flying {
+    fn drop(&mut self) {
+        let outcome = self.abandoned();
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.settle(End {
+                outcome,
+                status: 0,
+                metered: None,
+                answer_bytes: 0,
+                request_id: None,
+            });
+        }
+    }
+}
+
+/// What a relay is told of its answer.
+#[derive(Debug)]
+pub(crate) struct Relaying {
+    pub(crate) dialect: Dialect,
+    pub(crate) streamed: bool,
+    pub(crate) drop_usage_chunk: bool,
+    pub(crate) status: u16,
+    pub(crate) request_id: Option<Arc<str>>,
+    /// A stream that is silent for this long is lost.
+    pub(crate) silence_max: Duration,
+}
+
+/// The body of a relayed answer.
+pub struct Relay {
+    about: Relaying,
+    body: AnswerBody,
+    flying: Flying,
+    meter: Option<Meter>,
+    stream: Option<StreamRelay>,
+    /// Pieces to send before anything else is read. At most three: a relay gives two, an end one.
+    ready: VecDeque<Bytes>,
+    passed_bytes: u64,
+    watch: Pin<Box<Sleep>>,
+    heard_at: Instant,
+    over: bool,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("about", &self.about)
+            .field("passed_bytes", &self.passed_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own timer needs the runtime's own clock; nothing is decided by it but silence"
+)]
+fn runtime_now() -> Instant {
+    Instant::now()
+}
+
+impl Relay {
+    pub(crate) fn new(about: Relaying, body: AnswerBody, flying: Flying) -> Self {
+        let now = runtime_now();
+        Self {
+            meter: Some(Meter::new(about.dialect, about.streamed)),
+            stream: about
+                .streamed
+                .then(|| StreamRelay::new(about.dialect, about.drop_usage_chunk)),
+            ready: VecDeque::new(),
+            passed_bytes: 0,
+            watch: Box::pin(tokio::time::sleep_until(now + about.silence_max)),
+            heard_at: now,
+            over: false,
+            about,
+            body,
+            flying,
+        }
+    }
+
+    /// Takes bytes that were read before it was known that they are to be relayed.
+    pub(crate) fn take(&mut self, bytes: Bytes) {
+        if let Some(meter) = &mut self.meter {
+            meter.observe(&bytes);
+        }
+        match &mut self.stream {
+            Some(stream) => self.ready.extend(stream.push(bytes)),
+            None => self.ready.push_back(bytes),
+        }
+    }
+
+    /// The next bytes for the client. An answer that is not streamed and breaks off is an error,
+    /// which closes the connection: the client sees that it is not whole.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                self.passed_bytes += piece.len() as u64;
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            match self.body.poll_bytes(cx) {
+                Poll::Ready(Some(Ok(bytes))) => {
+                    self.heard_at = runtime_now();
+                    self.take(bytes);
+                }
+                Poll::Ready(Some(Err(lost))) => {
+                    if let Some(broken) = self.lost(&lost.to_string()) {
+                        return Poll::Ready(Some(Err(broken)));
+                    }
+                }
+                Poll::Ready(None) => self.ended(),
+                Poll::Pending => {
+                    if !self.is_silent(cx) {
+                        return Poll::Pending;
+                    }
+                    let silence = self.about.silence_max.as_secs();
+                    let reason = format!("nothing came for {silence} s");
+                    if let Some(broken) = self.lost(&reason) {
+                        return Poll::Ready(Some(Err(broken)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing has come for too long. The timer is set anew only when it goes off, so that
+    /// a busy stream doesn't pay for it.
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.watch.as_mut().poll(cx).is_ready() {
+            let due = self.heard_at + self.about.silence_max;
+            if due <= runtime_now() {
+                return true;
+            }
+            self.watch.as_mut().reset(due);
+        }
+        false
+    }
+
+    /// Upstream closed its answer in good order. A stream that lacks its end was lost all the same.
+    fn ended(&mut self) {
+        let Some(meter) = self.meter.take() else {
+            self.over = true;
+            return;
+        };
+        let sequence = meter.sequence();
+        let metered = meter.finish();
+        let whole = metered.complete || metered.error.is_some() || !self.about.streamed;
+        if let Some(stream) = self.stream.take() {
+            self.ready.extend(stream.end(whole));
+        }
+        let outcome = if metered.error.is_some() {
+            Outcome::StreamError
+        } else if whole {
+            Outcome::Answered
+        } else {
+            let reason = "upstream ended its answer without an end";
+            self.ready.push_back(self.loss(reason, sequence));
+            self.report_loss(reason);
+            Outcome::UpstreamLost
+        };
+        self.over = true;
+        self.settle(outcome, metered);
+    }
+
+    /// Upstream broke off. A stream ends with an event that says so; anything else is cut.
+    fn lost(&mut self, reason: &str) -> Option<BodyError> {
+        self.over = true;
+        let meter = self.meter.take()?;
+        let sequence = meter.sequence();
+        let metered = meter.finish();
+        self.report_loss(reason);
+        // What came after its own end was the connection's: the answer is whole.
+        let whole = self.about.streamed && metered.complete;
+        let told = metered.error.is_some();
+        if let Some(stream) = self.stream.take() {
+            self.ready.extend(stream.end(whole || told));
+            if !whole && !told {
+                self.ready
+                    .push_back(self.loss("the upstream connection was lost", sequence));
+            }
+        }
+        let outcome = match (whole, told) {
+            (true, _) => Outcome::Answered,
+            (false, true) => Outcome::StreamError,
+            (false, false) => Outcome::UpstreamLost,
+        };
+        self.settle(outcome, metered);
+        let cut =
+            || BodyError::from("the upstream connection was lost in the middle of the answer");
+        (!self.about.streamed).then(cut)
+    }
+
+    fn loss(&self, reason: &str, sequence: u64) -> Bytes {
+        let message = format!("{reason}: the answer is not complete; what came of it is accounted");
+        stream_error(self.about.dialect, &ErrorKind::Api, &message, sequence).into()
+    }
+
+    fn report_loss(&mut self, reason: &str) {
+        let answer_bytes = self.passed_bytes;
+        if let Some(in_flight) = self.flying.in_flight() {
+            in_flight.report(&event::UpstreamLost {
+                call: in_flight.record().id,
+                platform: &in_flight.record().platform,
+                reason,
+                answer_bytes,
+            });
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome, metered: tidegate_providers::Metered) {
+        let unsent: u64 = self.ready.iter().map(|it| it.len() as u64).sum();
+        if let Some(in_flight) = self.flying.land() {
+            in_flight.settle(End {
+                outcome,
+                status: self.about.status,
+                metered: Some(metered),
+                answer_bytes: self.passed_bytes + unsent,
+                request_id: self.about.request_id.take(),
+            });
+        }
+    }
+}
+
+/// The client hung up. What it used up to here is booked; the provider's connection is closed with
+/// the body, which ends the generation.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let Some(meter) = self.meter.take() else {
+            return;
+        };
+        let metered = meter.finish();
+        // An answer that came to its own end was answered, even if nobody read the last bytes.
+        let outcome = if metered.complete {
+            Outcome::Answered
+        } else {
+            self.flying.abandoned()
+        };
+        self.settle(outcome, metered);
+    }
+}

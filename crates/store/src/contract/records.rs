@@ -1,0 +1,197 @@
+//! What stores of keys, changes, calls and settings promise.
+
+use std::sync::Arc;
+
+use tidegate_ledger::{
+    SettingStore,
+    keys::{self, Key, KeyStore},
+};
+use tidegate_observe::{
+    audit::{Action, Actor, AuditRow, AuditStore},
+    calls::{CallFilter, CallRecord, CallStore},
+};
+use tidegate_types::{CallId, KeyId, Priority, Role, Timestamp};
+
+use super::NOW;
+
+/// The contract of everything but the ledger, for the backend that `$new` builds.
+macro_rules! records_contract {
+    ($new:expr) => {
+        $crate::contract::suite!(
+            records,
+            $new,
+            [
+                keys_are_listed_as_they_were_made,
+                a_key_is_revoked_once_and_keeps_the_time,
+                neither_an_id_nor_a_secret_is_given_twice,
+                changes_are_listed_newest_first,
+                calls_are_found_by_id_and_by_what_they_were_made_for,
+                a_record_replaces_the_one_with_its_id,
+                settings_are_set_together_and_read_alone,
+            ]
+        );
+    };
+}
+pub(crate) use records_contract;
+
+fn key(id: u64, secret: &str) -> Key {
+    Key {
+        id: KeyId::from_raw(id),
+        name: format!("key {id}"),
+        hash: keys::hash(secret),
+        role: Role::Caller,
+        user: "ann".to_owned(),
+        organisation: "acme".to_owned(),
+        default_priority: None,
+        highest_priority: Priority::High,
+        default_task_type: Some("review".to_owned()),
+        created_at: NOW,
+        revoked_at: None,
+    }
+}
+
+pub(crate) fn keys_are_listed_as_they_were_made(store: &dyn KeyStore) {
+    let (one, two) = (key(1, "a"), key(2, "b"));
+    store.insert(&two).unwrap();
+    store.insert(&one).unwrap();
+    assert_eq!(store.list().unwrap(), [one, two]);
+}
+
+pub(crate) fn a_key_is_revoked_once_and_keeps_the_time(store: &dyn KeyStore) {
+    store.insert(&key(1, "a")).unwrap();
+    let id = KeyId::from_raw(1);
+    assert!(store.revoke(id, Timestamp(5)).unwrap());
+    assert!(!store.revoke(id, Timestamp(9)).unwrap());
+    assert!(!store.revoke(KeyId::from_raw(2), Timestamp(9)).unwrap());
+    assert_eq!(store.list().unwrap()[0].revoked_at, Some(Timestamp(5)));
+}
+
+pub(crate) fn neither_an_id_nor_a_secret_is_given_twice(store: &dyn KeyStore) {
+    store.insert(&key(1, "a")).unwrap();
+    assert!(store.insert(&key(1, "b")).is_err());
+    assert!(store.insert(&key(2, "a")).is_err());
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
+pub(crate) fn changes_are_listed_newest_first(store: &dyn AuditStore) {
+    let change = |object: &str| AuditRow {
+        at: NOW,
+        who: Actor::Key(KeyId::from_raw(1)),
+        role: Role::Admin,
+        organisation: None,
+        action: Action::KeyAdded,
+        object: object.to_owned(),
+        before: None,
+        after: Some("{}".to_owned()),
+    };
+    for object in ["a", "b", "c"] {
+        store.append(&change(object)).unwrap();
+    }
+    assert_eq!(store.list(2).unwrap(), [change("c"), change("b")]);
+    assert_eq!(store.list(9).unwrap().len(), 3);
+}
+
+pub(crate) fn call(id: u64, user: &str, task: Option<&str>) -> CallRecord {
+    let at = Timestamp(NOW.0 + id);
+    CallRecord {
+        organisation: "acme".into(),
+        user: user.into(),
+        session: Some(Arc::from("s1")).filter(|_| task.is_some()),
+        root_task: task.map(Into::into),
+        task: task.map(|it| format!("{it}-sub").into()),
+        ..CallRecord::arrived(CallId::from_raw(id), at, "anthropic_messages")
+    }
+}
+
+pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn CallStore) {
+    let calls = [
+        call(1, "ann", Some("t1")),
+        call(2, "bob", None),
+        call(3, "ann", Some("t2")),
+        call(4, "ann", None),
+    ];
+    store.append(&calls).unwrap();
+    assert_eq!(store.get(calls[1].id).unwrap().as_ref(), Some(&calls[1]));
+    assert_eq!(store.get(CallId::from_raw(9)).unwrap(), None);
+    let ids = |filter: CallFilter| -> Vec<u64> {
+        let listed = store.list(&filter).unwrap();
+        let matching = calls.iter().rev().filter(|it| filter.matches(it));
+        assert!(listed.iter().eq(matching.take(filter.page())), "{filter:?}");
+        listed.iter().map(|it| it.id.raw()).collect()
+    };
+    let all = CallFilter::default;
+    let some = |text: &str| Some(Arc::from(text));
+    assert_eq!(ids(all()), [4, 3, 2, 1]);
+    assert_eq!(ids(CallFilter { limit: 2, ..all() }), [4, 3]);
+    assert_eq!(
+        ids(CallFilter {
+            user: some("ann"),
+            ..all()
+        }),
+        [4, 3, 1]
+    );
+    assert_eq!(
+        ids(CallFilter {
+            task: some("t1"),
+            ..all()
+        }),
+        [1]
+    );
+    assert_eq!(
+        ids(CallFilter {
+            task: some("t2-sub"),
+            ..all()
+        }),
+        [3]
+    );
+    assert_eq!(
+        ids(CallFilter {
+            session: some("s1"),
+            ..all()
+        }),
+        [3, 1]
+    );
+    assert_eq!(
+        ids(CallFilter {
+            organisation: some("other"),
+            ..all()
+        }),
+        [0; 0]
+    );
+    let before = Some(CallId::from_raw(3));
+    assert_eq!(
+        ids(CallFilter {
+            before,
+            user: some("ann"),
+            ..all()
+        }),
+        [1]
+    );
+    assert_eq!(
+        ids(CallFilter {
+            since: Some(Timestamp(NOW.0 + 3)),
+            ..all()
+        }),
+        [4, 3]
+    );
+}
+
+pub(crate) fn a_record_replaces_the_one_with_its_id(store: &dyn CallStore) {
+    store.append(&[call(1, "ann", Some("t1"))]).unwrap();
+    store.append(&[call(1, "bob", None)]).unwrap();
+    let listed = store.list(&CallFilter::default()).unwrap();
+    assert_eq!(listed, [call(1, "bob", None)]);
+}
+
+pub(crate) fn settings_are_set_together_and_read_alone(store: &dyn SettingStore) {
+    assert_eq!(store.setting("levels").unwrap(), None);
+    store
+        .set(&[("levels", b"1"), ("other", b"\0\xff")])
+        .unwrap();
+    store.set(&[("levels", b"2")]).unwrap();
+    assert_eq!(store.setting("levels").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(
+        store.setting("other").unwrap().as_deref(),
+        Some(&b"\0\xff"[..])
+    );
+}

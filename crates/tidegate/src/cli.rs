@@ -1,0 +1,289 @@
+//! The command line: what can be asked, and the commands that ask a running gateway or read what
+//! it keeps.
+//!
+//! Exit codes: 0 done, 1 failed or found something wrong, 2 wrong usage.
+
+mod budget;
+mod calls;
+mod client;
+mod config;
+mod doctor;
+mod keys;
+mod ledger;
+mod prices;
+mod program;
+mod status;
+mod table;
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tidegate_types::NanoUsd;
+
+use crate::config::{LoadError, Loaded, Settings, Sources};
+
+pub(crate) use client::{ADDRESS_FILE, Client, TOKEN_FILE};
+pub(crate) use program::{Assistant, assistant, environment};
+
+/// Something is wrong, or was found wrong.
+const FAILED: u8 = 1;
+
+/// Governs how AI agents and coding assistants spend LLM quota and money.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tidegate", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The configuration file [default: $TIDEGATE_CONFIG, else the usual one if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder for the ledger, the journal and the token
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway
+    Serve(ServeArgs),
+    /// Start a program whose calls are governed: `tidegate run -- claude`
+    Run(RunArgs),
+    /// Platforms, buckets and limits of the running gateway
+    Status(Format),
+    /// The newest calls, or everything about one
+    Calls(calls::CallsArgs),
+    /// Budgets: what is spent, held and left; `set` changes a limit
+    Budget(budget::BudgetArgs),
+    /// Keys that callers present to the gateway
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// The ledger: verify, export, settle what a crash left unknown
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// What models cost
+    Prices(prices::PricesArgs),
+    /// The configuration: check, show, reference
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look for what would keep the gateway or an assistant from working
+    Doctor(Format),
+    /// An emulated provider, for trying things out
+    #[command(subcommand)]
+    Sim(SimCommand),
+    /// Generated documentation
+    #[command(subcommand)]
+    Reference(ReferenceCommand),
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Format {
+    /// JSON for programs instead of a table for people
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Enforce the built-in limits for everyone
+    #[arg(long)]
+    pub(crate) enforce: bool,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The most that this run may spend, in dollars
+    #[arg(long, value_name = "DOLLARS")]
+    pub(crate) budget: Option<NanoUsd>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// What can be emulated.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// A provider of both dialects, with limits, prompt cache, latencies and faults
+    Provider(SimProviderArgs),
+}
+
+/// Options of `sim provider`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimProviderArgs {
+    /// Where to listen; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
+    pub(crate) listen: SocketAddr,
+    /// What to emulate, as JSON; every field has a default
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spec: Option<PathBuf>,
+    /// No limit that any test would meet
+    #[arg(long, conflicts_with = "spec")]
+    pub(crate) unlimited: bool,
+    /// Prebuilt answers and no rules: the upstream of benches
+    #[arg(long, conflicts_with_all = ["spec", "unlimited"])]
+    pub(crate) bench: bool,
+}
+
+/// What is generated.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ReferenceCommand {
+    /// The control API, as an OpenAPI 3.1 document
+    Openapi,
+    /// The metrics, as Markdown
+    Metrics,
+    /// The configuration, as Markdown
+    Configuration,
+}
+
+impl Cli {
+    /// Where the configuration is taken from: these options and this process's environment.
+    pub(crate) fn sources(&self) -> Sources {
+        let mut sources = Sources {
+            file: self.config.clone(),
+            data: self.data.clone(),
+            ..Sources::of_process()
+        };
+        if let Command::Serve(serve) = &self.command {
+            sources.listen.clone_from(&serve.listen);
+            sources.enforce = serve.enforce;
+        }
+        sources
+    }
+
+    /// The configuration that these options lead to.
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
+        crate::config::load(&self.sources())
+    }
+}
+
+/// What a command says: text for standard output, and whether something is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// What to print; ends with a line's end unless empty.
+    pub(crate) text: String,
+    /// Exit with 1.
+    pub(crate) failed: bool,
+}
+
+impl Said {
+    pub(crate) fn fine(text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Self {
+            text,
+            failed: false,
+        }
+    }
+
+    fn json(value: &impl serde::Serialize) -> anyhow::Result<Self> {
+        Ok(Self::fine(serde_json::to_string_pretty(value)?))
+    }
+}
+
+/// Answers every command but those that run something (`serve`, `run`, `sim`) and `reference
+/// openapi`, which are the caller's: for these it is `None`.
+pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
+    let said = match &cli.command {
+        Command::Serve(_)
+        | Command::Run(_)
+        | Command::Sim(_)
+        | Command::Reference(ReferenceCommand::Openapi) => return Ok(None),
+        Command::Reference(ReferenceCommand::Metrics) => {
+            let registry = tidegate_observe::metrics::Registry::new();
+            Said::fine(registry.catalogue_markdown())
+        }
+        Command::Reference(ReferenceCommand::Configuration) => {
+            Said::fine(crate::config::markdown())
+        }
+        Command::Config(command) => config::answer(command, &cli.sources())?,
+        Command::Doctor(format) => doctor::answer(*format, &cli.sources())?,
+        Command::Prices(args) => prices::answer(args, &cli.load()?.settings)?,
+        Command::Ledger(command) => ledger::answer(command, &cli.load()?.settings)?,
+        Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
+        Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
+    };
+    Ok(Some(said))
+}
+
+/// Prints what was said; a reader that went away (`| head`) is no failure.
+pub(crate) fn print(said: &Said) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let text = table::for_reader(&said.text, colours());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+        _ if said.failed => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints an error with its causes, each on a line of its own.
+pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
+    let mut text = format!("tidegate: {error}\n");
+    for cause in error.chain().skip(1) {
+        text.push_str("  because: ");
+        text.push_str(&cause.to_string());
+        text.push('\n');
+    }
+    // Where standard error is gone there is nobody left to tell.
+    let _gone = std::io::stderr().lock().write_all(text.as_bytes());
+    ExitCode::from(FAILED)
+}
+
+/// Says where the gateway serves and which limits only watch, on standard error: standard output
+/// belongs to whoever is served.
+pub(crate) fn greet(at: SocketAddr, settings: &Settings, watched: &str) {
+    let mut text = format!(
+        "tidegate serves at http://{at}, data in {}\n",
+        settings.data.display()
+    );
+    if !watched.is_empty() {
+        text.push_str("only watched for calls without a key: ");
+        text.push_str(watched);
+        text.push_str("\nenforce them with `tidegate serve --enforce`\n");
+    }
+    // Where standard error is gone there is nobody left to tell.
+    let _gone = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Limits what one task may spend.
+pub(crate) fn limit_task(
+    client: &Client,
+    organisation: &str,
+    task: &str,
+    hard: NanoUsd,
+) -> anyhow::Result<()> {
+    budget::limit_task(client, organisation, task, hard)
+}
+
+/// Says one line on standard error.
+pub(crate) fn say(line: &str) {
+    // Where standard error is gone there is nobody left to tell.
+    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
+}
+
+/// Colour only where a person looks: a terminal, and nobody objects.
+fn colours() -> bool {
+    let objects = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    std::io::stdout().is_terminal() && !objects
+}
+
+#[cfg(test)]
+mod tests;

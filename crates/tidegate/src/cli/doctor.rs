@@ -1,0 +1,225 @@
+//! `tidegate doctor`.
+
+use std::{io, net::TcpListener, path::Path};
+
+use serde::Serialize;
+use tidegate_control::wire::Status;
+
+use super::{
+    Client, Format, Said,
+    client::TOKEN_FILE,
+    table::{Table, Tone, plain, toned},
+};
+use crate::config::{Settings, Sources, load};
+
+/// What one look found.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) what: &'static str,
+    pub(super) state: State,
+    /// What was seen and, where something is wrong, what to do.
+    pub(super) detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    Fine,
+    Note,
+    Wrong,
+}
+
+pub(super) fn answer(format: Format, sources: &Sources) -> anyhow::Result<Said> {
+    let findings = examine(sources);
+    let failed = findings.iter().any(|it| it.state == State::Wrong);
+    let said = if format.json {
+        Said::json(&findings)?
+    } else {
+        Said::fine(show(&findings))
+    };
+    Ok(Said { failed, ..said })
+}
+
+/// Looks at everything once. Changes nothing.
+pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
+    let loaded = match load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![finding("configuration", State::Wrong, error.to_string())],
+    };
+    let file = loaded
+        .file
+        .as_ref()
+        .map_or("built in".to_owned(), |it| it.display().to_string());
+    let settings = &loaded.settings;
+    let mut all = vec![finding("configuration", State::Fine, file)];
+    all.push(data(&settings.data));
+    all.push(token(&settings.data));
+    all.extend(gateway(settings));
+    all.extend(credentials(settings));
+    all.extend(assistant(sources));
+    all
+}
+
+fn finding(what: &'static str, state: State, detail: impl Into<String>) -> Finding {
+    Finding {
+        what,
+        state,
+        detail: detail.into(),
+    }
+}
+
+fn data(folder: &Path) -> Finding {
+    let shown = folder.display();
+    match std::fs::metadata(folder) {
+        Ok(it) if !it.is_dir() => {
+            let detail = format!("`{shown}` is no folder; name another with --data");
+            finding("data folder", State::Wrong, detail)
+        }
+        Ok(it) if it.permissions().readonly() => {
+            let detail =
+                format!("`{shown}` cannot be written; allow it, or name another with --data");
+            finding("data folder", State::Wrong, detail)
+        }
+        Ok(_) => finding("data folder", State::Fine, shown.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let detail = format!("`{shown}` will be made by the first `tidegate serve`");
+            finding("data folder", State::Note, detail)
+        }
+        Err(error) => finding("data folder", State::Wrong, format!("`{shown}`: {error}")),
+    }
+}
+
+fn token(folder: &Path) -> Finding {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = folder.join(TOKEN_FILE);
+    match std::fs::metadata(&file) {
+        Ok(it) if it.permissions().mode() & 0o077 != 0 => {
+            let detail = format!("others may read it: `chmod 600 {}`", file.display());
+            finding("local token", State::Wrong, detail)
+        }
+        Ok(_) => finding("local token", State::Fine, "only its owner may read it"),
+        Err(_) => finding(
+            "local token",
+            State::Note,
+            "`tidegate serve` will write one",
+        ),
+    }
+}
+
+fn gateway(settings: &Settings) -> Vec<Finding> {
+    let client = match Client::of(settings) {
+        Ok(client) => client,
+        Err(error) => return vec![finding("gateway", State::Wrong, error.to_string())],
+    };
+    let address = client.address();
+    if !client.is_running() {
+        // Nobody answers HTTP there. Does anybody else sit on the port?
+        return vec![match TcpListener::bind(settings.listen) {
+            Ok(_) => {
+                let detail = format!("none runs at {address}; start one with `tidegate serve`");
+                finding("gateway", State::Note, detail)
+            }
+            Err(error) => {
+                let detail = format!(
+                    "another program has {}: {error}; stop it, or listen elsewhere with --listen",
+                    settings.listen
+                );
+                finding("gateway", State::Wrong, detail)
+            }
+        }];
+    }
+    let mut all = vec![finding(
+        "gateway",
+        State::Fine,
+        format!("answers at {address}"),
+    )];
+    match client.get::<Status>("/api/v1/status") {
+        Ok(status) => all.push(ledger(&status)),
+        Err(error) => all.push(finding("status", State::Wrong, error.to_string())),
+    }
+    all
+}
+
+fn ledger(status: &Status) -> Finding {
+    if status.ready {
+        return finding("ledger", State::Fine, "can be written");
+    }
+    let reasons: Vec<&str> = status
+        .reasons
+        .iter()
+        .map(|it| it.message.as_str())
+        .collect();
+    let says = status.store_says.as_deref();
+    let says = says.map_or(String::new(), |it| format!(" ({it})"));
+    finding("ledger", State::Wrong, reasons.join("; ") + &says)
+}
+
+fn credentials(settings: &Settings) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for (name, provider) in &settings.providers {
+        let whose = if provider.credential.is_some() {
+            let who = if provider.local_may_spend {
+                "everyone"
+            } else {
+                "calls with a key"
+            };
+            format!("{name}: the operator's, spent by {who}")
+        } else {
+            format!("{name}: each caller's own is forwarded")
+        };
+        all.push(finding("credential", State::Fine, whose));
+        let abroad = provider.base_url.starts_with("http://")
+            && !["http://127.", "http://localhost", "http://[::1]"]
+                .iter()
+                .any(|it| provider.base_url.starts_with(it));
+        if abroad {
+            let detail = format!(
+                "{name}: credentials travel unencrypted to {}; use https",
+                provider.base_url
+            );
+            all.push(finding("credential", State::Note, detail));
+        }
+    }
+    all
+}
+
+/// What the environment does to Claude Code behind a gateway.
+fn assistant(sources: &Sources) -> Vec<Finding> {
+    let value = |name: &str| sources.environment.get(name).filter(|it| !it.is_empty());
+    let mut all = Vec::new();
+    for name in ["ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"] {
+        if let Some(url) = value(name) {
+            let url = tidegate_observe::redact::redact(url);
+            all.push(finding(
+                "environment",
+                State::Note,
+                format!("{name} is {url}; programs that read it go there"),
+            ));
+        }
+    }
+    let proxy = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let proxied = proxy.iter().any(|it| value(it).is_some());
+    let spared = ["NO_PROXY", "no_proxy"]
+        .iter()
+        .filter_map(|it| value(it))
+        .any(|it| it.contains("127.0.0.1") || it == "*");
+    if proxied && !spared {
+        let detail = "a proxy is set and NO_PROXY does not name 127.0.0.1: assistants may send calls for the gateway to the proxy";
+        all.push(finding("environment", State::Note, detail));
+    }
+    all
+}
+
+/// Findings for people.
+pub(super) fn show(findings: &[Finding]) -> String {
+    let mut table = Table::new(&["what", "state", "detail"]);
+    for it in findings {
+        let state = match it.state {
+            State::Fine => toned("fine", Tone::Good),
+            State::Note => toned("note", Tone::Warning),
+            State::Wrong => toned("WRONG", Tone::Bad),
+        };
+        table.row([it.what.to_owned(), state, plain(&it.detail)]);
+    }
+    table.show()
+}

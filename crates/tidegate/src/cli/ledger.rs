@@ -1,0 +1,197 @@
+//! `tidegate ledger`.
+
+use std::io::Write as _;
+
+use clap::{Args, Subcommand};
+use tidegate_control::wire::{Reservations, SettleRequest, Settled, Usd, Verification};
+use tidegate_ledger::{LedgerStore as _, Seq, verify_store};
+use tidegate_store::SqliteStore;
+use tidegate_types::{NanoUsd, ReservationId};
+
+use super::{
+    Client, Format, Said,
+    table::{Table, Tone, grouped, plain, toned},
+};
+use crate::config::Settings;
+
+/// Rows read at a time: a few hundred kilobytes.
+const ROWS_AT_A_TIME: usize = 1_000;
+
+/// Findings that people are shown; `--json` gives all that were kept.
+const SHOWN_MAX: usize = 20;
+
+/// What can be done with the ledger.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Read every row and say what is wrong; exits with 1 if anything is
+    Verify(Format),
+    /// Print every row as one line of JSON, in order
+    Export(ExportArgs),
+    /// Reservations that have not ended, those a crash left unknown, and those nobody settled
+    Unknown(Format),
+    /// Settle a reservation whose usage is unknown
+    Settle(SettleArgs),
+}
+
+/// Options of `ledger export`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Begin with this row
+    #[arg(long, default_value_t = 1)]
+    pub(crate) from: Seq,
+}
+
+/// Options of `ledger settle`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SettleArgs {
+    /// The reservation: `resv_…`
+    pub(crate) reservation: ReservationId,
+    /// What it cost, in dollars
+    pub(crate) cost: NanoUsd,
+    /// How to print
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+pub(super) fn answer(command: &LedgerCommand, settings: &Settings) -> anyhow::Result<Said> {
+    match command {
+        LedgerCommand::Verify(format) => {
+            // By this process, not by the one that wrote it.
+            let report = Verification::from(&verify_store(&read(settings)?)?);
+            let said = if format.json {
+                Said::json(&report)?
+            } else {
+                Said::fine(show_report(&report))
+            };
+            Ok(Said {
+                failed: !report.clean,
+                ..said
+            })
+        }
+        LedgerCommand::Export(args) => export(args.from, settings),
+        LedgerCommand::Unknown(format) => {
+            let path = "/api/v1/reservations";
+            let client = Client::of(settings)?;
+            if format.json {
+                return Said::json(&client.get::<serde_json::Value>(path)?);
+            }
+            Ok(Said::fine(show_open(&client.get(path)?)))
+        }
+        LedgerCommand::Settle(args) => settle(args, &Client::of(settings)?),
+    }
+}
+
+fn settle(args: &SettleArgs, client: &Client) -> anyhow::Result<Said> {
+    let path = format!("/api/v1/reservations/{}/settle", args.reservation);
+    let request = SettleRequest {
+        cost_usd: Some(Usd(args.cost)),
+        ..SettleRequest::default()
+    };
+    if args.format.json {
+        return Said::json(&client.post::<serde_json::Value>(&path, &request)?);
+    }
+    let settled: Settled = client.post(&path, &request)?;
+    let cost = NanoUsd::from(&settled.cost);
+    Ok(Said::fine(format!(
+        "{} is settled at {cost}",
+        settled.reservation
+    )))
+}
+
+/// The ledger, beside whoever writes it.
+fn read(settings: &Settings) -> anyhow::Result<SqliteStore> {
+    let data = &settings.data;
+    anyhow::ensure!(
+        data.exists(),
+        "there is no ledger in `{}` yet: it begins with the first `tidegate serve`, or name its folder with --data",
+        data.display()
+    );
+    Ok(SqliteStore::read(data)?)
+}
+
+/// Writes rows as they are read: a ledger does not fit in memory.
+fn export(from: Seq, settings: &Settings) -> anyhow::Result<Said> {
+    let store = read(settings)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut next = from;
+    loop {
+        let rows = store.rows(next, ROWS_AT_A_TIME)?;
+        let Some(last) = rows.last() else { break };
+        next = last.seq.saturating_add(1);
+        for row in &rows {
+            serde_json::to_writer(&mut out, row)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    out.flush()?;
+    Ok(Said::default())
+}
+
+/// A report for people.
+pub(super) fn show_report(report: &Verification) -> String {
+    let mut out = format!(
+        "{} rows, {} reservations, {} open that hold {}\nhead {}\n",
+        grouped(report.rows),
+        grouped(report.reservations),
+        grouped(report.open),
+        NanoUsd::from(&report.held),
+        plain(&report.head)
+    );
+    let mut line = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    if report.overruns_total > 0 {
+        let overruns = grouped(report.overruns_total);
+        line(&format!("{overruns} settled above their hold"));
+    }
+    if report.clean {
+        line(&toned("nothing is wrong", Tone::Good));
+        return out;
+    }
+    for finding in report.findings.iter().take(SHOWN_MAX) {
+        line(&toned(finding, Tone::Bad));
+    }
+    line(&format!(
+        "{} findings; `tidegate ledger verify --json` lists them",
+        grouped(report.findings_total)
+    ));
+    out
+}
+
+/// Reservations for people: open ones, oldest first; then those that ended without anybody's word.
+pub(super) fn show_open(all: &Reservations) -> String {
+    let mut table = Table::new(&["reservation", "user", "task", ">held", "state"]);
+    for it in &all.open {
+        table.row([
+            it.reservation.to_string(),
+            plain(&format!("{} of {}", it.user, it.organisation)),
+            plain(it.task.as_deref().unwrap_or_default()),
+            NanoUsd::from(&it.held).to_string(),
+            if it.unknown {
+                let text = format!("unknown, settled at what it holds at {}", it.expires_at);
+                toned(&text, Tone::Warning)
+            } else {
+                plain(&format!("open until {}", it.expires_at))
+            },
+        ]);
+    }
+    for it in &all.expired {
+        let text = format!("settled at its bound at {}, nobody said otherwise", it.at);
+        table.row([
+            it.reservation.to_string(),
+            plain(&format!("{} of {}", it.user, it.organisation)),
+            plain(it.task.as_deref().unwrap_or_default()),
+            NanoUsd::from(&it.cost).to_string(),
+            toned(&text, Tone::Warning),
+        ]);
+    }
+    if table.is_empty() {
+        return "no reservation is open\n".to_owned();
+    }
+    let mut out = table.show();
+    if all.more > 0 {
+        out.push_str(&format!("{} more are open\n", grouped(all.more)));
+    }
+    out
+}

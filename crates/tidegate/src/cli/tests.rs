@@ -1,0 +1,565 @@
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+};
+
+use clap::CommandFactory as _;
+use expect_test::{Expect, expect};
+use tidegate_ledger::{LevelKey, LevelKind, LevelView, Limit};
+use tidegate_observe::calls::{CallRecord, Outcome};
+use tidegate_types::{CallId, Secret, Timestamp, Tokens, Usage};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+/// Shows a text as a terminal without colours would.
+#[track_caller]
+fn check(text: &str, expected: Expect) {
+    expected.assert_eq(&table::for_reader(text, false));
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_right() {
+    for line in [
+        "tidegate",
+        "tidegate srve",
+        "tidegate calls resv_0000000000000001",
+        "tidegate budget set day 5",
+        "tidegate budget set task five",
+        "tidegate keys add laptop",
+        "tidegate run claude",
+        "tidegate sim provider --bench --unlimited",
+        "tidegate calls --limit 0",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    let error = parse("tidegate budget set task five")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`five` is not an amount in dollars"),
+        "{error}"
+    );
+}
+
+#[test]
+fn everything_after_two_dashes_is_the_programs() {
+    let cli = parse("tidegate run --budget 5 -- claude -p hello --json").unwrap();
+    let Command::Run(run) = cli.command else {
+        panic!("not run")
+    };
+    assert_eq!(run.program, ["claude", "-p", "hello", "--json"]);
+    assert_eq!(run.budget, Some(NanoUsd::from_usd(5)));
+}
+
+#[test]
+fn options_of_serve_are_sources_of_the_configuration() {
+    let cli = parse("tidegate serve --listen 127.0.0.1:1 --enforce --data /d --config /c").unwrap();
+    let sources = cli.sources();
+    assert_eq!(sources.listen.as_deref(), Some("127.0.0.1:1"));
+    assert_eq!(sources.data, Some("/d".into()));
+    assert_eq!(sources.file, Some("/c".into()));
+    assert!(sources.enforce);
+}
+
+#[test]
+fn columns_are_as_wide_as_they_must_be_and_colours_can_be_taken_away() {
+    let mut it = table::Table::new(&["name", ">amount", "note"]);
+    it.row(["a".to_owned(), "1".to_owned(), String::new()]);
+    it.row([
+        "longer".to_owned(),
+        table::toned("1,000", table::Tone::Bad),
+        "x".to_owned(),
+    ]);
+    check(
+        &it.show(),
+        expect![[r#"
+            name    amount  note
+            a            1
+            longer   1,000  x
+        "#]],
+    );
+    let coloured = table::for_reader(&it.show(), true);
+    assert!(
+        coloured.contains("\u{1b}[31m1,000\u{1b}[0m"),
+        "{coloured:?}"
+    );
+}
+
+#[test]
+fn a_name_from_outside_cannot_paint_the_terminal() {
+    let evil = "a\u{1b}[31m\u{e003}b\r\nc";
+    assert_eq!(table::plain(evil), "a[31mbc");
+    assert_eq!(
+        table::for_reader(&table::toned(evil, table::Tone::Good), false),
+        "a[31mbc"
+    );
+}
+
+#[test]
+fn numbers_are_grouped_by_thousands() {
+    let shown: Vec<String> = [0_i64, 999, 1_000, 1_234_567, -1_000]
+        .map(table::grouped)
+        .into();
+    assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "-1,000"]);
+}
+
+#[test]
+fn status_shows_buckets_and_names_what_only_watches() {
+    let status = serde_json::json!({
+        "version": "0.1.0", "writable": true, "open_reservations": 2, "dropped_reservations": 0,
+        "a_field_of_a_later_version": 1,
+        "platforms": [
+            { "platform": "sonnet", "buckets": [
+                { "name": "units", "resource": "units", "capacity": 10000, "level": 6500,
+                  "threshold": 7000, "held": 12, "full_in_seconds": 63000 },
+                { "name": "day", "resource": "nano_usd", "capacity": 20_000_000_000_u64,
+                  "level": -1_500_000_000, "threshold": 0, "held": 0, "full_in_seconds": 90 },
+                { "name": "slots", "resource": "concurrency", "capacity": 10, "level": 9,
+                  "threshold": 0, "held": 1 },
+              ],
+              "penalties": [{ "user": "ada", "left_seconds": 600 }] },
+        ],
+        "limits": [
+            { "limit": "sonnet.units", "keyless": "watch", "asking": "enforce" },
+            { "limit": "task", "keyless": "enforce", "asking": "enforce" },
+        ],
+    });
+    let status = serde_json::from_value(status).unwrap();
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787, ledger writable
+
+        bucket          left      of  counts        held  guarded  full in
+        sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min
+        sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s
+        sonnet.slots       9      10  concurrency      1        0
+        ada refills at half speed on sonnet for 10 min 0 s
+
+        only watched for calls without a key: sonnet.units
+        enforce them with `tidegate serve --enforce`
+
+        open reservations: 2
+    "#]],
+    );
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_the_first_thing_said() {
+    let status = serde_json::json!({
+        "version": "0.1.0", "writable": false, "why_not": "`state.db`: no space left on device",
+        "dropped_reservations": 1,
+    });
+    let status = serde_json::from_value(status).unwrap();
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787, LEDGER NOT WRITABLE: `state.db`: no space left on device
+
+        no platform has buckets
+
+        all limits are enforced for everyone
+
+        open reservations: 0
+        reservations dropped unsettled: 1
+    "#]],
+    );
+}
+
+#[test]
+fn budgets_are_listed_in_the_order_they_are_checked() {
+    let level = |kind, user: Option<&str>, task: Option<&str>, spent: u64, soft_passed| LevelView {
+        key: LevelKey {
+            kind,
+            organisation: "acme".into(),
+            user: user.map(Into::into),
+            task: task.map(Into::into),
+            opens: None,
+        },
+        window: None,
+        limit: Limit::built_in(NanoUsd::from_usd(5)),
+        spent: NanoUsd(spent),
+        held: NanoUsd(1_000_000),
+        notional: NanoUsd::ZERO,
+        left: Some(NanoUsd::from_usd(5).saturating_sub(NanoUsd(spent))),
+        would_refuse: u64::from(soft_passed),
+        soft_passed,
+    };
+    let levels = [
+        level(
+            LevelKind::Task,
+            Some("ada"),
+            Some("t-1"),
+            4_500_000_000,
+            true,
+        ),
+        level(LevelKind::Organisation, None, None, 6_488_000, false),
+        level(
+            LevelKind::Task,
+            Some("ada"),
+            Some("t-0"),
+            5_000_000_000,
+            true,
+        ),
+    ];
+    check(
+        &budget::show(&levels),
+        expect![[r#"
+        budget        whose             spent    held  limit       left  does                would refuse  resets
+        organisation  acme          $0.006488  $0.001  $5.00  $4.993512  enforce with a key                never
+        task          acme/ada/t-0      $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
+        task          acme/ada/t-1      $4.50  $0.001  $5.00      $0.50  enforce with a key             1  never
+    "#]],
+    );
+    check(
+        &budget::show(&[]),
+        expect![[r#"
+        nothing is spent or held yet
+    "#]],
+    );
+}
+
+fn call() -> CallRecord {
+    let mut call = CallRecord::arrived(
+        CallId::from_raw(1),
+        Timestamp::from_seconds(1_795_255_200),
+        "anthropic_messages",
+    );
+    call.organisation = "acme".into();
+    call.user = "ada".into();
+    call.platform = "sonnet".into();
+    call.provider = "anthropic".into();
+    call.path = "/v1/messages".into();
+    call.model_asked = "claude-opus-5-5".into();
+    call.model_sent = call.model_asked.clone();
+    call.outcome = Outcome::Answered;
+    call.status = 200;
+    call.stream = true;
+    call.usage = Some(Usage {
+        input: Tokens(12),
+        cache_read: Tokens(120_000),
+        output: Tokens(700),
+        ..Usage::default()
+    });
+    call.cost = NanoUsd(6_488_000);
+    call.bound = NanoUsd(90_000_000);
+    call.phases.reserve = 3;
+    call.phases.first_byte = 900_000;
+    call.phases.stream = 2_000_000;
+    call
+}
+
+#[test]
+fn calls_show_outcome_use_and_cost() {
+    let mut refused = call();
+    refused.id = CallId::from_raw(2);
+    refused.outcome = Outcome::Refused {
+        limit: "user_day".into(),
+    };
+    refused.usage = None;
+    refused.cost = NanoUsd::ZERO;
+    let mut subscription = call();
+    subscription.cost = NanoUsd::ZERO;
+    subscription.notional = NanoUsd(6_488_000);
+    subscription.estimated = true;
+    subscription.would_refuse = vec!["task".into()];
+    check(
+        &calls::show(&[call(), refused, subscription]),
+        expect![[r#"
+            call                   at                    user  platform  model            outcome                           in  out          cost      took
+            call_0000000000000001  2026-11-21T10:00:00Z  ada   sonnet    claude-opus-5-5  answered                     120,012  700     $0.006488  2,900 ms
+            call_0000000000000002  2026-11-21T10:00:00Z  ada   sonnet    claude-opus-5-5  refused by user_day                0    0         $0.00  2,900 ms
+            call_0000000000000001  2026-11-21T10:00:00Z  ada   sonnet    claude-opus-5-5  answered, task would refuse  120,012  700  ≈($0.006488)  2,900 ms
+        "#]],
+    );
+    check(
+        &calls::show(&[]),
+        expect![[r#"
+        no call is recorded
+    "#]],
+    );
+}
+
+#[test]
+fn one_call_is_shown_with_every_figure() {
+    let mut call = call();
+    call.session = Some("s-1".into());
+    call.task = Some("t-2".into());
+    call.root_task = Some("t-1".into());
+    call.max_tokens_asked = Some(Tokens(64_000));
+    call.max_tokens_sent = Some(Tokens(32_000));
+    call.warnings = vec!["the task's soft limit of $1.00 is passed".into()];
+    call.price_known = true;
+    call.price_version = "2026-11-01".into();
+    check(
+        &calls::show_one(&call),
+        expect![[r#"
+        call                call_0000000000000001
+        at                  2026-11-21T10:00:00.000000Z
+        outcome             answered, status 200
+        user                ada of acme
+        key                 none
+        session             s-1
+        task                t-2
+        root task           t-1
+        class and priority  unknown, high
+        platform            sonnet (anthropic)
+        model               claude-opus-5-5
+        request             anthropic_messages /v1/messages, 0 bytes
+        answer              0 bytes, streamed
+        input               12 tokens
+        cache read          120,000 tokens
+        output              700 tokens
+        output cap          32,000, asked for 64,000
+        cost                $0.006488
+        expected, held      $0.00, $0.09
+        price table         2026-11-01
+        took (µs)           2,900,003: reserve 3, first byte 900,000, stream 2,000,000
+        we added (µs)       3
+        warning             the task's soft limit of $1.00 is passed
+    "#]],
+    );
+}
+
+#[test]
+fn keys_show_no_secret() {
+    let keys = serde_json::json!([
+        { "id": "key_0000000000000001", "name": "laptop", "role": "caller", "user": "ada",
+          "organisation": "acme", "highest_priority": "high", "created_at": 1_795_255_200_000_000_000_u64,
+          "hash": "must not be shown" },
+        { "id": "key_0000000000000002", "name": "old", "role": "admin", "user": "bob",
+          "organisation": "acme", "highest_priority": "critical", "created_at": 0,
+          "revoked_at": 1_795_255_200_000_000_000_u64 },
+    ]);
+    let keys: Vec<keys::KeyView> = serde_json::from_value(keys).unwrap();
+    check(
+        &keys::show(&keys),
+        expect![[r#"
+        key                   name    user         role    up to     made                  state
+        key_0000000000000001  laptop  ada of acme  caller  high      2026-11-21T10:00:00Z  in force
+        key_0000000000000002  old     bob of acme  admin   critical  1970-01-01T00:00:00Z  revoked 2026-11-21T10:00:00Z
+    "#]],
+    );
+}
+
+#[test]
+fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
+    let none = BTreeMap::new();
+    let address = "127.0.0.1:8787".parse().unwrap();
+    let of = |program: &str, theirs: &BTreeMap<String, String>| {
+        let (set, line) = environment(assistant(program.as_ref()), address, theirs);
+        let names: Vec<String> = set
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        format!("{}\n{line}\n", names.join("\n"))
+    };
+    let theirs = BTreeMap::from([(
+        "CLAUDE_CODE_GATEWAY_HINT_HEADERS".to_owned(),
+        "0".to_owned(),
+    )]);
+    let shown = [
+        of("/usr/bin/claude", &none),
+        of("claude", &theirs),
+        of("python3", &none),
+    ]
+    .concat();
+    check(
+        &shown,
+        expect![[r#"
+        ANTHROPIC_BASE_URL=http://127.0.0.1:8787
+        CLAUDE_CODE_GATEWAY_HINT_HEADERS=1
+        tidegate: Claude Code's calls go through http://127.0.0.1:8787; its own login or key pays
+        ANTHROPIC_BASE_URL=http://127.0.0.1:8787
+        tidegate: Claude Code's calls go through http://127.0.0.1:8787; its own login or key pays
+        ANTHROPIC_BASE_URL=http://127.0.0.1:8787
+        OPENAI_BASE_URL=http://127.0.0.1:8787/v1
+        tidegate: calls of Anthropic and OpenAI SDKs go through http://127.0.0.1:8787; their own keys pay
+    "#]],
+    );
+}
+
+/// Answers one request with `answer`, and gives back what was asked.
+fn answer_once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut asked, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            asked.push_str(&line);
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        asked.push_str(&String::from_utf8(body).unwrap());
+        stream.write_all(answer.as_bytes()).unwrap();
+        asked
+    });
+    let token = Secret::new("tgl-token".to_owned());
+    (Client::to(address, Some(token)), server)
+}
+
+#[test]
+fn a_refusal_of_the_gateway_is_told_in_its_words() {
+    let (client, server) = answer_once(
+        "HTTP/1.1 403 Forbidden\r\ncontent-length: 62\r\nconnection: close\r\n\r\n{\"error\":{\"code\":\"role\",\"message\":\"your key may not do that\"}}",
+    );
+    let set = parse("tidegate budget set task 5 --user ada").unwrap();
+    let Command::Budget(args) = set.command else {
+        panic!("not budget")
+    };
+    let error = budget::answer(&args, &client).unwrap_err();
+    assert_eq!(error.to_string(), "your key may not do that");
+    let asked = server.join().unwrap();
+    assert!(
+        asked.starts_with("PUT /api/v1/budgets/task HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("authorization: Bearer tgl-token\r\n"),
+        "{asked}"
+    );
+    let body = asked.rsplit("\r\n").next().unwrap();
+    expect![[r#"{"user":"ada","hard":"$5.00","mode":"enforce"}"#]].assert_eq(body);
+}
+
+#[test]
+fn an_answer_of_another_kind_is_an_error_and_not_a_panic() {
+    let (client, server) =
+        answer_once("HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n<html/>");
+    let error = status::answer(Format::default(), &client).unwrap_err();
+    assert!(error.to_string().contains("does not understand"), "{error}");
+    let asked = server.join().unwrap();
+    assert!(asked.starts_with("GET /api/v1/status "), "{asked}");
+}
+
+#[test]
+fn where_nobody_listens_the_remedy_is_told() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let client = Client::to(free, None);
+    assert!(!client.is_running());
+    let error = status::answer(Format::default(), &client)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("start one with `tidegate serve`"), "{error}");
+}
+
+#[test]
+fn the_doctor_finds_a_token_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join(TOKEN_FILE);
+    std::fs::write(&token, "tgl-x").unwrap();
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let sources = Sources {
+        data: Some(folder.path().to_owned()),
+        listen: Some("127.0.0.1:0".to_owned()),
+        ..Sources::default()
+    };
+    let findings = doctor::examine(&sources);
+    let wrong: Vec<&str> = findings
+        .iter()
+        .filter(|it| it.state == doctor::State::Wrong)
+        .map(|it| it.what)
+        .collect();
+    assert_eq!(wrong, ["local token"], "{findings:?}");
+}
+
+#[test]
+fn the_ledger_of_a_folder_that_is_not_there_is_an_error_with_the_remedy() {
+    let sources = Sources {
+        data: Some("/nowhere/tidegate".into()),
+        ..Sources::default()
+    };
+    let settings = crate::config::load(&sources).unwrap().settings;
+    let verify = ledger::LedgerCommand::Verify(Format::default());
+    let error = ledger::answer(&verify, &settings).unwrap_err().to_string();
+    assert!(
+        error.contains("/nowhere/tidegate") && error.contains("--data"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_ledger_is_clean() {
+    let report = tidegate_ledger::verify([]);
+    check(
+        &ledger::show_report(&report),
+        expect![[r#"
+        0 rows, 0 reservations, 0 open that hold $0.00
+        head 0000000000000000000000000000000000000000000000000000000000000000
+        nothing is wrong
+    "#]],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_wrong_fails_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    std::fs::write(&file, "version = 1\nlisten = 8787\n").unwrap();
+    let sources = Sources {
+        data: Some(folder.path().to_owned()),
+        ..Sources::default()
+    };
+    let check_file = config::ConfigCommand::Check {
+        file: Some(file.clone()),
+    };
+    let said = config::answer(&check_file, &sources).unwrap();
+    assert!(
+        said.failed && said.text.contains("tidegate.toml:2:10: listen:"),
+        "{}",
+        said.text
+    );
+    std::fs::write(&file, "version = 1\n").unwrap();
+    let said = config::answer(&check_file, &sources).unwrap();
+    assert!(
+        !said.failed && said.text.ends_with("is right\n"),
+        "{}",
+        said.text
+    );
+}
+
+#[test]
+fn prices_are_listed_in_dollars_per_million_tokens() {
+    let sources = Sources {
+        data: Some("/data".into()),
+        ..Sources::default()
+    };
+    let settings = crate::config::load(&sources).unwrap().settings;
+    let args = prices::PricesArgs {
+        filter: Some("claude-opus-5-5".to_owned()),
+        format: Format::default(),
+    };
+    check(
+        &prices::answer(&args, &settings).unwrap().text,
+        expect![[r#"
+            dollars per million tokens
+            provider   model            input  read  write 5m  write 1h  output    context  table
+            anthropic  claude-opus-5-5      4   0.2         5         8      20  1,000,000  anthropic-2026-11-21
+        "#]],
+    );
+}

@@ -1,0 +1,279 @@
+//! Every key there is, with its documentation and its default. The reader, the commented
+//! reference, `config show` and the documentation are made from this file.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tidegate_observe::record::Level;
+use tidegate_types::{Mode, RequestClass, Secret};
+
+use super::{
+    schema::{At, Key, Presence, Reader, Section, Shape, key_shape, key_type, read_key, sections},
+    value::{Amount, Bytes, Cap, Countable, Family, LogForm, Pairs, Per, Setting, Zone},
+};
+
+sections! {
+    /// Tidegate's configuration. Everything has a default: a file holds what differs.
+    Root {
+        /// The format of this file. A file must say it, so that later programs can read it.
+        value version: u64 = 1;
+        /// Where to listen. Any address but a loopback one needs keys (`tidegate keys add`).
+        /// Also TIDEGATE_LISTEN and `serve --listen`.
+        value listen: SocketAddr = "127.0.0.1:8787";
+        /// The folder for the ledger, the journal and the token. Also TIDEGATE_DATA and
+        /// `serve --data`. By default `$XDG_DATA_HOME/tidegate`, else `~/.local/share/tidegate`.
+        optional data: PathBuf = "/var/lib/tidegate";
+        /// Enforce the built-in limits for everyone. Otherwise they only watch keyless calls of
+        /// the local user, and bind calls with a key and admission requests. A limit that is
+        /// named below is enforced for everyone anyway, unless it says `mode = "watch"`. Also
+        /// `serve --enforce`.
+        value enforce: bool = false;
+        /// Bounds of the gateway itself.
+        section server: Server;
+        /// Who calls without a key act as.
+        section identity: Identity;
+        /// Providers by name: who answers, at which address, with whose credential. `anthropic`
+        /// and `openai` are built in and may be changed; others can be added.
+        named providers: Provider;
+        /// Platforms by name: places where work can be sent, each with a quota of its own. A call
+        /// goes to the first one, in this order, that speaks its dialect, takes its kind of
+        /// credential and claims its model.
+        named platforms: Platform;
+        /// Where calls go when their platform is exhausted or down and names no fallback itself.
+        section fallback: Fallback;
+        /// Limits on money.
+        section budgets: Budgets;
+        /// How much is held for a call before it is sent.
+        section reserve: Reserve;
+        /// What a call weighs in units of a bucket, where its task's complexity is not known.
+        section weights: Weights;
+        /// Prices.
+        section prices: Prices;
+        /// What is removed from logs, records and errors.
+        section redact: Redact;
+        /// The program's own log.
+        section log: Log;
+    }
+
+    /// Bounds of the gateway itself.
+    Server {
+        /// Memory that the bodies of all requests share. Beyond it reading stops, then new calls
+        /// get 429.
+        value body_memory: Bytes = "256 MiB";
+        /// The largest request body; a larger one gets 413. Anthropic's own bound.
+        value body_max: Bytes = "32 MB";
+        /// How long running answers may go on after the first signal to stop.
+        value drain: Duration = "30s";
+    }
+
+    /// Who calls without a key act as.
+    Identity {
+        /// The organisation that pays.
+        value organisation: String = "local";
+        /// The user.
+        value user: String = "local";
+    }
+
+    /// A provider.
+    Provider {
+        /// What it speaks.
+        required family: Family = "openai";
+        /// Its address, without the path of a call: `https://api.example.com`.
+        required base_url: String = "https://api.example.com";
+        /// The operator's credential. Without one the caller's own is forwarded. Prefer
+        /// `api_key_env` or `api_key_file`: a file with a key in it is easily shared.
+        optional api_key: Secret<String> = "sk-…";
+        /// The environment variable that holds the operator's credential.
+        optional api_key_env: String = "EXAMPLE_API_KEY";
+        /// The file that holds the operator's credential, alone on its first line.
+        optional api_key_file: PathBuf = "/run/secrets/example";
+        /// Whether calls without a Tidegate key may spend the operator's credential.
+        value local_may_spend: bool = false;
+        /// Declares that its calls cost nothing.
+        value free: bool = false;
+        /// Whether HTTP/2 may be used.
+        value http2: bool = true;
+        /// Certificates (PEM) to trust for it, instead of the machine's.
+        optional ca_file: PathBuf = "/etc/ssl/example-ca.pem";
+    }
+
+    /// A platform.
+    Platform {
+        /// The provider that serves it.
+        required provider: String = "anthropic";
+        /// Paid by subscription: calls cost 0 $, their list price is kept as `notional`, and
+        /// nothing of them is ever altered. Takes calls that carry a login instead of a key.
+        value subscription: bool = false;
+        /// Models that come here by themselves: ids, or beginnings that end in `*`.
+        value models: Vec<String> = [];
+        /// Model asked for → model sent.
+        value model_map: Pairs = {};
+        /// Where to go, in this order, when it is exhausted or down. A call never falls back from
+        /// a subscription to a paid platform unless this says so.
+        optional fallback: Vec<String> = ["other"];
+        /// Its token buckets by name; a call passes only if all of them let it pass.
+        named buckets: Bucket;
+    }
+
+    /// A token bucket.
+    Bucket {
+        /// What it counts.
+        required resource: Countable = "requests";
+        /// The most that can be spent at once; dollars like "12.50".
+        required capacity: Amount = 5_000;
+        /// How much comes back per period. Left out for concurrency, where ended calls give back.
+        optional refill: Amount = 100;
+        /// The period of the refill.
+        value per: Per = "minute";
+        /// The stock that calls of low and medium priority leave alone.
+        value threshold: Amount = 0;
+        /// What it does to calls that don't fit. A bucket that is named is enforced.
+        optional mode: Mode = "watch";
+        /// Whether it copies a limit of the provider, which no priority may overdraw.
+        value of_provider: bool = false;
+    }
+
+    /// Where calls go when their platform is exhausted or down and names no fallback itself.
+    Fallback {
+        /// Platforms, in order.
+        value platforms: Vec<String> = [];
+    }
+
+    /// Limits on money. Checked in this order: organisation, user per month, user per day,
+    /// service, task. The narrowest limit applies: of a task, a user, an organisation, of all.
+    Budgets {
+        /// The time zone whose months and days count. By default the machine's.
+        optional zone: Zone = "Europe/Berlin";
+        /// What an organisation may spend in a month; 10,000 $ where nobody says otherwise.
+        section organisation: Limit;
+        /// What a user may spend in a month; 500 $ where nobody says otherwise.
+        section user_month: Limit;
+        /// What a user may spend in a day; 20 $ where nobody says otherwise.
+        section user_day: Limit;
+        /// What an organisation may spend on language models in a month; 7,000 $ where
+        /// nobody says otherwise.
+        section llm: Limit;
+        /// What an organisation may spend on tools in a month; 2,000 $ where nobody says
+        /// otherwise.
+        section tools: Limit;
+        /// What an organisation may spend on infrastructure in a month; 1,000 $ where nobody
+        /// says otherwise.
+        section infrastructure: Limit;
+        /// What a task may spend, with all its subtasks; 5 $, and a warning above 1 $, where
+        /// nobody says otherwise.
+        section task: Limit;
+        /// Limits of single organisations.
+        named organisations: OrganisationBudgets;
+    }
+
+    /// A limit on money. One that is named is enforced, unless `mode = "watch"`.
+    Limit {
+        /// Passing it by what is spent and expected is a warning.
+        optional soft: Cap = "80";
+        /// Never passed by what is spent and held.
+        optional hard: Cap = "100";
+        /// Whether the hard limit may be passed, with a warning.
+        optional overage: bool = true;
+        /// What it does.
+        optional mode: Mode = "enforce";
+    }
+
+    /// Limits of one organisation, for itself and for its users and tasks.
+    OrganisationBudgets {
+        /// The time zone whose months and days count.
+        optional zone: Zone = "America/New_York";
+        /// What it may spend in a month.
+        section organisation: Limit;
+        /// What each of its users may spend in a month.
+        section user_month: Limit;
+        /// What each of its users may spend in a day.
+        section user_day: Limit;
+        /// What it may spend on language models in a month.
+        section llm: Limit;
+        /// What it may spend on tools in a month.
+        section tools: Limit;
+        /// What it may spend on infrastructure in a month.
+        section infrastructure: Limit;
+        /// What each of its tasks may spend.
+        section task: Limit;
+        /// Limits of single users.
+        named users: UserBudgets;
+        /// Limits of single root tasks.
+        named tasks: Limit;
+    }
+
+    /// Limits of one user.
+    UserBudgets {
+        /// What the user may spend in a month.
+        section user_month: Limit;
+        /// What the user may spend in a day.
+        section user_day: Limit;
+        /// What each of the user's tasks may spend.
+        section task: Limit;
+    }
+
+    /// How much is held for a call before it is sent.
+    Reserve {
+        /// The output cap that is sent may hold one part in this many of what is left on the
+        /// tightest hard limit; a higher one is lowered, and said so.
+        value share_of_left: u64 = 4;
+        /// The cap is not lowered below this many tokens while that fits.
+        value output_floor: u64 = 32_000;
+        /// Where that does not fit, the cap goes down to this and no further.
+        value output_floor_last: u64 = 4_096;
+        /// Tokens that a cap leaves above the budget for thinking.
+        value output_over_thinking: u64 = 1_024;
+        /// Tokens that a picture, document or other content by reference is taken for.
+        value reference_tokens: u64 = 100_000;
+        /// Tokens of results that one use of a server tool is taken to bring in.
+        value server_tool_tokens: u64 = 2_000;
+    }
+
+    /// What a call weighs in units of a bucket, where its task's complexity is not known (simple
+    /// weighs 1, moderate 2, complex 5, expert 10).
+    Weights {
+        /// What it weighs where no rule applies.
+        value otherwise: u64 = 2;
+        /// Asked in this order; the first that applies decides. A file's rules replace these.
+        list rules: WeightRule = [
+            { classes = ["auxiliary"], units = 1 },
+            { models = ["haiku"], units = 1 },
+            { fast = true, units = 10 },
+            { classes = ["subagent"], units = 2 },
+            { models = ["sonnet"], units = 2 },
+            { models = ["opus", "fable", "mythos"], units = 10 },
+        ];
+    }
+
+    /// A rule of the table of weights. It applies where all it names is true.
+    WeightRule {
+        /// The request is of one of these classes.
+        value classes: Vec<RequestClass> = [];
+        /// The model's id contains one of these.
+        value models: Vec<String> = [];
+        /// The request asks for fast mode.
+        value fast: bool = false;
+        /// What the call weighs.
+        required units: u64 = 1;
+    }
+
+    /// Prices.
+    Prices {
+        /// A file of prices that replace or add to the built-in table (`tidegate prices` shows
+        /// both). Read again with the configuration.
+        optional file: PathBuf = "/etc/tidegate/prices.toml";
+    }
+
+    /// What is removed from logs, records and errors, besides the known forms of keys and tokens.
+    Redact {
+        /// Regular expressions.
+        value patterns: Vec<String> = [];
+    }
+
+    /// The program's own log.
+    Log {
+        /// The least level that is written.
+        value level: Level = "info";
+        /// The form of its lines.
+        value format: LogForm = "auto";
+    }
+}

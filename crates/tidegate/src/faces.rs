@@ -1,0 +1,115 @@
+//! The other faces of the program, on the gateway's own port.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tidegate_control::{Control, LimitScope, Operations, Peer};
+use tidegate_engine::Engine;
+use tidegate_gateway::{
+    Elsewhere,
+    reply::{BodyError, ReplyBody},
+    server::{Answering, Phase},
+};
+use tidegate_ledger::{LevelKind, Limit};
+use tidegate_observe::{audit::Actor, metrics::Registry};
+use tidegate_types::Secret;
+use tower::ServiceExt as _;
+
+use crate::serve::Serving;
+
+/// The control API, which answers what is not the gateway's.
+pub(crate) struct Faces {
+    router: axum::Router,
+    operator: Arc<Operator>,
+}
+
+impl Faces {
+    pub(crate) fn new(engine: Arc<Engine>, token: Secret<String>) -> Self {
+        let operator = Arc::new(Operator::default());
+        let control = Arc::new(Control::new(engine, operator.clone(), token));
+        Self {
+            router: control.router(),
+            operator,
+        }
+    }
+
+    /// Lets the API do what the program does: reload, set limits, say whether it is ready.
+    pub(crate) fn operate(&self, serving: Weak<Serving>) {
+        self.operator.0.get_or_init(|| serving);
+    }
+}
+
+impl Elsewhere for Faces {
+    fn owns(&self, path: &str) -> bool {
+        Control::owns(path)
+    }
+
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering {
+        let router = self.router.clone();
+        Box::pin(async move {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            match router.oneshot(request).await {
+                Ok(answer) => answer
+                    .map(|body| ReplyBody::Other(body.map_err(BodyError::from).boxed_unsync())),
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+/// What the API has the program do. Holds it weakly: the program owns the API.
+#[derive(Default)]
+struct Operator(OnceLock<Weak<Serving>>);
+
+impl Operator {
+    fn serving(&self) -> Result<Arc<Serving>, String> {
+        let serving = self.0.get().and_then(Weak::upgrade);
+        serving.ok_or_else(|| "the program is starting or stopping: try again".to_owned())
+    }
+}
+
+impl Operations for Operator {
+    fn reload(&self, by: Actor) -> Result<String, String> {
+        self.serving()?.reload(by)
+    }
+
+    fn set_limit(
+        &self,
+        level: LevelKind,
+        scope: &LimitScope,
+        limit: Limit,
+        _by: Actor,
+    ) -> Result<(), String> {
+        self.serving()?.set_limit(level, scope, limit)
+    }
+
+    fn configuration(&self) -> Value {
+        let Ok(serving) = self.serving() else {
+            return Value::Null;
+        };
+        let loaded = serving.loaded.lock();
+        let values = loaded
+            .effective
+            .iter()
+            .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.origin.to_string() }));
+        Value::Array(values.collect())
+    }
+
+    fn is_draining(&self) -> bool {
+        let running = |it: Arc<Serving>| *it.phase.borrow() == Phase::Running;
+        !self.serving().is_ok_and(running)
+    }
+
+    fn measure(&self, registry: &Registry) {
+        if let Ok(serving) = self.serving() {
+            crate::usage::measure(registry, &serving);
+        }
+    }
+}

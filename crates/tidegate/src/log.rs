@@ -1,0 +1,183 @@
+//! The program's own log: to the terminal for people, to a bounded file for keeps.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tidegate_engine::observer::RecordSink;
+use tidegate_observe::{
+    record::{Level, LogRecord},
+    redact::Redactor,
+};
+
+use crate::config::{Log, LogForm};
+
+/// Records waiting to be written. What comes beyond is dropped and counted: a log never blocks.
+const WAITING_MAX: usize = 8_192;
+
+/// Bytes of one file; at most [`FILES_MAX`] are kept.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Files kept, the newest included.
+const FILES_MAX: u32 = 4;
+
+/// The handle on the log. Dropping it writes what waits.
+#[derive(Debug)]
+pub(crate) struct Logger {
+    least: AtomicU8,
+    shed: AtomicU64,
+    redactor: Arc<ArcSwap<Redactor>>,
+    records: Mutex<Option<SyncSender<LogRecord>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Logger {
+    /// Starts the log's thread. Lines of `least` and above go to both places.
+    pub(crate) fn start(data: &Path, log: Log, redactor: Redactor) -> io::Result<Arc<Self>> {
+        let (records, waiting) = sync_channel(WAITING_MAX);
+        let redactor = Arc::new(ArcSwap::from_pointee(redactor));
+        let mut writing = Writing {
+            waiting,
+            form: log.form,
+            redactor: Arc::clone(&redactor),
+            file: Kept::open(data.join("log")).ok(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writing.run())?;
+        Ok(Arc::new(Self {
+            least: AtomicU8::new(rank(log.level)),
+            shed: AtomicU64::new(0),
+            redactor,
+            records: Mutex::new(Some(records)),
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Takes over another level and other patterns.
+    pub(crate) fn reconfigure(&self, log: Log, redactor: Redactor) {
+        self.least.store(rank(log.level), Ordering::Relaxed);
+        self.redactor.store(Arc::new(redactor));
+    }
+
+    /// Records that were dropped.
+    pub(crate) fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits, and stops.
+    pub(crate) fn close(&self) {
+        drop(self.records.lock().take());
+        if let Some(thread) = self.thread.lock().take() {
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+fn rank(level: Level) -> u8 {
+    let place = Level::ALL.iter().position(|it| *it == level);
+    u8::try_from(place.unwrap_or(0)).unwrap_or(0)
+}
+
+impl RecordSink for Logger {
+    fn wants(&self, level: Level) -> bool {
+        rank(level) >= self.least.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, record: LogRecord) {
+        let refused = match self.records.lock().as_ref() {
+            Some(records) => records.try_send(record).err(),
+            None => None,
+        };
+        if let Some(TrySendError::Full(_)) = refused {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Writing {
+    waiting: Receiver<LogRecord>,
+    form: LogForm,
+    redactor: Arc<ArcSwap<Redactor>>,
+    file: Option<Kept>,
+}
+
+impl Writing {
+    fn run(&mut self) {
+        while let Ok(record) = self.waiting.recv() {
+            let redactor = self.redactor.load();
+            let line = record.json_line(&redactor);
+            let shown = match self.form {
+                LogForm::Auto if !io::stderr().is_terminal() => line.clone(),
+                LogForm::Auto | LogForm::People => record.people_line(&redactor),
+                LogForm::Json => line.clone(),
+            };
+            // A terminal that is gone, or a full disk, must not stop the program.
+            writeln!(io::stderr(), "{}", shown.trim_end()).unwrap_or_default();
+            if let Some(file) = &mut self.file {
+                file.write(line.trim_end()).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// `tidegate.jsonl` and its predecessors `tidegate.1.jsonl`, ….
+struct Kept {
+    folder: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Kept {
+    fn open(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let file = newest(&folder)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self {
+            folder,
+            file,
+            bytes,
+        })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.bytes >= FILE_BYTES_MAX {
+            self.turn()?;
+        }
+        self.bytes += line.len() as u64 + 1;
+        writeln!(self.file, "{line}")
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        for age in (1..FILES_MAX).rev() {
+            let from = match age - 1 {
+                0 => self.folder.join("tidegate.jsonl"),
+                younger => self.folder.join(format!("tidegate.{younger}.jsonl")),
+            };
+            if from.exists() {
+                fs::rename(from, self.folder.join(format!("tidegate.{age}.jsonl")))?;
+            }
+        }
+        self.file = newest(&self.folder)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn newest(folder: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(folder.join("tidegate.jsonl"))
+}

@@ -1,0 +1,376 @@
+//! `tidegate serve`: everything started in order, and stopped in the reverse.
+
+use std::{
+    fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use parking_lot::Mutex;
+use tidegate_control::LimitScope;
+use tidegate_engine::Engine;
+use tidegate_gateway::{
+    Gateway,
+    inlet::BodyBounds,
+    server::{self, Phase},
+};
+use tidegate_ledger::{LevelKind, Limit};
+use tidegate_observe::{audit::Actor, event, metrics::Registry};
+use tidegate_types::{Clock, Secret};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    cli::{ADDRESS_FILE, TOKEN_FILE},
+    config::{self, Loaded, Settings, Sources},
+    faces::Faces,
+    log::Logger,
+    overrides::{self, Overrides},
+    wiring,
+};
+
+/// Between two rounds of housekeeping.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// A gateway that serves.
+pub(crate) struct Serving {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) logger: Arc<Logger>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sources: Sources,
+    /// What is in effect, for whoever asks, and for the next reload to be compared with.
+    pub(crate) loaded: Mutex<Loaded>,
+    pub(crate) phase: watch::Sender<Phase>,
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?;
+    runtime.block_on(async {
+        let (serving, listener) = start(sources, None).await?;
+        serving.announce(listener.local_addr()?);
+        serving.until_stopped(listener).await
+    })
+}
+
+/// Starts everything but the accepting of connections. `listen` overrides where.
+pub(crate) async fn start(
+    sources: Sources,
+    listen: Option<SocketAddr>,
+) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
+    let mut loaded = config::load(&sources)?;
+    if let Some(listen) = listen {
+        loaded.settings.listen = listen;
+    }
+    let settings = loaded.settings.clone();
+    create_private(&settings.data)?;
+    let clock = wiring::clock();
+    let logger = Logger::start(&settings.data, settings.log, settings.redactor.clone())
+        .context("the log can't be started")?;
+    let registry = Arc::new(Registry::new());
+    let engine = wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
+    if !settings.listen.ip().is_loopback() && !engine.has_keys() {
+        bail!(
+            "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one with `tidegate keys add` while serving on 127.0.0.1, then listen there",
+            settings.listen
+        );
+    }
+    let listener = bind(settings.listen).await?;
+    let token = token(&settings.data)?;
+    let address = settings.data.join(ADDRESS_FILE);
+    fs::write(&address, listener.local_addr()?.to_string())
+        .with_context(|| format!("`{}` can't be written", address.display()))?;
+    let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
+    let providers = wiring::providers(&settings, &clock)?;
+    let bounds = BodyBounds {
+        one_bytes_max: settings.server.body_bytes_max,
+        all_bytes_max: settings.server.body_memory_bytes,
+    };
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&engine),
+        providers,
+        bounds,
+        faces.clone(),
+    ));
+    let (phase, _) = watch::channel(Phase::Running);
+    let serving = Arc::new(Serving {
+        engine,
+        gateway,
+        logger,
+        clock,
+        sources,
+        loaded: Mutex::new(loaded),
+        phase,
+    });
+    faces.operate(Arc::downgrade(&serving));
+    Ok((serving, listener))
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(listen).await;
+    bound.map_err(|error| {
+        let holder = crate::ports::holder(listen.port());
+        let context = match (error.kind(), holder) {
+            (io::ErrorKind::AddrInUse, Some(holder)) => format!(
+                "`{listen}` is in use by {holder}: stop it, or choose another address with --listen"
+            ),
+            (io::ErrorKind::AddrInUse, None) => {
+                format!("`{listen}` is in use by another process: choose another with --listen")
+            }
+            _ => format!("can't listen on `{listen}`: choose another address with --listen"),
+        };
+        anyhow::Error::new(error).context(context)
+    })
+}
+
+impl Serving {
+    /// Says where, with what data, and which limits only watch.
+    pub(crate) fn announce(&self, at: SocketAddr) {
+        let loaded = self.loaded.lock();
+        let settings = &loaded.settings;
+        let watched = settings.built_in_limits().join(", ");
+        self.engine.report(&event::Started {
+            listen: &at.to_string(),
+            data: &settings.data.display().to_string(),
+            watched: &watched,
+        });
+        crate::cli::greet(at, settings, &watched);
+    }
+
+    /// Serves until somebody ends the running phase, without listening to signals.
+    pub(crate) async fn until_drained(
+        self: &Arc<Self>,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
+        let served = server::serve(
+            listener,
+            Arc::new(Arc::clone(&self.gateway)),
+            self.phase.subscribe(),
+        );
+        let mut served = std::pin::pin!(served);
+        let mut tick = tokio::time::interval(TIDY_EVERY);
+        loop {
+            tokio::select! {
+                () = &mut served => break,
+                _ = tick.tick() => self.tidy(),
+            }
+        }
+        self.stopped(0, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Accepts connections until a signal, then lets what is in flight end.
+    pub(crate) async fn until_stopped(
+        self: &Arc<Self>,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
+        let mut stop = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::hangup())?;
+        let served = server::serve(
+            listener,
+            Arc::new(Arc::clone(&self.gateway)),
+            self.phase.subscribe(),
+        );
+        let mut served = std::pin::pin!(served);
+        let mut tick = tokio::time::interval(TIDY_EVERY);
+        loop {
+            tokio::select! {
+                () = &mut served => break,
+                _ = stop.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = reload.recv() => {
+                    // What is wrong with it is in the log; the earlier one stays in effect.
+                    self.reload(Actor::Configuration).unwrap_or_default();
+                }
+                _ = tick.tick() => self.tidy(),
+            }
+        }
+        let began = self.clock.monotonic();
+        self.phase.send_replace(Phase::Draining);
+        let drain = self.loaded.lock().settings.server.drain;
+        let cut = tokio::select! {
+            () = &mut served => false,
+            () = second(&mut stop, &mut interrupt, drain) => true,
+        };
+        if cut {
+            self.gateway.close();
+            self.phase.send_replace(Phase::Closing);
+            served.await;
+        }
+        let drained = self.clock.monotonic().since(began);
+        self.stopped(u64::from(cut), drained);
+        Ok(())
+    }
+
+    /// The limits that operators have set.
+    fn overrides(&self) -> Result<Overrides, String> {
+        let kept = self
+            .engine
+            .setting(overrides::SETTING)
+            .map_err(|it| chain(&it))?;
+        Ok(Overrides::read(kept.as_deref()))
+    }
+
+    /// Puts a limit in force and keeps it.
+    pub(crate) fn set_limit(
+        &self,
+        level: LevelKind,
+        scope: &LimitScope,
+        limit: Limit,
+    ) -> Result<(), String> {
+        let overrides = self
+            .overrides()?
+            .with(level, scope, limit)
+            .map_err(|it| it.to_string())?;
+        let configured = Arc::clone(&self.loaded.lock().settings.budgets);
+        let budgets = overrides.over(&configured).map_err(|it| it.to_string())?;
+        self.engine
+            .keep_setting(overrides::SETTING, &overrides.bytes())
+            .map_err(|it| chain(&it))?;
+        self.engine.limit(budgets);
+        Ok(())
+    }
+
+    fn tidy(&self) {
+        self.engine.tidy();
+        self.gateway.tidy();
+    }
+
+    /// Settles the books and closes the files.
+    fn stopped(&self, cut_calls: u64, drained: Duration) {
+        self.engine.flush();
+        self.engine.report(&event::Stopped {
+            cut_calls,
+            drained_ms: u64::try_from(drained.as_millis()).unwrap_or(u64::MAX),
+        });
+        let address = self.loaded.lock().settings.data.join(ADDRESS_FILE);
+        // Nobody is to look for us there any more; a file that is gone already is as good.
+        fs::remove_file(address).unwrap_or_default();
+        self.logger.close();
+    }
+
+    /// Reads the configuration again and puts it in force, or says what is wrong with it.
+    pub(crate) fn reload(&self, by: Actor) -> Result<String, String> {
+        let refused = |reason: String| {
+            self.engine.report(&event::ConfigRefused {
+                by: by.clone(),
+                reason: &reason,
+            });
+            reason
+        };
+        let loaded = config::load(&self.sources).map_err(|it| refused(chain(&it)))?;
+        let settings = &loaded.settings;
+        // Where it listens stays as it was, and with it whether keyless calls are taken.
+        let keyless = self.engine.settings().keyless;
+        let providers =
+            wiring::providers(settings, &self.clock).map_err(|it| refused(format!("{it:#}")))?;
+        let changed = changes(&self.loaded.lock(), &loaded);
+        self.logger
+            .reconfigure(settings.log, settings.redactor.clone());
+        self.gateway.put_providers(providers);
+        let mut engine = settings.engine(keyless);
+        let over = self
+            .overrides()
+            .and_then(|it| it.over(&engine.budgets).map_err(|it| it.to_string()));
+        engine.budgets = over.map_err(refused)?;
+        self.engine
+            .reload(engine, settings.prices.clone(), by, &changed);
+        *self.loaded.lock() = loaded;
+        Ok(changed)
+    }
+}
+
+/// Ends with the first signal that asks to.
+pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = stop.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
+    tokio::select! {
+        _ = stop.recv() => {}
+        _ = interrupt.recv() => {}
+        () = tokio::time::sleep(drain) => {}
+    }
+}
+
+/// The keys whose values differ. Where to listen and where the data is can't change while running.
+fn changes(before: &Loaded, after: &Loaded) -> String {
+    let mut keys: Vec<String> = Vec::new();
+    for value in &after.effective {
+        let same = before.effective.iter().find(|it| it.key == value.key);
+        if same.is_none_or(|it| it.value != value.value) {
+            keys.push(value.key.clone());
+        }
+    }
+    for value in &before.effective {
+        if after.effective.iter().all(|it| it.key != value.key) {
+            keys.push(value.key.clone());
+        }
+    }
+    keys.retain(|it| it != "listen" && it != "data");
+    keys.join(", ")
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
+
+/// Creates the data directory for this user alone.
+pub(crate) fn create_private(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| {
+            format!(
+                "the data directory `{}` can't be made: choose another with --data",
+                data.display()
+            )
+        })
+}
+
+/// The token that changes need: made once, readable by this user alone.
+fn token(data: &Path) -> anyhow::Result<Secret<String>> {
+    let path = data.join(TOKEN_FILE);
+    if let Ok(kept) = fs::read_to_string(&path)
+        && kept.trim().len() >= 32
+    {
+        return Ok(Secret::new(kept.trim().to_owned()));
+    }
+    let mut random = [0; tidegate_ledger::keys::SECRET_BYTES];
+    getrandom::fill(&mut random).context("the system gives no randomness")?;
+    let token = tidegate_ledger::keys::secret(&random);
+    let token = token.expose().replacen("tg-", "tgl-", 1);
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("`{}` can't be written", path.display()))?;
+    io::Write::write_all(&mut file, token.as_bytes())?;
+    Ok(Secret::new(token))
+}

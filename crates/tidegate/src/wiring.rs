@@ -1,0 +1,117 @@
+//! From a checked configuration to running parts: one function for each.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use http::{HeaderName, HeaderValue};
+use tidegate_engine::{Engine, Parts, observer::RecordSink, writer::Stores};
+use tidegate_gateway::{
+    Provider, Providers,
+    upstream::{Origin, Roots, Upstream},
+};
+use tidegate_ledger::SettingStore as _;
+use tidegate_observe::metrics::Registry;
+use tidegate_providers::accounting::Family;
+use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
+use tidegate_types::{Clock, SystemClock};
+
+use crate::{
+    config::{self, Settings},
+    overrides::{self, Overrides},
+};
+
+/// How long the head of an answer may take: what the official SDKs wait, and not less.
+const HEAD_MAX: Duration = Duration::from_secs(600);
+
+/// How long a stream may be silent: what Claude Code's own watchdog allows.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// The providers' connections and credentials.
+pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Providers> {
+    let machine = Arc::new(Roots::of_the_machine());
+    let mut providers = HashMap::new();
+    for (name, it) in &from.providers {
+        let origin = Origin::try_new(&it.base_url, it.http2)
+            .with_context(|| format!("providers.{name}.base_url"))?;
+        let roots = match &it.ca_file {
+            Some(file) => {
+                Arc::new(Roots::of_file(file).with_context(|| format!("providers.{name}.ca_file"))?)
+            }
+            None => Arc::clone(&machine),
+        };
+        let provider = Provider {
+            upstream: Arc::new(Upstream::new(origin, roots, Arc::clone(clock))),
+            credential: credential(name, it)?,
+            head_max: HEAD_MAX,
+            silence_max: SILENCE_MAX,
+        };
+        providers.insert(Arc::clone(name), Arc::new(provider));
+    }
+    Ok(providers)
+}
+
+fn credential(
+    name: &str,
+    from: &config::Provider,
+) -> anyhow::Result<Option<(HeaderName, HeaderValue)>> {
+    let Some(secret) = &from.credential else {
+        return Ok(None);
+    };
+    let (header, text) = match from.family {
+        Family::Anthropic => ("x-api-key", secret.expose().clone()),
+        Family::OpenAi => ("authorization", format!("Bearer {}", secret.expose())),
+    };
+    let mut value = HeaderValue::from_str(&text)
+        .ok()
+        .with_context(|| format!("providers.{name}.api_key holds characters that no header can"))?;
+    value.set_sensitive(true);
+    Ok(Some((HeaderName::from_static(header), value)))
+}
+
+/// The engine on the data directory, which it has for itself from here on.
+pub(crate) fn engine(
+    from: &Settings,
+    clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    records: Arc<dyn RecordSink>,
+) -> anyhow::Result<Arc<Engine>> {
+    let lock = DirectoryLock::take(&from.data, clock.now())?;
+    let store = Arc::new(SqliteStore::open(lock)?);
+    let folder = from.data.join("journal");
+    crate::serve::create_private(&folder)?;
+    let journal = FileJournal::open(&folder)
+        .with_context(|| format!("the journal in `{}`", from.data.display()))?;
+    let stores = Stores {
+        ledger: store.clone(),
+        calls: store.clone(),
+        settings: store.clone(),
+        journal: Arc::new(journal),
+    };
+    let kept = store.setting(overrides::SETTING)?;
+    let overrides = Overrides::read(kept.as_deref());
+    let mut settings = from.engine(from.listen.ip().is_loopback());
+    settings.budgets = overrides.over(&settings.budgets)?;
+    Ok(Engine::start(Parts {
+        clock,
+        settings,
+        prices: from.prices.clone(),
+        stores,
+        keys: store.clone(),
+        audit: store,
+        registry,
+        records,
+        seed: random_seed(),
+    })?)
+}
+
+/// The machine's clocks.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::start())
+}
+
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness trace ids of two runs may meet, which nothing is decided by.
+    getrandom::fill(&mut bytes).unwrap_or_default();
+    u64::from_ne_bytes(bytes)
+}
