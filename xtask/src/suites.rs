@@ -2,8 +2,10 @@
 
 mod clients;
 mod generated;
+mod overshoot;
 mod rust;
 mod tally;
+mod wire;
 
 use std::{
     cell::OnceCell,
@@ -40,6 +42,7 @@ const SUITES: &[&[Suite]] = &[
     rust::TESTS,
     generated::SUITES,
     clients::SUITES,
+    overshoot::SUITES,
 ];
 
 /// Which suites run.
