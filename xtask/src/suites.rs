@@ -1,6 +1,7 @@
 //! All tests, as a list of named suites; what ran, what failed, and what could not run and why.
 
 mod clients;
+mod crash;
 mod generated;
 mod overshoot;
 mod rust;
@@ -43,6 +44,7 @@ const SUITES: &[&[Suite]] = &[
     generated::SUITES,
     clients::SUITES,
     overshoot::SUITES,
+    crash::SUITES,
 ];
 
 /// Which suites run.
