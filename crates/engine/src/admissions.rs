@@ -367,6 +367,10 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err(AdmissionError::Unwritable(uncovered.to_string()));
+        }
         let booked = self.writer.health().is_writable()
             && self.book_reserve(entry, &platform.name, &need).is_ok();
         if !booked {
@@ -547,6 +551,8 @@ impl Engine {
         let open = open.ok_or(AdmissionError::NotOpen(id))?;
         let now = self.clock.now();
         if !more.is_zero() {
+            let covered = self.cover(&open.path, open.holding.enforced(), more);
+            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
             let entry = CallEntry {
                 reservation: id,
                 ordinal: open.next_ordinal,
@@ -607,7 +613,9 @@ impl Engine {
                 continue;
             };
             let held = open.holding.bound();
-            self.end(id, open, Event::Expire { held }, held, None);
+            // It is taken to have used all that it asked for, also where that was no money.
+            let need = open.need;
+            self.end(id, open, Event::Expire { held }, held, Some(&need));
             self.report(&event::UnknownSettled {
                 reservation: id,
                 cost: held,
@@ -651,9 +659,7 @@ impl Engine {
         let _settled = open.holding.end(
             |pool, taken| match used {
                 Some(need) => pool.settle(taken, &need, now.mono),
-                None if cost.is_zero() => pool.release(taken, now.mono),
-                // Expired: it is taken to have used all that it asked for.
-                None => pool.settle(taken, &open.need, now.mono),
+                None => pool.release(taken, now.mono),
             },
             |books, hold| {
                 let _settled = books.settle(hold, cost, NanoUsd::ZERO);

@@ -64,10 +64,16 @@ impl End {
     }
 }
 
-/// A call could not be journaled, and its limits don't allow it to go on unbooked.
+/// A call that a limit binds could not be booked in a way that survives what may come.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger can't be written, so nothing that it limits can be sent")]
-pub struct Unbookable;
+pub enum Unbookable {
+    /// It could not be journaled.
+    #[error("the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`")]
+    Unwritable,
+    /// No lease covers it.
+    #[error("{0}")]
+    Uncovered(String),
+}
 
 impl Engine {
     /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
@@ -99,6 +105,10 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
+        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
+        }
         // A store that fails would let entries pile up: until it writes again, nothing is booked.
         let booked = self.writer.health().is_writable()
             && self
@@ -107,7 +117,7 @@ impl Engine {
         if !booked {
             if self.binds(&routed, &holding) {
                 self.give_back(holding);
-                return Err((routed, Unbookable));
+                return Err((routed, Unbookable::Unwritable));
             }
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
@@ -219,7 +229,8 @@ impl InFlight {
     /// Ends a try that another platform is to make good, and gives the call back for that. What the
     /// try cost is booked; the call has one record, at its end.
     pub fn abandon(self, end: &End) -> Box<Identified> {
-        let (mut routed, _charge, _now) = self.close(end);
+        let (mut routed, charge, _now) = self.close(end);
+        charge.write(&mut routed.call.record);
         let platform = Arc::clone(&routed.platform.name);
         routed.call.record.tried.push(platform);
         routed.call
@@ -370,11 +381,12 @@ impl Charge {
         }
     }
 
+    /// Adds it to the call's record, which has what all of its tries cost.
     fn write(&self, record: &mut CallRecord) {
-        record.usage = self.usage;
-        record.cost = self.cost;
-        record.notional = self.notional;
-        record.estimated = self.estimated;
+        record.usage = self.usage.or(record.usage);
+        record.cost = record.cost.saturating_add(self.cost);
+        record.notional = record.notional.saturating_add(self.notional);
+        record.estimated |= self.estimated;
     }
 }
 

@@ -46,6 +46,9 @@ impl Engine {
     pub fn tidy(&self) {
         self.expire();
         let now = self.clock.now();
+        if let Err(refused) = self.leases.tidy(self.ledger(), now) {
+            self.writer.health().failed(&refused);
+        }
         let idle_since = Timestamp(
             now.0
                 .saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)),

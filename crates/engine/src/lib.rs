@@ -12,6 +12,7 @@ mod housekeeping;
 pub mod identify;
 pub mod identity;
 pub mod keys;
+mod leases;
 pub mod observer;
 mod recover;
 pub mod reserve;
@@ -100,6 +101,7 @@ pub struct Engine {
     open: admissions::Open,
     ids: IdSource,
     writer: Writer,
+    leases: Arc<leases::Leases>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,

@@ -17,6 +17,7 @@ use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
     estimate,
+    leases::{self, Leases},
     identity::KeyRing,
     reserve::Holding,
     sessions::Sessions,
@@ -75,10 +76,15 @@ impl Engine {
             now,
             mono,
         )));
+        let leases = Arc::new(Leases::new(parts.seed));
+        if read.complete {
+            Leases::take_over(parts.stores.ledger.as_ref())?;
+        }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
-            Writer::start(parts.stores.clone(), snapshot).map_err(StartError::Thread)?
+            let written = leases::teller(&leases);
+            Writer::start(parts.stores.clone(), snapshot, written).map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
@@ -93,6 +99,7 @@ impl Engine {
             open: Open::default(),
             ids: IdSource::new(),
             writer,
+            leases,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,
@@ -178,6 +185,8 @@ impl Engine {
 /// What the journal had that matters beyond the entries it gave to the store.
 #[derive(Default)]
 struct Read {
+    /// The journal has all that earlier runs did: no power was cut.
+    complete: bool,
     takings: Vec<Taking>,
     damage: Vec<String>,
 }
@@ -187,6 +196,7 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
     let mut entries = Vec::new();
     let kept = stores.journal.read_back().map_err(StartError::Journal)?;
+    read.complete = kept.complete;
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {

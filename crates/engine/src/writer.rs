@@ -137,10 +137,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept.
+    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept; `written` is
+    /// told which entries are in the store.
     pub(crate) fn start(
         stores: Stores,
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
+        written: impl Fn(&[Entry]) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
         let health = Arc::new(Health::default());
@@ -153,6 +155,7 @@ impl Writer {
             checkpoint: Position::default(),
             calls: Vec::new(),
             snapshot: Box::new(snapshot),
+            written: Box::new(written),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -217,6 +220,8 @@ struct Writing {
     checkpoint: Position,
     calls: Vec<CallRecord>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
+    /// Is told of entries that are in the store.
+    written: Box<dyn Fn(&[Entry]) + Send>,
 }
 
 impl Writing {
@@ -278,6 +283,7 @@ impl Writing {
         }
         match self.write() {
             Ok(()) => {
+                (self.written)(&self.entries);
                 self.entries.clear();
                 self.calls.clear();
                 self.health.recovered();

@@ -29,6 +29,10 @@ use crate::{
     upstream::{AnswerBody, SendError},
 };
 
+/// Bytes of a provider's error that are kept while another platform is tried. Those of the
+/// providers have less than 1 KiB.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
 /// How one platform took the call.
 enum Tried {
     /// It answers; this goes to the client.
@@ -41,6 +45,17 @@ enum Tried {
 struct Ending {
     refusal: Refusal,
     outcome: Option<Outcome>,
+    /// What the provider itself answered: its words and its wait say more than ours.
+    answer: Option<Box<Refused>>,
+}
+
+/// A provider's answer that is worth another platform's try.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    /// None where it broke off.
+    body: Option<Bytes>,
 }
 
 impl Gateway {
@@ -71,7 +86,17 @@ impl Gateway {
         }
         let mut record = identified.record;
         match first_ending {
-            Some(Ending { refusal, outcome }) => {
+            Some(Ending {
+                refusal,
+                outcome,
+                answer,
+            }) => {
+                if let Some(response) = answer.and_then(|it| it.response(&record)) {
+                    record.status = response.status().as_u16();
+                    record.outcome = Outcome::UpstreamError;
+                    self.engine.finish(record);
+                    return response;
+                }
                 record.outcome = outcome.unwrap_or(record.outcome);
                 self.end(&call, record, &refusal)
             }
@@ -128,11 +153,11 @@ impl Gateway {
                         .await,
                 );
             }
-            Ok(Ok(answer)) => Failure::Status(answer.status()),
+            Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
             Ok(Err(error)) => Failure::Send(error),
             Err(_) => Failure::Slow,
         };
-        self.failed(&mut flying, &failure)
+        self.failed(&mut flying, failure)
     }
 
     fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
@@ -154,12 +179,13 @@ impl Gateway {
         let ending = Ending {
             refusal: refusal(&told, &obstacle),
             outcome: Some(outcome),
+            answer: None,
         };
         Tried::Next(routed.call, ending)
     }
 
     /// Books a try that came to nothing.
-    fn failed(&self, flying: &mut Flying, failure: &Failure) -> Tried {
+    fn failed(&self, flying: &mut Flying, failure: Failure) -> Tried {
         let Some(in_flight) = flying.land() else {
             unreachable!("nothing but this takes it down before there is an answer")
         };
@@ -170,11 +196,11 @@ impl Gateway {
             platform: &record.platform,
             reason: &reason,
         });
-        let outcome = match failure {
+        let outcome = match &failure {
             // It may have begun to work on it, and may bill that.
             Failure::Send(error) if !error.nothing_sent() => Outcome::UpstreamLost,
             Failure::Slow => Outcome::UpstreamLost,
-            Failure::Send(_) | Failure::Status(_) => Outcome::UpstreamUnreachable,
+            Failure::Send(_) | Failure::Refused(_) => Outcome::UpstreamUnreachable,
         };
         let told = Some(outcome.clone());
         let identified = in_flight.abandon(&End {
@@ -184,16 +210,18 @@ impl Gateway {
             answer_bytes: 0,
             request_id: None,
         });
-        let sentence = format!("{reason}; no other platform is configured to take over");
-        let refusal = match failure {
-            Failure::Slow => Refusal::UpstreamTimeout { sentence },
-            Failure::Send(_) | Failure::Status(_) => Refusal::UpstreamUnreachable { sentence },
+        let sentence = format!("{reason}; there is no other platform that could take over");
+        let (refusal, answer) = match failure {
+            Failure::Slow => (Refusal::UpstreamTimeout { sentence }, None),
+            Failure::Send(_) => (Refusal::UpstreamUnreachable { sentence }, None),
+            Failure::Refused(answer) => (Refusal::UpstreamUnreachable { sentence }, Some(answer)),
         };
         Tried::Next(
             identified,
             Ending {
                 refusal,
                 outcome: told,
+                answer,
             },
         )
     }
@@ -317,7 +345,42 @@ impl Ending {
         Self {
             refusal,
             outcome: None,
+            answer: None,
         }
+    }
+}
+
+impl Refused {
+    fn response(self, record: &CallRecord) -> Option<Response<ReplyBody>> {
+        let mut response = Response::new(ReplyBody::whole(self.body?));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        if let Ok(id) = HeaderValue::from_str(&record.id.to_string()) {
+            let name = HeaderName::from_static("x-tidegate-call-id");
+            response.headers_mut().insert(name, id);
+        }
+        Some(response)
+    }
+}
+
+/// Reads an answer that may still be the client's, where no other platform does better.
+async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
+    let (parts, mut body) = answer.into_parts();
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let whole = loop {
+        match tokio::time::timeout(provider.silence_max, body.next()).await {
+            Ok(None) => break true,
+            Ok(Some(Ok(piece))) if length + piece.len() <= REFUSAL_BYTES_MAX => {
+                length += piece.len();
+                pieces.push(piece);
+            }
+            Ok(Some(_)) | Err(_) => break false,
+        }
+    };
+    Refused {
+        status: parts.status,
+        headers: downward(&parts.headers, false),
+        body: whole.then(|| joined(pieces, length)),
     }
 }
 
@@ -326,8 +389,8 @@ impl Ending {
 enum Failure {
     #[error(transparent)]
     Send(SendError),
-    #[error("the provider answered {0}")]
-    Status(StatusCode),
+    #[error("the provider answered {}", .0.status)]
+    Refused(Box<Refused>),
     #[error("the provider did not begin to answer in time")]
     Slow,
 }

@@ -1,6 +1,7 @@
 //! Headers on their way up and down: what is passed, what is taken off, what is put on.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tidegate_engine::identity::KEY_PREFIX;
 
 /// The prefix of our own headers, which never leave upwards.
 const OWN: &str = "x-tidegate-";
@@ -19,6 +20,22 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     NAMES.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
+/// Headers by which a caller shows who it is to some provider.
+fn is_credential(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION
+        || *name == header::COOKIE
+        || matches!(name.as_str(), "x-api-key" | "api-key" | "x-goog-api-key")
+}
+
+/// Whether a key of ours is anywhere in the value, also where it is not taken for one: behind a
+/// wrong scheme, in a second line of the header.
+fn holds_our_key(value: &HeaderValue) -> bool {
+    let mut words = value
+        .as_bytes()
+        .split(|it| it.is_ascii_whitespace() || *it == b',');
+    words.any(|it| it.starts_with(KEY_PREFIX.as_bytes()))
+}
+
 /// A credential to put on a request that goes upstream.
 #[derive(Debug)]
 pub(crate) enum Put {
@@ -35,7 +52,7 @@ pub(crate) struct Upward<'a> {
     pub(crate) from: &'a HeaderMap,
     /// The `host` of the origin.
     pub(crate) authority: &'a HeaderValue,
-    /// Takes off `x-api-key` and `authorization`, because they are ours or belong elsewhere.
+    /// Takes off the credentials, because they are ours or belong elsewhere.
     pub(crate) strip_credentials: bool,
     /// What takes their place.
     pub(crate) put: Put,
@@ -51,7 +68,7 @@ pub(crate) fn upward(change: Upward<'_>) -> HeaderMap {
     let mut to = HeaderMap::with_capacity(change.from.len() + 2);
     let named_by_connection = connection_names(change.from);
     for (name, value) in change.from {
-        let credential = *name == header::AUTHORIZATION || name.as_str() == "x-api-key";
+        let credential = is_credential(name);
         let replaced = *name == header::HOST
             || *name == header::CONTENT_LENGTH
             || *name == header::ACCEPT_ENCODING
@@ -60,7 +77,7 @@ pub(crate) fn upward(change: Upward<'_>) -> HeaderMap {
         if replaced
             || is_hop_by_hop(name)
             || name.as_str().starts_with(OWN)
-            || (credential && change.strip_credentials)
+            || (credential && (change.strip_credentials || holds_our_key(value)))
             || named_by_connection.contains(&name.as_str())
         {
             continue;

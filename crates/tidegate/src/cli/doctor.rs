@@ -3,11 +3,11 @@
 use std::{io, net::TcpListener, path::Path};
 
 use serde::Serialize;
+use tidegate_control::wire::Status;
 
 use super::{
     Client, Format, Said,
     client::TOKEN_FILE,
-    status::Status,
     table::{Table, Tone, plain, toned},
 };
 use crate::config::{Settings, Sources, load};
@@ -141,11 +141,17 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
 }
 
 fn ledger(status: &Status) -> Finding {
-    if status.writable {
+    if status.ready {
         return finding("ledger", State::Fine, "can be written");
     }
-    let why = status.why_not.as_deref().unwrap_or("no reason is known");
-    finding("ledger", State::Wrong, format!("cannot be written: {why}"))
+    let reasons: Vec<&str> = status
+        .reasons
+        .iter()
+        .map(|it| it.message.as_str())
+        .collect();
+    let says = status.store_says.as_deref();
+    let says = says.map_or(String::new(), |it| format!(" ({it})"));
+    finding("ledger", State::Wrong, reasons.join("; ") + &says)
 }
 
 fn credentials(settings: &Settings) -> Vec<Finding> {

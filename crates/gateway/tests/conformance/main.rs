@@ -1,0 +1,7 @@
+//! The gateway against emulated providers: what the client gets, what the provider sees, and what
+//! is booked, for every way in which a call can go.
+
+mod fallback;
+mod faults;
+mod harness;
+mod passing;
