@@ -569,6 +569,7 @@ impl Engine {
                 }
                 extended.map(|_| ())
             });
+            self.journal();
             match extended {
                 Some(Ok(())) => open.next_ordinal += 1,
                 Some(Err(shortage)) => {
@@ -647,6 +648,7 @@ impl Engine {
                 self.book(prepared);
             },
         );
+        self.journal();
     }
 }
 
