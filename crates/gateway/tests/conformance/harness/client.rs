@@ -158,7 +158,10 @@ impl Heard {
     /// whole: its data is JSON, or the mark of a chat's end.
     pub(crate) fn events(&self) -> Vec<String> {
         let text = String::from_utf8(self.body.clone()).unwrap();
-        assert!(text.is_empty() || text.ends_with("\n\n"), "half an event: {text}");
+        assert!(
+            text.is_empty() || text.ends_with("\n\n"),
+            "half an event: {text}"
+        );
         let mut events: Vec<String> = Vec::new();
         for event in text.split("\n\n").filter(|it| !it.is_empty()) {
             let name = event.lines().find_map(|it| it.strip_prefix("event: "));
@@ -312,6 +315,28 @@ impl Client {
             }
             if size == 0 {
                 return true;
+            }
+        }
+    }
+
+    /// Does `act` over and over until the other side has sent something.
+    pub(crate) fn until_heard(&self, mut act: impl FnMut()) {
+        self.stream.set_nonblocking(true).unwrap();
+        while self.stream.peek(&mut [0]).is_err() {
+            act();
+        }
+        self.stream.set_nonblocking(false).unwrap();
+    }
+
+    /// Does `act` over and over until the other side has ended the connection.
+    pub(crate) fn until_ended(&mut self, mut act: impl FnMut()) {
+        self.stream.set_nonblocking(true).unwrap();
+        loop {
+            match self.stream.read(&mut [0; 1024]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if is_timeout(error.kind()) => act(),
+                Err(_) => return,
             }
         }
     }
