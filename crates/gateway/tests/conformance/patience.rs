@@ -59,9 +59,8 @@ fn bodies_beyond_the_memory_for_all_wait_and_are_then_told_to_come_back() {
     let mut holder = world.connect();
     let held = format!("sim:sleep-ms 600000 {large}");
     holder.send(&Ask::messages(&held, true).bytes());
-    while world.gateway.body_bytes() < 700 << 10 {
-        std::thread::yield_now();
-    }
+    world.until_reserved();
+    assert!(world.gateway.body_bytes() >= 700 << 10);
     for ask in Ask::in_all_dialects(&large, true) {
         let mut client = world.connect();
         client.send(&ask.bytes());
@@ -100,9 +99,8 @@ fn a_body_that_waited_for_memory_goes_on_once_there_is_some() {
     let mut holder = world.connect();
     let held = format!("sim:sleep-ms 600000 {large}");
     holder.send(&Ask::messages(&held, true).bytes());
-    while world.gateway.body_bytes() < 700 << 10 {
-        std::thread::yield_now();
-    }
+    world.until_reserved();
+    assert!(world.gateway.body_bytes() >= 700 << 10);
     let mut client = world.connect();
     client.send(&Ask::messages(&large, true).bytes());
     drop(holder);

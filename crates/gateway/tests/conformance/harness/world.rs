@@ -245,6 +245,19 @@ impl World {
         secret.expose().clone()
     }
 
+    /// Waits until a call is on its way.
+    pub(crate) fn until_reserved(&self) {
+        let began = self.clock.monotonic();
+        loop {
+            self.engine.flush();
+            if !self.store.open_reservations().unwrap().is_empty() {
+                return;
+            }
+            assert!(self.clock.monotonic().since(began) < PATIENCE);
+            thread::yield_now();
+        }
+    }
+
     /// Waits until so many calls have their record and no reservation is open, and gives the
     /// records, oldest first.
     pub(crate) fn settled(&self, calls: usize) -> Vec<CallRecord> {
