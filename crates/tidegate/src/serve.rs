@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     cli::{ADDRESS_FILE, TOKEN_FILE},
-    config::{self, Loaded, Settings, Sources},
+    config::{self, Loaded, Sources},
     faces::Faces,
     log::Logger,
     overrides::{self, Overrides},
