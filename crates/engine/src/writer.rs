@@ -230,12 +230,10 @@ impl Writing {
         let mut stopping = false;
         while !stopping {
             let mut flushed = Vec::new();
-            // What could not be written is tried again, whether anything new comes or not.
-            let patience = if self.entries.is_empty() {
-                IDLE_WAIT
-            } else {
-                RETRY_WAIT
-            };
+            // What could not be written is tried again, whether anything new comes or not; and while
+            // nothing is booked because the store fails, nothing new would ever come.
+            let idle = self.entries.is_empty() && self.health.is_writable();
+            let patience = if idle { IDLE_WAIT } else { RETRY_WAIT };
             match self.waiting.recv_timeout(patience) {
                 Err(RecvTimeoutError::Disconnected) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -278,7 +276,8 @@ impl Writing {
 
     /// Writes the batch. Entries that can't be written are kept for the next try.
     fn commit(&mut self) {
-        if self.entries.is_empty() && self.calls.is_empty() {
+        let nothing = self.entries.is_empty() && self.calls.is_empty();
+        if nothing && self.health.is_writable() {
             return;
         }
         let settled = self.journaling.settled();

@@ -219,6 +219,7 @@ pub(super) fn show(budgets: &Budgets) -> String {
     let mut table = Table::new(&[
         "budget",
         ">spent",
+        ">not charged",
         ">held",
         ">limit",
         ">left",
@@ -267,12 +268,17 @@ fn hindsight(budgets: &[Budget]) -> String {
     )
 }
 
-fn row(budget: &Budget) -> [String; 8] {
+fn row(budget: &Budget) -> [String; 9] {
     let left = budget.left.as_ref().map_or(String::new(), dollars);
     let used_up = budget.left.as_ref().is_some_and(|it| it.nano_usd == 0);
     [
         name(budget),
-        spent(budget),
+        dollars(&budget.spent),
+        // What subscriptions paid for, at its list price.
+        match budget.notional.nano_usd {
+            0 => String::new(),
+            _ => dollars(&budget.notional),
+        },
         dollars(&budget.held),
         budget
             .limit
@@ -296,24 +302,15 @@ fn row(budget: &Budget) -> [String; 8] {
     ]
 }
 
-/// What is settled, and beside it the list price of what a subscription paid for.
-fn spent(budget: &Budget) -> String {
-    let spent = dollars(&budget.spent);
-    if budget.notional.nano_usd > budget.spent.nano_usd {
-        return format!("{spent} ({})", dollars(&budget.notional));
-    }
-    spent
-}
-
 /// Its place in the tree: an organisation, below it its services and users, below these their days
 /// and tasks.
 fn name(budget: &Budget) -> String {
     let user = budget.user.as_deref().unwrap_or_default();
     let task = budget.task.as_deref().unwrap_or_default();
     let text = match budget.level.as_str() {
-        "organisation" => format!("{}, month", budget.organisation),
-        "user_month" => format!("  {user}, month"),
-        "user_day" => format!("    {user}, day"),
+        "organisation" => format!("organisation {}, month", budget.organisation),
+        "user_month" => format!("  user {user}, month"),
+        "user_day" => "    day".to_owned(),
         "task" => format!("    task {task}"),
         service => format!("  {service}, month"),
     };

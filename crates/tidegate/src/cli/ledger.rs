@@ -130,7 +130,7 @@ fn export(from: Seq, settings: &Settings) -> anyhow::Result<Said> {
 /// A report for people.
 pub(super) fn show_report(report: &Verification) -> String {
     let mut out = format!(
-        "{} rows, {} reservations, {} open that hold {}\nhead {}\n",
+        "rows: {}, reservations: {}, {} open that hold {}\nhead {}\n",
         grouped(report.rows),
         grouped(report.reservations),
         grouped(report.open),

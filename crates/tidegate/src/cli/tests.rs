@@ -178,7 +178,25 @@ fn status_shows_buckets_and_names_what_only_watches() {
             { "limit": "task", "keyless": "enforce", "asking": "enforce" },
         ],
     }));
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#""#]]);
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787, takes calls, the ledger is writable
+
+        bucket          left      of  counts        held  guarded  full in      does
+        sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min  enforce with a key
+        sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s   enforce
+        sonnet.slots       9      10  concurrency      1        0               watch
+        ada refills at half speed on sonnet for 10 min 0 s
+        the class low refills at half speed on sonnet for 5 s
+
+        only watched for calls without a key: sonnet.units
+        enforce them with `tidegate serve --enforce`
+        only watched for everyone, as somebody said: sonnet.slots
+
+        open reservations: 2
+    "#]],
+    );
 }
 
 #[test]
@@ -190,7 +208,24 @@ fn what_is_wrong_is_said_first_with_what_to_do() {
         "open_reservations": 3, "unknown_reservations": 2, "dropped_reservations": 1,
         "shed_records": 1_000,
     }));
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#""#]]);
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787
+        NOT READY: the ledger can't be written
+          the store says: `state.db`: no space left on device
+          what to do: free space in the data folder, or make it writable: calls go on by themselves then
+
+        no platform has buckets
+
+        all limits are enforced for everyone
+
+        open reservations: 3
+        of them left unknown by a crash: 2 (`tidegate ledger unknown` lists them, `tidegate ledger settle` ends one)
+        reservations dropped unsettled: 1: a defect of Tidegate, please report it with the log
+        records of calls that were not kept: 1,000 (the ledger has what they cost; the disk is too slow or full)
+    "#]],
+    );
 }
 
 /// A budget as the API gives it: 5 $ of hard limit.
@@ -228,9 +263,38 @@ fn budgets_are_a_tree_and_say_what_enforcing_would_have_done() {
         budget("task", Some("ada"), Some("t-0"), 5_000_000_000),
         budget("task", Some("ada"), Some("t-1"), 4_500_000_000),
     ];
-    check(&budget::show(&budgets(&all, 3)), expect![[r#""#]]);
-    check(&budget::show(&budgets(&all[..2], 0)), expect![[r#""#]]);
-    check(&budget::show(&budgets(&[], 0)), expect![[r#""#]]);
+    check(
+        &budget::show(&budgets(&all, 3)),
+        expect![[r#"
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              user ada, month             $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                day                       $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                task t-0                  $5.00        $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
+                task t-1                  $4.50        $4.50  $0.001  $5.00      $0.50  enforce with a key                never
+            3 more tasks are only in the ledger; `tidegate budget --task TASK` shows one
+
+            enforcing would have refused at least 1 call, by task
+            enforce all limits with `tidegate serve --enforce`, or one with `tidegate budget set LEVEL`
+        "#]],
+    );
+    check(
+        &budget::show(&budgets(&all[..2], 0)),
+        expect![[r#"
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+
+            enforcing them would have refused nothing
+        "#]],
+    );
+    check(
+        &budget::show(&budgets(&[], 0)),
+        expect![[r#"
+        nothing is spent or held yet
+    "#]],
+    );
 }
 
 fn call() -> CallRecord {
@@ -370,7 +434,15 @@ fn since_when_is_how_long_ago_or_a_time() {
         asked("tidegate calls --before call_0000000000000001"),
         asked("tidegate calls call_0000000000000001"),
     ];
-    check(&shown.join("\n"), expect![[r#""#]]);
+    check(
+        &shown.join("\n"),
+        expect![[r#"
+        /api/v1/calls?limit=20&since=2026-11-21T08%3A00%3A00.000000Z
+        /api/v1/calls?limit=5&since=2026-11-18T10%3A00%3A00.000000Z&user=a%26b
+        /api/v1/calls?limit=20&since=2026-07-14T10%3A00%3A00.000000Z&task=t&session=s
+        /api/v1/calls?limit=20&before=call_0000000000000001
+        /api/v1/calls/call_0000000000000001"#]],
+    );
 }
 
 #[test]
@@ -444,29 +516,42 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
     );
 }
 
-/// Answers one request with `answer`, and gives back what was asked.
+/// Reads one request.
+fn read_request(stream: &std::net::TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut asked, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        asked.push_str(&line);
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    asked + &String::from_utf8(body).unwrap()
+}
+
+/// Answers one request with `answer`, and gives back what was asked. After a refusal it says, if
+/// asked, that it is a gateway.
 fn answer_once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let (mut asked, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            asked.push_str(&line);
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        asked.push_str(&String::from_utf8(body).unwrap());
+        let asked = read_request(&stream);
         stream.write_all(answer.as_bytes()).unwrap();
+        if answer.starts_with("HTTP/1.1 4") {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(read_request(&stream).starts_with("GET /healthz "));
+            let alive =
+                "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\nserving\n";
+            stream.write_all(alive.as_bytes()).unwrap();
+        }
         asked
     });
     let token = Secret::new("tgl-token".to_owned());
@@ -566,10 +651,10 @@ fn an_empty_ledger_is_clean() {
     check(
         &ledger::show_report(&report),
         expect![[r#"
-        0 rows, 0 reservations, 0 open that hold $0.00
-        head 0000000000000000000000000000000000000000000000000000000000000000
-        nothing is wrong
-    "#]],
+            rows: 0, reservations: 0, 0 open that hold $0.00
+            head 0000000000000000000000000000000000000000000000000000000000000000
+            nothing is wrong
+        "#]],
     );
 }
 
