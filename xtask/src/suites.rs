@@ -1,10 +1,13 @@
 //! All tests, as a list of named suites; what ran, what failed, and what could not run and why.
 
 mod clients;
+mod crash;
 mod generated;
+mod overshoot;
 mod readme;
 mod rust;
 mod tally;
+mod wire;
 
 use std::{
     cell::OnceCell,
@@ -42,6 +45,8 @@ const SUITES: &[&[Suite]] = &[
     generated::SUITES,
     clients::SUITES,
     readme::SUITES,
+    overshoot::SUITES,
+    crash::SUITES,
 ];
 
 /// Which suites run.

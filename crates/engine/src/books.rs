@@ -140,7 +140,7 @@ impl Engine {
     }
 
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.
-    pub(crate) fn give_back(&self, holding: Holding) {
+    pub fn give_back(&self, holding: Holding) {
         let now = self.clock.monotonic();
         let _nothing = holding.end(
             |pool, taken| pool.release(taken, now),
