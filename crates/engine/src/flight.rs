@@ -68,7 +68,9 @@ impl End {
 #[derive(Debug, thiserror::Error)]
 pub enum Unbookable {
     /// It could not be journaled.
-    #[error("the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`")]
+    #[error(
+        "the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`"
+    )]
     Unwritable,
     /// No lease covers it.
     #[error("{0}")]

@@ -40,7 +40,9 @@ pub(crate) struct Leases {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Uncovered {
     /// What is left is leased to a run that a power cut ended.
-    #[error("of budget `{level}` only {left} can be promised: what a run before a power cut was spending is not known for up to 15 minutes")]
+    #[error(
+        "of budget `{level}` only {left} can be promised: what a run before a power cut was spending is not known for up to 15 minutes"
+    )]
     Short {
         /// Which level.
         level: LevelKey,
@@ -95,7 +97,9 @@ impl Leases {
     pub(crate) fn tidy(&self, store: &dyn LedgerStore, now: Timestamp) -> Result<(), StoreError> {
         let over: Vec<LevelKey> = {
             let mut all = self.all.lock();
-            let over = all.iter().filter(|(_, it)| it.used.is_zero() && it.expires <= now);
+            let over = all
+                .iter()
+                .filter(|(_, it)| it.used.is_zero() && it.expires <= now);
             let over: Vec<LevelKey> = over.map(|(key, _)| key.clone()).collect();
             over.iter().for_each(|it| drop(all.remove(it)));
             over
@@ -149,7 +153,9 @@ impl Leases {
 }
 
 fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
-    path.keys().into_iter().filter(move |it| enforced.contains(it.kind))
+    path.keys()
+        .into_iter()
+        .filter(move |it| enforced.contains(it.kind))
 }
 
 impl Engine {
@@ -212,7 +218,9 @@ impl Engine {
             expires: now.after(LEASE_LIFE),
         };
         let granted = match self.stores.ledger.grant_lease(ask(share), now)? {
-            Grant::Short { .. } if needed < share => self.stores.ledger.grant_lease(ask(needed), now)?,
+            Grant::Short { .. } if needed < share => {
+                self.stores.ledger.grant_lease(ask(needed), now)?
+            }
             other => other,
         };
         match granted {

@@ -207,7 +207,10 @@ fn what_a_crash_left_open_is_ended_by_an_operator_only() {
            token POST /api/v1/reservations/{id}/settle {{"cost_usd": "0.2"}}
            token GET /api/v1/audit?limit=1"#
     );
-    check_in(&after, &script, expect![[r#"
+    check_in(
+        &after,
+        &script,
+        expect![[r#"
         > nobody GET /api/v1/reservations
         200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T12:15:00Z", held: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", unknown: true, user: "local"}]}
         > nobody POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": 0}
@@ -216,7 +219,8 @@ fn what_a_crash_left_open_is_ended_by_an_operator_only() {
         200 {cost: $0.20, reservation: "resv_19f607f8e0000007"}
         > token GET /api/v1/audit?limit=1
         200 {changes: [{action: "unknown_settled", at: "2026-07-14T12:00:00.000000Z", object: "resv_19f607f8e0000007", organisation: "local", role: "admin", who: "local"}]}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -148,7 +148,10 @@ fn a_call_is_shown_with_every_figure_to_those_who_may_see_it() {
            stranger GET /api/v1/calls/{id}
            stranger GET /api/v1/calls"#
     );
-    check_in(&world, &script, expect![[r#"
+    check_in(
+        &world,
+        &script,
+        expect![[r#"
         > caller GET /api/v1/calls/call_19f607f8e0000007
         200 {
           answer_bytes: 0
@@ -188,7 +191,8 @@ fn a_call_is_shown_with_every_figure_to_those_who_may_see_it() {
         404 not_found: there is no call `call_19f607f8e0000007`
         > stranger GET /api/v1/calls
         200 {calls: [], next: null}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -280,10 +284,14 @@ fn keys_are_listed_to_admins_of_their_organisation() {
 #[test]
 fn a_reload_says_what_changed_or_why_not() {
     let world = World::new();
-    check_in(&world, "operator POST /api/v1/reload", expect![[r#"
+    check_in(
+        &world,
+        "operator POST /api/v1/reload",
+        expect![[r#"
         > operator POST /api/v1/reload
         200 {changed: "nothing"}
-    "#]]);
+    "#]],
+    );
     world.break_configuration();
     check_in(
         &world,

@@ -44,7 +44,10 @@ fn check(ask: &Ask, change: impl FnOnce(&mut Setup), expected: Expect) {
 
 #[test]
 fn a_call_goes_on_elsewhere_where_the_first_platform_is_exhausted_or_down() {
-    check(&Ask::messages("hello", true), always("429=7"), expect![[r#"
+    check(
+        &Ask::messages("hello", true),
+        always("429=7"),
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping content_block_delta content_block_stop message_delta message_stop
         home: /v1/messages 429
@@ -53,8 +56,12 @@ fn a_call_goes_on_elsewhere_where_the_first_platform_is_exhausted_or_down() {
         ledger:   reserve, settle $0.000676
         record:   answered 200 $0.000676
         platform: spare, tried ["sonnet"]
-    "#]]);
-    check(&Ask::messages("hello", false), always("529"), expect![[r#"
+    "#]],
+    );
+    check(
+        &Ask::messages("hello", false),
+        always("529"),
+        expect![[r#"
         client:   200 content-type=application/json
         home: /v1/messages 529
         spare: /v1/messages 200
@@ -62,13 +69,17 @@ fn a_call_goes_on_elsewhere_where_the_first_platform_is_exhausted_or_down() {
         ledger:   reserve, settle $0.000676
         record:   answered 200 $0.000676
         platform: spare, tried ["sonnet"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_refused_connection_costs_nothing_and_the_call_goes_on_elsewhere() {
     let gone = |it: &mut Setup| it.home_url = Some(nobody());
-    check(&Ask::messages("hello", true), gone, expect![[r#"
+    check(
+        &Ask::messages("hello", true),
+        gone,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping content_block_delta content_block_stop message_delta message_stop
         spare: /v1/messages 200
@@ -76,7 +87,8 @@ fn a_refused_connection_costs_nothing_and_the_call_goes_on_elsewhere() {
         ledger:   reserve, settle $0.000676
         record:   answered 200 $0.000676
         platform: spare, tried ["sonnet"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -106,7 +118,10 @@ fn the_first_providers_refusal_is_told_where_no_other_does_better() {
             it.spare_url = Some(nobody());
         }
     };
-    check(&Ask::messages("hello", true), with("429=7"), expect![[r#"
+    check(
+        &Ask::messages("hello", true),
+        with("429=7"),
+        expect![[r#"
         client:   429 retry-after=7 content-type=application/json
                   rate_limit_error: This request would exceed your organization's rate limit
         home: /v1/messages 429
@@ -114,8 +129,12 @@ fn the_first_providers_refusal_is_told_where_no_other_does_better() {
         ledger:   reserve, settle $0.00
         record:   upstream_error 429 $0.00
         platform: spare, tried ["sonnet", "spare"]
-    "#]]);
-    check(&Ask::messages("hello", false), with("529"), expect![[r#"
+    "#]],
+    );
+    check(
+        &Ask::messages("hello", false),
+        with("529"),
+        expect![[r#"
         client:   529 content-type=application/json
                   overloaded_error: Overloaded
         home: /v1/messages 529
@@ -123,19 +142,24 @@ fn the_first_providers_refusal_is_told_where_no_other_does_better() {
         ledger:   reserve, settle $0.00
         record:   upstream_error 529 $0.00
         platform: spare, tried ["sonnet", "spare"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_the_requests_own_fault_goes_nowhere_else() {
-    check(&Ask::messages("sim:fault 400", true), |_| {}, expect![[r#"
+    check(
+        &Ask::messages("sim:fault 400", true),
+        |_| {},
+        expect![[r#"
         client:   400 content-type=application/json
                   invalid_request_error: messages: this request is refused on demand
         home: /v1/messages 400
         ledger:   reserve, settle $0.00
         record:   upstream_error 400 $0.00
         platform: sonnet, tried []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

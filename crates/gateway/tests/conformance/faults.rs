@@ -25,7 +25,10 @@ fn check(fault: &str, stream: bool, expected: Expect) {
 
 #[test]
 fn a_429_keeps_its_wait_and_its_words() {
-    check("429=7", true, expect![[r#"
+    check(
+        "429=7",
+        true,
+        expect![[r#"
         client:   429 retry-after=7 content-type=application/json
                   rate_limit_error: This request would exceed your organization's rate limit
         upstream: POST /v1/messages body as sent, 429 not whole
@@ -43,12 +46,16 @@ fn a_429_keeps_its_wait_and_its_words() {
         upstream: POST /v1/responses body as sent, 429 not whole
         ledger:   reserve, settle $0.00
         record:   upstream_error 429 $0.00
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_overload_stays_an_overload() {
-    check("529", false, expect![[r#"
+    check(
+        "529",
+        false,
+        expect![[r#"
         client:   529 content-type=application/json
                   overloaded_error: Overloaded
         upstream: POST /v1/messages body as sent, 529 not whole
@@ -66,12 +73,16 @@ fn an_overload_stays_an_overload() {
         upstream: POST /v1/responses body as sent, 503 not whole
         ledger:   reserve, settle $0.00
         record:   upstream_error 503 $0.00
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_spend_cap_of_the_provider_stays_without_a_wait() {
-    check("spend-cap", false, expect![[r#"
+    check(
+        "spend-cap",
+        false,
+        expect![[r#"
         client:   429 content-type=application/json
                   rate_limit_error: Your organization has reached its monthly spend limit.
         upstream: POST /v1/messages body as sent, 429 not whole
@@ -89,12 +100,16 @@ fn a_spend_cap_of_the_provider_stays_without_a_wait() {
         upstream: POST /v1/responses body as sent, 429 not whole
         ledger:   reserve, settle $0.00
         record:   upstream_error 429 $0.00
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_connection_that_is_reset_before_the_answer_is_a_502_in_the_dialect() {
-    check("reset", true, expect![[r#"
+    check(
+        "reset",
+        true,
+        expect![[r#"
         client:   502 content-type=application/json
                   api_error: the connection to http://127.0.0.1:42747 ended before an answer came; there is no other platform that could take over
         upstream: POST /v1/messages body as sent, 0 not whole
@@ -112,8 +127,12 @@ fn a_connection_that_is_reset_before_the_answer_is_a_502_in_the_dialect() {
         upstream: POST /v1/responses body as sent, 0 not whole
         ledger:   reserve, settle $0.00003 (upstream broke off)
         record:   upstream_lost 502 $0.00003, estimated
-    "#]]);
-    check("reset", false, expect![[r#"
+    "#]],
+    );
+    check(
+        "reset",
+        false,
+        expect![[r#"
         client:   502 content-type=application/json
                   api_error: the connection to http://127.0.0.1:38315 ended before an answer came; there is no other platform that could take over
         upstream: POST /v1/messages body as sent, 0 not whole
@@ -131,12 +150,16 @@ fn a_connection_that_is_reset_before_the_answer_is_a_502_in_the_dialect() {
         upstream: POST /v1/responses body as sent, 0 not whole
         ledger:   reserve, settle $0.00003 (upstream broke off)
         record:   upstream_lost 502 $0.00003, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stream_that_is_cut_ends_with_an_error_event_and_no_end() {
-    check("cut-mid-stream=3", true, expect![[r#"
+    check(
+        "cut-mid-stream=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   api_error: the upstream connection was lost: the answer is not complete; what came of it is accounted
@@ -157,12 +180,16 @@ fn a_stream_that_is_cut_ends_with_an_error_event_and_no_end() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003375 (upstream broke off)
         record:   upstream_lost 200 $0.00003375, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stream_that_is_reset_ends_with_an_error_event_and_no_end() {
-    check("reset-mid-stream=3", true, expect![[r#"
+    check(
+        "reset-mid-stream=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   api_error: the upstream connection was lost: the answer is not complete; what came of it is accounted
@@ -183,12 +210,16 @@ fn a_stream_that_is_reset_ends_with_an_error_event_and_no_end() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 200 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stream_that_is_lost_in_its_first_milliseconds_does_not_hang() {
-    check("cut-mid-stream=0", true, expect![[r#"
+    check(
+        "cut-mid-stream=0",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   error
                   api_error: the upstream connection was lost: the answer is not complete; what came of it is accounted
@@ -209,12 +240,16 @@ fn a_stream_that_is_lost_in_its_first_milliseconds_does_not_hang() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003375 (upstream broke off)
         record:   upstream_lost 200 $0.00003375, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stream_that_is_closed_in_order_but_without_its_end_is_lost() {
-    check("close-mid-stream=3", true, expect![[r#"
+    check(
+        "close-mid-stream=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   api_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
@@ -235,12 +270,16 @@ fn a_stream_that_is_closed_in_order_but_without_its_end_is_lost() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 200 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn half_an_event_never_reaches_the_client() {
-    check("close-mid-event=3", true, expect![[r#"
+    check(
+        "close-mid-event=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   api_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
@@ -261,12 +300,16 @@ fn half_an_event_never_reaches_the_client() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 200 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_stream_that_stalls_is_given_up() {
-    check("stall-mid-stream=3", true, expect![[r#"
+    check(
+        "stall-mid-stream=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   api_error: the upstream connection was lost: the answer is not complete; what came of it is accounted
@@ -287,12 +330,16 @@ fn a_stream_that_stalls_is_given_up() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 200 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_error_event_in_a_stream_passes_and_is_booked_as_such() {
-    check("error-event=3", true, expect![[r#"
+    check(
+        "error-event=3",
+        true,
+        expect![[r#"
         client:   200 content-type=text/event-stream; charset=utf-8
                   message_start content_block_start ping error
                   overloaded_error: Overloaded
@@ -313,12 +360,16 @@ fn an_error_event_in_a_stream_passes_and_is_booked_as_such() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003375 (error event in the stream)
         record:   stream_error 200 $0.00003375, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_answer_that_is_not_streamed_and_breaks_off_is_a_502_in_the_dialect() {
-    check("cut-mid-stream", false, expect![[r#"
+    check(
+        "cut-mid-stream",
+        false,
+        expect![[r#"
         client:   502 content-type=application/json
                   api_error: the upstream connection was lost in the middle of the answer
         upstream: POST /v1/messages body as sent, 200 not whole
@@ -336,8 +387,12 @@ fn an_answer_that_is_not_streamed_and_breaks_off_is_a_502_in_the_dialect() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003375 (upstream broke off)
         record:   upstream_lost 502 $0.00003375, estimated
-    "#]]);
-    check("reset-mid-stream", false, expect![[r#"
+    "#]],
+    );
+    check(
+        "reset-mid-stream",
+        false,
+        expect![[r#"
         client:   502 content-type=application/json
                   api_error: the upstream connection was lost in the middle of the answer
         upstream: POST /v1/messages body as sent, 200 not whole
@@ -355,12 +410,16 @@ fn an_answer_that_is_not_streamed_and_breaks_off_is_a_502_in_the_dialect() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 502 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_answer_that_is_not_streamed_and_stalls_is_given_up() {
-    check("stall-mid-stream", false, expect![[r#"
+    check(
+        "stall-mid-stream",
+        false,
+        expect![[r#"
         client:   502 content-type=application/json
                   api_error: the upstream connection was lost in the middle of the answer
         upstream: POST /v1/messages body as sent, 200 not whole
@@ -378,12 +437,16 @@ fn an_answer_that_is_not_streamed_and_stalls_is_given_up() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.000035 (upstream broke off)
         record:   upstream_lost 502 $0.000035, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
-    check("garbage", false, expect![[r#"
+    check(
+        "garbage",
+        false,
+        expect![[r#"
         client:   200 content-type=text/html
         upstream: POST /v1/messages body as sent, 200 not whole
         ledger:   reserve, settle $0.00014 (answer without usage)
@@ -398,8 +461,12 @@ fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003125 (answer without usage)
         record:   answered 200 $0.00003125, estimated
-    "#]]);
-    check("garbage", true, expect![[r#"
+    "#]],
+    );
+    check(
+        "garbage",
+        true,
+        expect![[r#"
         client:   200 content-type=text/html
         upstream: POST /v1/messages body as sent, 200 not whole
         ledger:   reserve, settle $0.00014 (answer without usage)
@@ -414,8 +481,12 @@ fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003125 (answer without usage)
         record:   answered 200 $0.00003125, estimated
-    "#]]);
-    check("truncated-json", false, expect![[r#"
+    "#]],
+    );
+    check(
+        "truncated-json",
+        false,
+        expect![[r#"
         client:   200 content-type=application/json
         upstream: POST /v1/messages body as sent, 200 not whole
         ledger:   reserve, settle $0.000148 (answer without usage)
@@ -430,7 +501,8 @@ fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
         upstream: POST /v1/responses body as sent, 200 not whole
         ledger:   reserve, settle $0.00003375 (answer without usage)
         record:   answered 200 $0.00003375, estimated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn an_answer_reaches_the_client_byte_for_byte_and_costs_what_it_says() {
     expect![[r#"
         ledger:   reserve, settle $0.006488
         record:   answered 200 $0.006488
-    "#]].assert_eq(&world.ledger(1));
+    "#]]
+    .assert_eq(&world.ledger(1));
 }
 
 #[test]
@@ -126,7 +127,8 @@ fn headers_reach_the_provider_but_for_those_that_are_ours_or_the_connections() {
         user-agent: claude-cli/2.1.330 (external, cli)
         x-api-key: sk-caller
         x-claude-code-session-id: s1
-        x-stainless-timeout: 600"#]].assert_eq(&lines.join("\n"));
+        x-stainless-timeout: 600"#]]
+    .assert_eq(&lines.join("\n"));
 }
 
 #[test]
@@ -148,7 +150,10 @@ fn no_key_of_ours_goes_upstream_wherever_it_is_put() {
     let forms: [fn(Ask, &str) -> Ask; 8] = [
         |ask, key| ask.with("x-tidegate-key", key),
         |ask, key| ask.without("x-api-key").with("x-api-key", key),
-        |ask, key| ask.without("x-api-key").with("authorization", &format!("Bearer {key}")),
+        |ask, key| {
+            ask.without("x-api-key")
+                .with("authorization", &format!("Bearer {key}"))
+        },
         |ask, key| ask.with("authorization", &format!("bearer  {key}")),
         |ask, key| ask.with("x-api-key", key),
         |ask, key| ask.with("authorization", key),
@@ -175,7 +180,10 @@ fn no_key_of_ours_goes_upstream_wherever_it_is_put() {
         }
         let head = upstream.seen().head;
         assert!(!head.contains(KEY_PREFIX), "{place}: {head}");
-        assert!(!head.to_lowercase().contains("x-tidegate"), "{place}: {head}");
+        assert!(
+            !head.to_lowercase().contains("x-tidegate"),
+            "{place}: {head}"
+        );
     }
 }
 
@@ -206,7 +214,10 @@ fn the_spare_providers_credential_goes_to_no_other_origin() {
     let world = World::start(|it| it.home_url = Some(upstream.base_url.clone()));
     assert_eq!(world.ask(&Ask::messages("hello", false)).status, 200);
     let head = upstream.seen().head;
-    assert!(head.contains("sk-caller") && !head.contains(OPERATORS), "{head}");
+    assert!(
+        head.contains("sk-caller") && !head.contains(OPERATORS),
+        "{head}"
+    );
 }
 
 #[test]
@@ -215,7 +226,11 @@ fn a_callers_span_is_the_parent_of_ours_and_none_is_made_up() {
         [1, 2]
             .map(|_| {
                 let answer = crate::harness::Step::Write(tiny(ANSWER).into());
-                vec![crate::harness::Step::Read, answer, crate::harness::Step::Close]
+                vec![
+                    crate::harness::Step::Read,
+                    answer,
+                    crate::harness::Step::Close,
+                ]
             })
             .to_vec(),
     );
@@ -231,7 +246,10 @@ fn a_callers_span_is_the_parent_of_ours_and_none_is_made_up() {
     assert!(second.values("traceparent").is_empty(), "{}", second.head);
     let records = world.settled(2);
     let span = records[0].span_id.unwrap();
-    assert_eq!(sent, format!("00-0af7651916cd43dd8448eb211c80319c-{span}-01"));
+    assert_eq!(
+        sent,
+        format!("00-0af7651916cd43dd8448eb211c80319c-{span}-01")
+    );
     let parent = records[0].parent_span_id.unwrap();
     assert_eq!(parent.to_string(), "b7ad6b7169203331");
     assert_eq!(records[1].parent_span_id, None);
@@ -268,7 +286,8 @@ fn models_and_token_counts_pass_unpriced() {
         record:   answered 200 $0.00
         record:   answered 200 $0.00
         record:   answered 200 $0.00
-    "#]].assert_eq(&three_sides(&world, &asks));
+    "#]]
+    .assert_eq(&three_sides(&world, &asks));
     for view in world.engine.pool_views() {
         let [units] = &view.buckets[..] else {
             panic!("one bucket")
@@ -340,7 +359,10 @@ fn nothing_of_a_subscriptions_call_is_altered_and_it_costs_nothing() {
         .with("authorization", "Bearer sk-ant-oat01-fake");
     let heard = world.ask(&login);
     assert_eq!(heard.status, 200);
-    assert_eq!(world.wire(1)[0].body_fingerprint, body_fingerprint(&login.body));
+    assert_eq!(
+        world.wire(1)[0].body_fingerprint,
+        body_fingerprint(&login.body)
+    );
     let [record] = &world.settled(1)[..] else {
         panic!("one record")
     };

@@ -158,7 +158,10 @@ impl Heard {
     /// whole: its data is JSON, or the mark of a chat's end.
     pub(crate) fn events(&self) -> Vec<String> {
         let text = String::from_utf8(self.body.clone()).unwrap();
-        assert!(text.is_empty() || text.ends_with("\n\n"), "half an event: {text}");
+        assert!(
+            text.is_empty() || text.ends_with("\n\n"),
+            "half an event: {text}"
+        );
         let mut events: Vec<String> = Vec::new();
         for event in text.split("\n\n").filter(|it| !it.is_empty()) {
             let name = event.lines().find_map(|it| it.strip_prefix("event: "));

@@ -58,13 +58,19 @@ pub(crate) fn clients_side(heard: &Heard) -> String {
 /// What the answer says went wrong.
 fn errors(heard: &Heard) -> Vec<String> {
     let text = heard.text();
-    let data = text.lines().map(|it| it.strip_prefix("data: ").unwrap_or(it));
+    let data = text
+        .lines()
+        .map(|it| it.strip_prefix("data: ").unwrap_or(it));
     let values = data.filter_map(|it| serde_json::from_str::<serde_json::Value>(it).ok());
     let is_error = |it: &serde_json::Value| {
         it["type"] == "error" || it.get("error").is_some_and(|it| !it.is_null())
     };
     let line = |it: serde_json::Value| {
-        let error = if it["error"].is_null() { &it } else { &it["error"] };
+        let error = if it["error"].is_null() {
+            &it
+        } else {
+            &it["error"]
+        };
         let kind = error["type"].as_str().unwrap_or_default();
         let code = error["code"].as_str().map(|it| format!("/{it}"));
         let message = error["message"].as_str().unwrap_or_default();

@@ -291,7 +291,11 @@ impl World {
         let report = verify_store(self.store.as_ref()).unwrap();
         assert!(report.is_clean(), "{:#?}", report.findings);
         assert_eq!(report.open, 0);
-        assert_eq!(self.engine.dropped(), 0, "reservations were dropped unsettled");
+        assert_eq!(
+            self.engine.dropped(),
+            0,
+            "reservations were dropped unsettled"
+        );
         for pool in self.engine.pool_views() {
             for bucket in pool.buckets {
                 assert_eq!(bucket.held, 0, "{}.{}", pool.platform, bucket.name);
@@ -375,10 +379,7 @@ fn engine(setup: &Setup, clock: &Arc<dyn Clock>, store: &Arc<MemoryStore>) -> Ar
     .unwrap()
 }
 
-fn serve(
-    gateway: Arc<Gateway>,
-    phase: watch::Receiver<Phase>,
-) -> (SocketAddr, JoinHandle<()>) {
+fn serve(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> (SocketAddr, JoinHandle<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
