@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod generated;
 mod overshoot;
+mod readme;
 mod rust;
 mod tally;
 mod wire;
@@ -43,6 +44,7 @@ const SUITES: &[&[Suite]] = &[
     rust::TESTS,
     generated::SUITES,
     clients::SUITES,
+    readme::SUITES,
     overshoot::SUITES,
     crash::SUITES,
 ];

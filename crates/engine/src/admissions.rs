@@ -569,6 +569,7 @@ impl Engine {
                 }
                 extended.map(|_| ())
             });
+            self.journal();
             match extended {
                 Some(Ok(())) => open.next_ordinal += 1,
                 Some(Err(shortage)) => {
@@ -579,25 +580,6 @@ impl Engine {
         }
         open.expires = open.expires.max(now.after(longer.min(LIFE_MAX)));
         Ok(open.expires)
-    }
-
-    /// The open reservations a principal may see, oldest first.
-    pub fn open_reservations(&self, principal: &Principal) -> Vec<ReservationView> {
-        let all = self.open.0.lock();
-        let sees = |path: &EntryPath| principal.role == Role::Viewer || may_touch(principal, path);
-        let mut views: Vec<_> = all
-            .iter()
-            .filter(|(_, it)| sees(&it.path))
-            .map(|(id, it)| ReservationView {
-                id: *id,
-                path: Arc::clone(&it.path),
-                held: it.holding.bound(),
-                expires_at: it.expires,
-                unknown: it.unknown,
-            })
-            .collect();
-        views.sort_by_key(|it| it.id);
-        views
     }
 
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.
@@ -666,6 +648,7 @@ impl Engine {
                 self.book(prepared);
             },
         );
+        self.journal();
     }
 }
 

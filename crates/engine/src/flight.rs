@@ -280,6 +280,7 @@ impl InFlight {
                 settled
             },
         );
+        engine.journal();
         if let Some(settled) = settled
             && !settled.overrun.is_zero()
         {

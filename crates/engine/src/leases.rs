@@ -9,7 +9,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tidegate_ledger::{
     CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, StoreError,
     leases::{Cover, Grant, Lease, LeaseAsk, share},
@@ -25,8 +25,13 @@ const LEASE_LIFE: Duration = crate::recover::UNKNOWN_MAX;
 /// A lease is renewed when less than this is left of it, so that none runs out under a call.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// Times that the store is waited for before a call is refused.
-const FLUSHES_MAX: u32 = 3;
+/// Times that the store is waited for before a call is refused: two seconds, in which a disk that
+/// works writes what was before it many times over.
+const WAITS_MAX: u32 = 200;
+
+/// How long one such wait is. What holds the lease may have been covered and not yet be queued for
+/// the store, so that a flush alone does not wait for it.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// The leases of this run.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(crate) struct Leases {
     /// Tells this run's leases from an earlier one's.
     holder: String,
     all: Mutex<HashMap<LevelKey, Lease, RandomState>>,
+    /// Rung when something of a lease can be used again.
+    given_back: Condvar,
 }
 
 /// No lease covers the call.
@@ -62,6 +69,7 @@ impl Leases {
         Self {
             holder: format!("run-{run:016x}"),
             all: Mutex::default(),
+            given_back: Condvar::new(),
         }
     }
 
@@ -91,6 +99,20 @@ impl Leases {
                 }
             }
         }
+        self.given_back.notify_all();
+    }
+
+    /// Waits a moment for a level's lease to have room for `bound` within `share`.
+    ///
+    /// Nobody waits for each other: levels are covered in the order of their check, and whoever
+    /// has covered the last one goes on without waiting.
+    fn wait_for_room(&self, key: &LevelKey, bound: NanoUsd, share: NanoUsd) {
+        let mut all = self.all.lock();
+        let full = |all: &mut HashMap<LevelKey, Lease, RandomState>| {
+            let lease = all.get(key);
+            lease.is_some_and(|it| it.used.saturating_add(bound) > share)
+        };
+        let _timed_out = self.given_back.wait_while_for(&mut all, full, WAIT);
     }
 
     /// Forgets leases that nothing was reserved on for their whole life, in the store too.
@@ -149,6 +171,7 @@ impl Leases {
                 lease.give_back(bound);
             }
         }
+        self.given_back.notify_all();
     }
 }
 
@@ -184,7 +207,7 @@ impl Engine {
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {
-        for _flush in 0..=FLUSHES_MAX {
+        for _wait in 0..=WAITS_MAX {
             let now = self.clock.now();
             let Some(amount) = self.leases.missing(key, bound, now) else {
                 return Ok(());
@@ -194,6 +217,7 @@ impl Engine {
             if amount > share {
                 // More is on its way to the store than a power cut may take: let it arrive.
                 self.writer.flush();
+                self.leases.wait_for_room(key, bound, share);
                 continue;
             }
             self.lease(key, limit, share, amount, now)?;

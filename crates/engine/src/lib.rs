@@ -12,6 +12,7 @@ mod housekeeping;
 pub mod identify;
 pub mod identity;
 pub mod keys;
+mod journaling;
 mod leases;
 pub mod observer;
 mod recover;
@@ -101,6 +102,7 @@ pub struct Engine {
     open: admissions::Open,
     ids: IdSource,
     writer: Writer,
+    journaling: Arc<journaling::Journaling>,
     leases: Arc<leases::Leases>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,

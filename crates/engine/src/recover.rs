@@ -17,6 +17,7 @@ use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
     estimate,
+    journaling::Journaling,
     identity::KeyRing,
     leases::{self, Leases},
     reserve::Holding,
@@ -76,6 +77,7 @@ impl Engine {
             now,
             mono,
         )));
+        let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
@@ -84,7 +86,7 @@ impl Engine {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
             let written = leases::teller(&leases);
-            Writer::start(parts.stores.clone(), snapshot, written).map_err(StartError::Thread)?
+            Writer::start(parts.stores.clone(), snapshot, written, Arc::clone(&journaling)).map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
@@ -99,6 +101,7 @@ impl Engine {
             open: Open::default(),
             ids: IdSource::new(),
             writer,
+            journaling,
             leases,
             stores: parts.stores,
             keys: parts.keys,

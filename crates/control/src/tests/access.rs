@@ -1,5 +1,7 @@
 //! Who may do what: every route, tried by everybody.
 
+use std::fmt::Write as _;
+
 use expect_test::expect;
 use http::header;
 use serde_json::Value;
@@ -36,7 +38,7 @@ async fn sample(world: &World, method: &str, path: &str) -> (String, &'static st
 async fn matrix() -> String {
     let mut lines: Vec<String> = ROUTES
         .iter()
-        .map(|it| format!("{:<6} {:<36}", it.method, it.path))
+        .map(|it| format!("{:<6} {:<36}", it.method.as_str(), it.path))
         .collect();
     for visitor in VISITORS {
         let world = World::new();
@@ -45,7 +47,7 @@ async fn matrix() -> String {
             // The key that is revoked must still open its own routes until then.
             let (path, body) = sample(&world, method, route.path).await;
             let (status, text) = world.ask(visitor, method, &path, body).await;
-            *line += &format!(" {status}");
+            write!(line, " {status}").unwrap();
             let failed = status >= 400 && route.path != "/readyz";
             let value: Value = serde_json::from_str(&text).unwrap_or_default();
             assert_eq!(
@@ -68,30 +70,30 @@ async fn matrix() -> String {
 fn every_route_opens_to_those_who_may_and_to_nobody_else() {
     expect![[r#"
                                                     pag reb pro rem nob cal vie app ope adm str bos tok
-        GET /healthz                             200 200 200 200 200 200 200 200 200 200 200 200 200
-        GET /readyz                              200 200 200 200 200 200 200 200 200 200 200 200 200
-        GET /metrics                             403 403 403 403 200 200 200 200 200 200 200 200 200
-        POST /api/v1/admissions                   403 403 403 403 200 200 403 403 200 200 200 200 200
-        GET /api/v1/reservations                 403 403 403 403 200 200 200 200 200 200 200 200 200
-        POST /api/v1/reservations/{id}/settle     403 403 403 403 404 200 403 403 200 200 404 404 200
-        POST /api/v1/reservations/{id}/extend     403 403 403 403 404 200 403 403 200 200 404 404 200
-        POST /api/v1/reservations/{id}/release    403 403 403 403 404 200 403 403 200 200 404 404 200
-        GET /api/v1/status                       403 403 403 403 200 200 200 200 200 200 200 200 200
-        GET /api/v1/limits                       403 403 403 403 200 200 200 200 200 200 200 200 200
-        GET /api/v1/budgets                      403 403 403 403 200 200 200 200 200 200 200 200 200
-        PUT /api/v1/budgets/{level}              403 403 403 403 401 403 403 403 200 200 403 403 200
-        GET /api/v1/calls                        403 403 403 403 200 200 200 200 200 200 200 200 200
-        GET /api/v1/calls/{id}                   403 403 403 403 404 404 404 404 404 404 404 404 404
-        GET /api/v1/prices                       403 403 403 403 200 200 200 200 200 200 200 200 200
-        GET /api/v1/keys                         403 403 403 403 401 403 403 403 403 200 403 200 200
-        POST /api/v1/keys                         403 403 403 403 401 403 403 403 403 201 403 201 201
+        GET    /healthz                             200 200 200 200 200 200 200 200 200 200 200 200 200
+        GET    /readyz                              200 200 200 200 200 200 200 200 200 200 200 200 200
+        GET    /metrics                             403 403 403 403 200 200 200 200 200 200 200 200 200
+        POST   /api/v1/admissions                   403 403 403 403 200 200 403 403 200 200 200 200 200
+        GET    /api/v1/reservations                 403 403 403 403 200 200 200 200 200 200 200 200 200
+        POST   /api/v1/reservations/{id}/settle     403 403 403 403 404 200 403 403 200 200 404 404 200
+        POST   /api/v1/reservations/{id}/extend     403 403 403 403 404 200 403 403 200 200 404 404 200
+        POST   /api/v1/reservations/{id}/release    403 403 403 403 404 200 403 403 200 200 404 404 200
+        GET    /api/v1/status                       403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/limits                       403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/budgets                      403 403 403 403 200 200 200 200 200 200 200 200 200
+        PUT    /api/v1/budgets/{level}              403 403 403 403 401 403 403 403 200 200 403 403 200
+        GET    /api/v1/calls                        403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/calls/{id}                   403 403 403 403 404 404 404 404 404 404 404 404 404
+        GET    /api/v1/prices                       403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/keys                         403 403 403 403 401 403 403 403 403 200 403 200 200
+        POST   /api/v1/keys                         403 403 403 403 401 403 403 403 403 201 403 201 201
         DELETE /api/v1/keys/{id}                    403 403 403 403 401 403 403 403 403 200 403 404 200
-        GET /api/v1/audit                        403 403 403 403 200 403 200 200 200 200 403 200 200
-        GET /api/v1/config                       403 403 403 403 200 403 200 200 200 200 403 403 200
-        POST /api/v1/reload                       403 403 403 403 401 403 403 403 200 200 403 403 200
-        GET /api/v1/ledger/entries               403 403 403 403 200 200 200 200 200 200 200 200 200
-        POST /api/v1/ledger/verify                403 403 403 403 401 403 403 403 200 200 403 403 200
-        GET /api/v1/openapi.json                 403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/audit                        403 403 403 403 200 403 200 200 200 200 403 200 200
+        GET    /api/v1/config                       403 403 403 403 200 403 200 200 200 200 403 403 200
+        POST   /api/v1/reload                       403 403 403 403 401 403 403 403 200 200 403 403 200
+        GET    /api/v1/ledger/entries               403 403 403 403 200 200 200 200 200 200 200 200 200
+        POST   /api/v1/ledger/verify                403 403 403 403 401 403 403 403 200 200 403 403 200
+        GET    /api/v1/openapi.json                 403 403 403 403 200 200 200 200 200 200 200 200 200
     "#]].assert_eq(&run(matrix()));
 }
 

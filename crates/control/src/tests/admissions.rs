@@ -49,18 +49,7 @@ fn what_does_not_fit_is_deferred_with_the_exact_wait_and_an_alternative() {
             > operator POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > operator POST /api/v1/admissions {"tokens": 7, "priority": "high"}
-            200 {
-              alternative: "sonnet"
-              approved: false
-              confidence: null
-              expires_at: null
-              limit: "claude_code.units"
-              platform: "claude_code"
-              reasons: ["`claude_code.units` makes oli wait 6 min 0 s: less is left than this call needs · try again then, or use another platform"]
-              reservation: null
-              wait_for: "refill"
-              wait_time: 360.0
-            }
+            200 {alternative: "sonnet", approved: false, confidence: null, expires_at: null, limit: "claude_code.units", platform: "claude_code", reasons: ["`claude_code.units` makes oli wait 6 min 0 s: less is left than this call needs · try again then, or use another platform"], reservation: null, wait_for: "refill", wait_time: 360.0}
             > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "sonnet", reasons: ["sonnet has what this needs"], reservation: "resv_19f607f8e0000008", wait_time: null}
             > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}

@@ -73,62 +73,11 @@ fn status_shows_each_bucket_as_it_stands() {
             200 {
               open_reservations: 0
               platforms: [
+                {buckets: [{asking: "enforce", capacity: 5000, classes: [low 0, medium 0, high 0, critical 0], debt: 0, debt_total: 0, full_in_seconds: 0, held: 0, keyless: "watch", level: 5000, name: "units", overdrawn: 0, owner: "ours", resource: "units", threshold: 2500}], penalties: [], platform: "claude_code"}
                 {
                   buckets: [
-                    {
-                      asking: "enforce"
-                      capacity: 5000
-                      classes: [{earned: 0, priority: "low", waits: false}, {earned: 0, priority: "medium", waits: false}, {earned: 0, priority: "high", waits: false}, {earned: 0, priority: "critical", waits: false}]
-                      debt: 0
-                      debt_total: 0
-                      full_in_seconds: 0
-                      held: 0
-                      keyless: "watch"
-                      level: 5000
-                      name: "units"
-                      overdrawn: 0
-                      owner: "ours"
-                      resource: "units"
-                      threshold: 2500
-                    }
-                  ]
-                  penalties: []
-                  platform: "claude_code"
-                }
-                {
-                  buckets: [
-                    {
-                      asking: "enforce"
-                      capacity: 10000
-                      classes: [{earned: 0, priority: "low", waits: false}, {earned: 0, priority: "medium", waits: false}, {earned: 0, priority: "high", waits: false}, {earned: 0, priority: "critical", waits: false}]
-                      debt: 0
-                      debt_total: 0
-                      full_in_seconds: 3600
-                      held: 0
-                      keyless: "watch"
-                      level: 9800
-                      name: "units"
-                      overdrawn: 0
-                      owner: "ours"
-                      resource: "units"
-                      threshold: 5000
-                    }
-                    {
-                      asking: "enforce"
-                      capacity: 2
-                      classes: [{earned: 0, priority: "low", waits: false}, {earned: 0, priority: "medium", waits: false}, {earned: 0, priority: "high", waits: false}, {earned: 0, priority: "critical", waits: false}]
-                      debt: 0
-                      debt_total: 0
-                      full_in_seconds: null
-                      held: 0
-                      keyless: "watch"
-                      level: 2
-                      name: "slots"
-                      overdrawn: 0
-                      owner: "ours"
-                      resource: "concurrency"
-                      threshold: 0
-                    }
+                    {asking: "enforce", capacity: 10000, classes: [low 0, medium 0, high 0, critical 0], debt: 0, debt_total: 0, full_in_seconds: 3600, held: 0, keyless: "watch", level: 9800, name: "units", overdrawn: 0, owner: "ours", resource: "units", threshold: 5000}
+                    {asking: "enforce", capacity: 2, classes: [low 0, medium 0, high 0, critical 0], debt: 0, debt_total: 0, full_in_seconds: null, held: 0, keyless: "watch", level: 2, name: "slots", overdrawn: 0, owner: "ours", resource: "concurrency", threshold: 0}
                   ]
                   penalties: []
                   platform: "sonnet"
@@ -264,9 +213,7 @@ fn keys_are_listed_to_admins_of_their_organisation() {
            boss GET /api/v1/audit"#,
         expect![[r#"
             > boss GET /api/v1/keys
-            200 {
-              keys: [{created_at: "2026-07-14T12:00:00Z", highest_priority: "high", id: "key_19f607f8e0000005", name: "stranger", organisation: "acme", role: "caller", user: "bob"}, {created_at: "2026-07-14T12:00:00Z", highest_priority: "high", id: "key_19f607f8e0000006", name: "boss", organisation: "acme", role: "admin", user: "eve"}]
-            }
+            200 {keys: [{created_at: "2026-07-14T12:00:00Z", highest_priority: "high", id: "key_19f607f8e0000005", name: "stranger", organisation: "acme", role: "caller", user: "bob"}, {created_at: "2026-07-14T12:00:00Z", highest_priority: "high", id: "key_19f607f8e0000006", name: "boss", organisation: "acme", role: "admin", user: "eve"}]}
             > boss POST /api/v1/keys {"name": "x", "role": "caller", "user": "x", "organisation": "local"}
             403 not_yours: `local` is not the organisation of this key · leave it out, or use a key of theirs
             > boss POST /api/v1/keys {"name": "x", "role": "caller", "user": "x", "default_priority": "critical"}

@@ -129,10 +129,7 @@ fn budgets_are_told_in_the_order_of_the_tree() {
               more: 0
             }
             > caller GET /api/v1/budgets?level=user_day
-            200 {
-              budgets: [{held: $0.00, in_use: true, left: $19.80, level: "user_day", limit: [null/$20.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.20, user: "ann", window: {ends_at: "2026-07-15T00:00:00Z", opens: "2026-07-14", starts_at: "2026-07-14T00:00:00Z"}, would_refuse: 0}]
-              more: 0
-            }
+            200 {budgets: [{held: $0.00, in_use: true, left: $19.80, level: "user_day", limit: [null/$20.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.20, user: "ann", window: {ends_at: "2026-07-15T00:00:00Z", opens: "2026-07-14", starts_at: "2026-07-14T00:00:00Z"}, would_refuse: 0}], more: 0}
             > stranger GET /api/v1/budgets?level=organisation
             200 {budgets: [], more: 0}
         "#]],
@@ -173,10 +170,7 @@ fn budgets_that_nobody_uses_now_are_read_from_the_ledger() {
               more: 0
             }
             > caller GET /api/v1/budgets?level=user_day&ended=true
-            200 {
-              budgets: [{held: $0.00, in_use: false, left: $19.80, level: "user_day", limit: [null/$20.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.20, user: "ann", window: {ends_at: "2026-07-15T00:00:00Z", opens: "2026-07-14", starts_at: "2026-07-14T00:00:00Z"}, would_refuse: 0}]
-              more: 0
-            }
+            200 {budgets: [{held: $0.00, in_use: false, left: $19.80, level: "user_day", limit: [null/$20.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.20, user: "ann", window: {ends_at: "2026-07-15T00:00:00Z", opens: "2026-07-14", starts_at: "2026-07-14T00:00:00Z"}, would_refuse: 0}], more: 0}
         "#]],
     );
 }

@@ -1,6 +1,7 @@
 //! A gateway of two organisations at noon, and those who visit it.
 
 use std::{
+    fmt::Write as _,
     io,
     net::SocketAddr,
     sync::{
@@ -393,7 +394,7 @@ impl World {
     pub(crate) async fn transcript(&self, script: &str) -> String {
         let mut transcript = String::new();
         for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
-            transcript += &format!("> {line}\n");
+            writeln!(transcript, "> {line}").unwrap();
             let (line, fields) = match line.split_once(" | ") {
                 Some((line, fields)) => (line, Some(fields)),
                 None => (line, None),
@@ -414,7 +415,7 @@ impl World {
             }
             let body = words.next().unwrap_or_default();
             let (status, text) = self.ask(visitor, method, &path, body).await;
-            transcript += &format!("{status} {}\n", shown(&text, fields));
+            writeln!(transcript, "{status} {}", shown(&text, fields)).unwrap();
         }
         transcript
     }
@@ -447,7 +448,7 @@ fn make_keys(engine: &Engine) -> Vec<(&'static str, KeyId, String)> {
 }
 
 /// Characters of a line that is not broken.
-const LINE: usize = 320;
+const LINE: usize = 360;
 
 /// An answer as a transcript shows it: refusals as `code: message · remedy`, money as `$0.20`,
 /// limits in short, and only the fields that are asked for.
@@ -467,7 +468,7 @@ fn shown(text: &str, fields: Option<&str>) -> String {
         assert_eq!(all.len(), wanted.len(), "{fields} of {text}");
     }
     let mut out = String::new();
-    write(&mut out, &value, 0);
+    put_value(&mut out, &value, 0);
     out
 }
 
@@ -492,6 +493,10 @@ fn brief(value: &Value) -> String {
             let (keyless, asking) = (text(&it["keyless"]), text(&it["asking"]));
             format!("[{soft}/{hard} {named}: {keyless}/{asking}{overage}]")
         }
+        Value::Object(it) if it.len() == 3 && it.contains_key("waits") => {
+            let waits = if it["waits"] == true { " waits" } else { "" };
+            format!("{} {}{waits}", text(&it["priority"]), it["earned"])
+        }
         Value::Object(it) => {
             let fields = it.iter().map(|(name, it)| format!("{name}: {}", brief(it)));
             format!("{{{}}}", list(fields.collect()))
@@ -501,7 +506,7 @@ fn brief(value: &Value) -> String {
     }
 }
 
-fn write(out: &mut String, value: &Value, indent: usize) {
+fn put_value(out: &mut String, value: &Value, indent: usize) {
     let short = brief(value);
     let pad = "  ".repeat(indent + 1);
     let fits = short.len() + 2 * indent <= LINE;
@@ -509,20 +514,20 @@ fn write(out: &mut String, value: &Value, indent: usize) {
         Value::Object(fields) if !fits => {
             out.push_str("{\n");
             for (key, value) in fields {
-                *out += &format!("{pad}{key}: ");
-                write(out, value, indent + 1);
+                write!(out, "{pad}{key}: ").unwrap();
+                put_value(out, value, indent + 1);
                 out.push('\n');
             }
-            *out += &format!("{}}}", "  ".repeat(indent));
+            write!(out, "{}}}", "  ".repeat(indent)).unwrap();
         }
         Value::Array(items) if !fits => {
             out.push_str("[\n");
             for value in items {
                 *out += &pad;
-                write(out, value, indent + 1);
+                put_value(out, value, indent + 1);
                 out.push('\n');
             }
-            *out += &format!("{}]", "  ".repeat(indent));
+            write!(out, "{}]", "  ".repeat(indent)).unwrap();
         }
         _ => *out += &short,
     }

@@ -98,7 +98,7 @@ impl Since {
 }
 
 impl CallsArgs {
-    fn path(&self, now: Timestamp) -> String {
+    pub(super) fn path(&self, now: Timestamp) -> String {
         if let Some(id) = self.id {
             return format!("/api/v1/calls/{id}");
         }
