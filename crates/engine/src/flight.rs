@@ -12,6 +12,7 @@ use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
 
 use crate::{
     Engine,
+    books::binds,
     call::{Identified, Moment, Routed},
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
@@ -117,7 +118,7 @@ impl Engine {
                 .book_reserve(entry, &routed.platform.name, &routed.need)
                 .is_ok();
         if !booked {
-            if self.binds(&routed, &holding) {
+            if binds(&routed, &holding) {
                 self.give_back(holding);
                 return Err((routed, Unbookable::Unwritable));
             }

@@ -123,7 +123,9 @@ impl Leases {
                 .iter()
                 .filter(|(_, it)| it.used.is_zero() && it.expires <= now);
             let over: Vec<LevelKey> = over.map(|(key, _)| key.clone()).collect();
-            over.iter().for_each(|it| drop(all.remove(it)));
+            for key in &over {
+                all.remove(key);
+            }
             over
         };
         for key in over {
@@ -226,6 +228,7 @@ impl Engine {
     }
 
     /// Has the owner of the limit grant a lease: of the whole share, else of what is needed.
+    #[expect(clippy::too_many_arguments, reason = "each is one term of the lease")]
     fn lease(
         &self,
         key: &LevelKey,

@@ -35,7 +35,7 @@ const BATCH_MAX: usize = 4_096;
 const BATCH_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the thread sleeps where there is nothing to do.
-const IDLE_WAIT: Duration = Duration::from_secs(60);
+const IDLE_WAIT: Duration = Duration::from_mins(1);
 
 /// How long to leave a store alone that refused to write.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
@@ -211,6 +211,9 @@ impl Drop for Writer {
     }
 }
 
+/// Is told of entries that are in the store.
+type Written = Box<dyn Fn(&[Entry]) + Send>;
+
 struct Writing {
     stores: Stores,
     waiting: Receiver<Fact>,
@@ -221,8 +224,7 @@ struct Writing {
     checkpoint: Position,
     calls: Vec<CallRecord>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
-    /// Is told of entries that are in the store.
-    written: Box<dyn Fn(&[Entry]) + Send>,
+    written: Written,
 }
 
 impl Writing {
