@@ -409,7 +409,6 @@ fn engine(setup: &Setup, clock: &Arc<dyn Clock>, store: &Arc<MemoryStore>) -> Ar
     .unwrap()
 }
 
-fn serve(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> (SocketAddr, JoinHandle<()>) {
 /// Time that is to pass, and whom to tell when it has.
 type Advance = (Duration, oneshot::Sender<()>);
 
