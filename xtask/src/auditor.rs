@@ -176,10 +176,6 @@ impl Auditor {
             .filter(|(_, it)| it.ended.is_none())
     }
 
-    pub(crate) fn reservation(&self, id: &str) -> Option<&Audited> {
-        self.reservations.get(id)
-    }
-
     /// How many reservations there are.
     pub(crate) fn reservations(&self) -> usize {
         self.reservations.len()

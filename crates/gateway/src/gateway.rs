@@ -34,6 +34,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// Header lines of a request that are taken. Claude Code sends about 30.
+pub(crate) const HEADERS_MAX: usize = 128;
+
 /// What a provider needs to be called.
 #[derive(Debug)]
 pub struct Provider {
@@ -165,6 +168,13 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Result<(Box<Identified>, Held), (Box<CallRecord>, Refusal)> {
         let headers = &call.parts.headers;
+        if headers.len() > HEADERS_MAX {
+            let sentence = format!(
+                "the request has {} header lines, and at most {HEADERS_MAX} are taken: send fewer",
+                headers.len()
+            );
+            return Err((record, Refusal::InvalidRequest { sentence }));
+        }
         let presented = presented(headers, peer);
         // Before the body: who may not call can't make us hold 32 MB.
         let principal = match self.engine.authenticate(&presented) {

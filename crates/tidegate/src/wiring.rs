@@ -31,7 +31,9 @@ pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Resu
     let machine = Arc::new(Roots::of_the_machine());
     let mut providers = HashMap::new();
     for (name, it) in &from.providers {
-        let origin = Origin::try_new(&it.base_url, it.http2)
+        // Without TLS nothing is negotiated, and HTTP/1.1 is what every server understands.
+        let http2 = it.http2 && it.base_url.starts_with("https:");
+        let origin = Origin::try_new(&it.base_url, http2)
             .with_context(|| format!("providers.{name}.base_url"))?;
         let roots = match &it.ca_file {
             Some(file) => {
