@@ -252,6 +252,12 @@ impl Serving {
     fn tidy(&self) {
         self.engine.tidy();
         self.gateway.tidy();
+        for (level, records) in self.logger.take_shed() {
+            self.engine.report(&event::RecordsShed {
+                level_shed: level.word(),
+                records,
+            });
+        }
     }
 
     /// Settles the books and closes the files.

@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// How long the head of an answer may take: what the official SDKs wait, and not less.
-const HEAD_MAX: Duration = Duration::from_secs(600);
+const HEAD_MAX: Duration = Duration::from_mins(10);
 
 /// How long a stream may be silent: what Claude Code's own watchdog allows.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// The providers' connections and credentials.
 pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Providers> {

@@ -41,7 +41,7 @@ fn after_three_calls(world: &World) -> Gateway {
 }
 
 #[test]
-fn every_command_has_something_to_say_of_a_fresh_gateway() {
+fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
     let (world, _provider) = World::with_provider();
     let _gateway = world.serve();
     check(
@@ -60,6 +60,36 @@ fn every_command_has_something_to_say_of_a_fresh_gateway() {
         open reservations: 0
     "#]],
     );
+    check(
+        &world,
+        "prices claude-opus-5-5",
+        expect![[r#"
+        dollars per million tokens
+        provider  model  input  read  write 5m  write 1h  output  context  table
+        anthropic  claude-opus-5-5  4  0.2  5  8  20  1,000,000  anthropic-2026-11-21
+    "#]],
+    );
+    check(
+        &world,
+        "doctor",
+        expect![[r#"
+        what  state  detail
+        configuration  fine  built in
+        data folder  fine  HOME/data
+        local token  fine  only its owner may read it
+        gateway  fine  answers at ADDRESS
+        ledger  fine  can be written
+        credential  fine  anthropic: each caller's own is forwarded
+        credential  fine  openai: each caller's own is forwarded
+        limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+    "#]],
+    );
+}
+
+#[test]
+fn lists_of_a_fresh_gateway_say_that_they_are_empty() {
+    let (world, _provider) = World::with_provider();
+    let _gateway = world.serve();
     check(
         &world,
         "calls",
@@ -96,30 +126,6 @@ fn every_command_has_something_to_say_of_a_fresh_gateway() {
             head HASH
             nothing is wrong
         "#]],
-    );
-    check(
-        &world,
-        "prices claude-opus-5-5",
-        expect![[r#"
-        dollars per million tokens
-        provider  model  input  read  write 5m  write 1h  output  context  table
-        anthropic  claude-opus-5-5  4  0.2  5  8  20  1,000,000  anthropic-2026-11-21
-    "#]],
-    );
-    check(
-        &world,
-        "doctor",
-        expect![[r#"
-        what  state  detail
-        configuration  fine  built in
-        data folder  fine  HOME/data
-        local token  fine  only its owner may read it
-        gateway  fine  answers at ADDRESS
-        ledger  fine  can be written
-        credential  fine  anthropic: each caller's own is forwarded
-        credential  fine  openai: each caller's own is forwarded
-        limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
-    "#]],
     );
 }
 
@@ -162,6 +168,12 @@ fn calls_and_what_they_cost_are_shown() {
             nothing is wrong
         "#]],
     );
+}
+
+#[test]
+fn one_call_is_shown_with_every_figure_and_the_ledger_row_by_row() {
+    let (world, _provider) = World::with_provider();
+    let _gateway = after_three_calls(&world);
     let newest = world.json("calls --task t-2 --json");
     let id = newest["calls"][0]["id"].as_str().unwrap();
     check(

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tidegate_types::{Clock, SystemClock};
 
 /// Nothing here takes a tenth of it, even where several builds share the machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The program under test.
 const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");

@@ -8,7 +8,7 @@ use super::{
     Client, Format, Said,
     client::query,
     status::binding,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// Options of `budget`.
@@ -236,9 +236,10 @@ pub(super) fn show(budgets: &Budgets) -> String {
     let mut out = table.show();
     if budgets.more > 0 {
         let more = grouped(budgets.more);
-        out.push_str(&format!(
-            "{more} more tasks are only in the ledger; `tidegate budget --task TASK` shows one\n"
-        ));
+        let text = format!(
+            "{more} more tasks are only in the ledger; `tidegate budget --task TASK` shows one"
+        );
+        line(&mut out, &text);
     }
     out.push_str(&hindsight(&budgets.budgets));
     out
@@ -249,9 +250,10 @@ fn hindsight(budgets: &[Budget]) -> String {
     let watching = |it: &&Budget| it.limit.keyless == Mode::Watch;
     let would: Vec<&Budget> = budgets.iter().filter(|it| it.would_refuse > 0).collect();
     let Some(most) = would.iter().map(|it| it.would_refuse).max() else {
-        let any = budgets.iter().any(|it| watching(&it));
-        let nothing = "\nenforcing them would have refused nothing\n";
-        return any.then_some(nothing).unwrap_or_default().to_owned();
+        if budgets.iter().any(|it| watching(&it)) {
+            return "\nenforcing them would have refused nothing\n".to_owned();
+        }
+        return String::new();
     };
     let mut levels: Vec<&str> = would.iter().map(|it| it.level.as_str()).collect();
     levels.sort_unstable();
