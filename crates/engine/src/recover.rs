@@ -17,8 +17,8 @@ use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
     estimate,
-    journaling::Journaling,
     identity::KeyRing,
+    journaling::Journaling,
     leases::{self, Leases},
     reserve::Holding,
     sessions::Sessions,
@@ -86,7 +86,13 @@ impl Engine {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
             let written = leases::teller(&leases);
-            Writer::start(parts.stores.clone(), snapshot, written, Arc::clone(&journaling)).map_err(StartError::Thread)?
+            Writer::start(
+                parts.stores.clone(),
+                snapshot,
+                written,
+                Arc::clone(&journaling),
+            )
+            .map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
