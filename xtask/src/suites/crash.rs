@@ -28,13 +28,13 @@ pub(super) const SUITES: &[Suite] = &[Suite {
 const ROUNDS: u32 = 100;
 
 /// What a task may spend: a few dozen calls.
-const TASK_LIMIT: u64 = 2_000_000_000;
+const TASK_LIMIT: u64 = 1_000_000_000;
 
 /// One limit binds, the others are out of the way. Calls carry no key, so a limit must be named to bind them.
 const CONFIGURATION: &str = r#"
 version = 1
 log.level = "warning"
-budgets.task = { hard = "2", soft = "2" }
+budgets.task = { hard = "1", soft = "1" }
 budgets.user_day = { hard = "1_000_000" }
 budgets.user_month = { hard = "1_000_000" }
 budgets.organisation = { hard = "1_000_000" }

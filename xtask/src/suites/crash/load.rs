@@ -53,7 +53,7 @@ pub(super) struct Witness {
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     pub(super) task: String,
-    /// The most it can cost, in nano-dollars. Of one that ends a reservation: what that held.
+    /// The most it can cost, in nano-dollars; nothing where it ends a reservation.
     pub(super) bound: u64,
     /// The reservation it would have ended.
     pub(super) ends: Option<String>,
@@ -174,9 +174,9 @@ impl Caller<'_> {
         const ASKED: u64 = 50_000_000;
         let task = self.work.task();
         let body = format!(r#"{{"cost_usd":"0.05","task":"{task}"}}"#);
-        let under_way = |ends| InFlight {
+        let under_way = |ends: Option<String>| InFlight {
             task: task.clone(),
-            bound: ASKED,
+            bound: if ends.is_none() { ASKED } else { 0 },
             ends,
         };
         witness.in_flight = Some(under_way(None));
