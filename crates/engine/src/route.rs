@@ -202,7 +202,7 @@ impl Engine {
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
         let units = self.units(&call, &model);
         let expected = bound(price.price.cost(&size.expected));
-        let need = self.need(platform, &size.estimate(&call), units, expected);
+        let need = Self::need(platform, &size.estimate(&call), units, expected);
         let (pool, slot) = self.pool(platform, &call.record.user, now.mono);
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
