@@ -245,12 +245,15 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
-        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+        let writable = self.writer.health().is_writable();
+        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
             self.give_back(holding);
             return Err(AdmissionError::Unwritable(uncovered.to_string()));
         }
-        let booked = self.writer.health().is_writable()
-            && self.book_reserve(entry, &platform.name, &need).is_ok();
+        let booked = writable && self.book_reserve(entry, &platform.name, &need).is_ok();
+        if writable && !booked {
+            self.uncover(&path, holding.enforced(), holding.bound());
+        }
         if !booked {
             self.give_back(holding);
             let why = self.writer.health().why().unwrap_or_default();
@@ -451,6 +454,7 @@ impl Engine {
             match extended {
                 Some(Ok(())) => open.next_ordinal += 1,
                 Some(Err(shortage)) => {
+                    self.uncover(&open.path, open.holding.enforced(), more);
                     return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
                 }
                 None => return Err(AdmissionError::NotOpen(id)),

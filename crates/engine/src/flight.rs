@@ -108,15 +108,19 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
-        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+        // A store that fails would let entries pile up: until it writes again, nothing is booked.
+        let writable = self.writer.health().is_writable();
+        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
             self.give_back(holding);
             return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
         }
-        // A store that fails would let entries pile up: until it writes again, nothing is booked.
-        let booked = self.writer.health().is_writable()
+        let booked = writable
             && self
                 .book_reserve(entry, &routed.platform.name, &routed.need)
                 .is_ok();
+        if writable && !booked {
+            self.uncover(&path, holding.enforced(), holding.bound());
+        }
         if !booked {
             if binds(&routed, &holding) {
                 self.give_back(holding);

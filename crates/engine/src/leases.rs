@@ -201,11 +201,23 @@ impl Engine {
         for key in enforced_keys(path, enforced) {
             if let Err(uncovered) = self.cover_level(&key, bound) {
                 self.leases.give_back(&covered, bound);
+                if let Uncovered::Store(refused) = &uncovered {
+                    self.writer.health().failed(refused);
+                }
                 return Err(uncovered);
             }
             covered.push(key);
         }
         Ok(())
+    }
+
+    /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.
+    pub(crate) fn uncover(&self, path: &EntryPath, enforced: Levels, bound: NanoUsd) {
+        if bound.is_zero() || enforced.is_empty() {
+            return;
+        }
+        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
+        self.leases.give_back(&covered, bound);
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {

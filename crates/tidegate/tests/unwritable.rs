@@ -46,6 +46,8 @@ fn enforced_limits_refuse_while_nothing_can_be_written_and_watched_ones_pass() {
     world.said("budget set task 5 --task bound --organisation local");
     assert_eq!(ready(&gateway).status, 200);
     assert_eq!(bound(&gateway).status, 200);
+    // Who lists calls gets those that are stored: nothing is left that would have to be tried again.
+    world.said("calls");
     limit_files(gateway.program.pid(), Some(0));
 
     let refused = bound(&gateway);
@@ -80,7 +82,8 @@ fn enforced_limits_refuse_while_nothing_can_be_written_and_watched_ones_pass() {
     // It is so for as long as it is so.
     assert_eq!(bound(&gateway).status, 429);
 
-    // Nobody calls: it finds out by itself.
+    // Nobody calls, and nothing waits to be written: it finds out by itself.
+    world.said("calls");
     limit_files(gateway.program.pid(), None);
     until("it is ready again", || ready(&gateway).status == 200);
     let again = bound(&gateway);

@@ -256,3 +256,6 @@ pub(super) fn show(keys: &[Key]) -> String {
         table.show()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,9 @@
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _},
-    net::TcpListener,
-};
+use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
 use expect_test::{Expect, expect};
 use tidegate_observe::calls::{CallRecord, Outcome};
-use tidegate_types::{CallId, Secret, Timestamp, Tokens, Usage};
+use tidegate_types::{CallId, Timestamp, Tokens, Usage};
 
 use super::*;
 
@@ -400,27 +396,6 @@ fn one_call_is_shown_with_every_figure() {
 }
 
 #[test]
-fn keys_show_no_secret() {
-    let keys = serde_json::json!([
-        { "id": "key_0000000000000001", "name": "laptop", "role": "caller", "user": "ada",
-          "organisation": "acme", "highest_priority": "high", "created_at": "2026-11-21T10:00:00Z",
-          "hash": "must not be shown" },
-        { "id": "key_0000000000000002", "name": "old", "role": "admin", "user": "bob",
-          "organisation": "acme", "highest_priority": "critical", "created_at": "1970-01-01T00:00:00Z",
-          "revoked_at": "2026-11-21T10:00:00Z" },
-    ]);
-    let keys: Vec<tidegate_control::wire::Key> = serde_json::from_value(keys).unwrap();
-    check(
-        &keys::show(&keys),
-        expect![[r#"
-        key                   name    user         role    up to     made                  state
-        key_0000000000000001  laptop  ada of acme  caller  high      2026-11-21T10:00:00Z  in force
-        key_0000000000000002  old     bob of acme  admin   critical  1970-01-01T00:00:00Z  revoked 2026-11-21T10:00:00Z
-    "#]],
-    );
-}
-
-#[test]
 fn since_when_is_how_long_ago_or_a_time() {
     let now = Timestamp::from_seconds(1_795_255_200);
     let asked = |line: &str| match parse(line).unwrap().command {
@@ -443,40 +418,6 @@ fn since_when_is_how_long_ago_or_a_time() {
         /api/v1/calls?limit=20&before=call_0000000000000001
         /api/v1/calls/call_0000000000000001"#]],
     );
-}
-
-#[test]
-fn a_key_made_without_a_gateway_is_in_force_in_the_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let sources = Sources {
-        data: Some(folder.path().join("data")),
-        listen: Some("127.0.0.1:0".to_owned()),
-        ..Sources::default()
-    };
-    let settings = crate::config::load(&sources).unwrap().settings;
-    let ask = |line: &str| {
-        let Command::Keys(command) = parse(line).unwrap().command else {
-            panic!("not keys")
-        };
-        keys::answer(&command, &settings).map(|it| it.text)
-    };
-    let made = ask("tidegate keys add laptop --user ada --role admin --json").unwrap();
-    let made: tidegate_control::wire::KeyMade = serde_json::from_str(&made).unwrap();
-    assert_eq!(made.key.organisation, "local");
-    let kept = tidegate_store::SqliteStore::read(&settings.data).unwrap();
-    let kept = tidegate_ledger::keys::KeyStore::list(&kept).unwrap();
-    assert_eq!(kept[0].hash, tidegate_ledger::keys::hash(&made.secret));
-    let id = made.key.id;
-    ask(&format!("tidegate keys revoke {id}")).unwrap();
-    let again = ask(&format!("tidegate keys revoke {id}")).unwrap_err();
-    assert!(
-        again.to_string().contains("`tidegate keys list`"),
-        "{again}"
-    );
-    let listed = ask("tidegate keys list").unwrap();
-    assert!(listed.contains("revoked 2"), "{listed}");
-    let above = ask("tidegate keys add x --user a --default-priority critical").unwrap_err();
-    assert!(above.to_string().contains("--highest-priority"), "{above}");
 }
 
 #[test]
@@ -514,99 +455,6 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
         tidegate: calls of Anthropic and OpenAI SDKs go through http://127.0.0.1:8787; their own keys pay
     "#]],
     );
-}
-
-/// Reads one request.
-fn read_request(stream: &std::net::TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let (mut asked, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        asked.push_str(&line);
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    asked + &String::from_utf8(body).unwrap()
-}
-
-/// Answers one request with `answer`, and gives back what was asked. After a refusal it says, if
-/// asked, that it is a gateway.
-fn answer_once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let asked = read_request(&stream);
-        stream.write_all(answer.as_bytes()).unwrap();
-        if answer.starts_with("HTTP/1.1 4") {
-            let (mut stream, _) = listener.accept().unwrap();
-            assert!(read_request(&stream).starts_with("GET /healthz "));
-            let alive =
-                "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\nserving\n";
-            stream.write_all(alive.as_bytes()).unwrap();
-        }
-        asked
-    });
-    let token = Secret::new("tgl-token".to_owned());
-    (Client::to(address, Some(token)), server)
-}
-
-#[test]
-fn a_refusal_of_the_gateway_is_told_in_its_words() {
-    let (client, server) = answer_once(
-        "HTTP/1.1 403 Forbidden\r\ncontent-length: 86\r\nconnection: close\r\n\r\n{\"error\":{\"code\":\"role\",\"message\":\"your key may not do that\",\"remedy\":\"ask an admin\"}}",
-    );
-    let set = parse("tidegate budget set task 5 --user ada").unwrap();
-    let Command::Budget(args) = set.command else {
-        panic!("not budget")
-    };
-    let error = budget::answer(&args, &client).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "your key may not do that\n  ask an admin"
-    );
-    let asked = server.join().unwrap();
-    assert!(
-        asked.starts_with("PUT /api/v1/budgets/task HTTP/1.1\r\n"),
-        "{asked}"
-    );
-    assert!(
-        asked.contains("authorization: Bearer tgl-token\r\n"),
-        "{asked}"
-    );
-    let body = asked.rsplit("\r\n").next().unwrap();
-    expect![[r#"{"user":"ada","hard_usd":"5.00","mode":"enforce"}"#]].assert_eq(body);
-}
-
-#[test]
-fn an_answer_of_another_kind_is_an_error_and_not_a_panic() {
-    let (client, server) =
-        answer_once("HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n<html/>");
-    let error = status::answer(Format::default(), &client).unwrap_err();
-    assert!(error.to_string().contains("does not understand"), "{error}");
-    let asked = server.join().unwrap();
-    assert!(asked.starts_with("GET /api/v1/status "), "{asked}");
-}
-
-#[test]
-fn where_nobody_listens_the_remedy_is_told() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let client = Client::to(free, None);
-    assert!(!client.is_running());
-    let error = status::answer(Format::default(), &client)
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("start one with `tidegate serve`"), "{error}");
 }
 
 #[test]
