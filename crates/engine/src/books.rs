@@ -142,18 +142,10 @@ impl Engine {
         self.report(&event::LedgerUnwritable { reason: &reason });
     }
 
-    /// True where a limit in the way of the call is enforced, so that it may not pass unbooked.
-    pub(crate) fn binds(&self, routed: &Routed, holding: &Holding) -> bool {
-        !holding.enforced().is_empty() || enforces(routed)
-    }
-
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.
     pub fn give_back(&self, holding: Holding) {
         let now = self.clock.monotonic();
-        let _nothing = holding.end(
-            |pool, taken| pool.release(taken, now),
-            |books, hold| books.release(hold),
-        );
+        let _nothing = holding.end(|pool, taken| pool.release(taken, now), Books::release);
     }
 
     /// Puts other limits in force: in the books, and in the ledger, so that it can be verified.
@@ -169,6 +161,11 @@ impl Engine {
             books.lock().set_policy(Arc::clone(policy));
         }
     }
+}
+
+/// True where a limit in the way of the call is enforced, so that it may not pass unbooked.
+pub(crate) fn binds(routed: &Routed, holding: &Holding) -> bool {
+    !holding.enforced().is_empty() || enforces(routed)
 }
 
 fn enforces(routed: &Routed) -> bool {

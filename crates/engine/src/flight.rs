@@ -12,6 +12,7 @@ use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
 
 use crate::{
     Engine,
+    books::binds,
     call::{Identified, Moment, Routed},
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
@@ -107,17 +108,21 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
-        if let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+        // A store that fails would let entries pile up: until it writes again, nothing is booked.
+        let writable = self.writer.health().is_writable();
+        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
             self.give_back(holding);
             return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
         }
-        // A store that fails would let entries pile up: until it writes again, nothing is booked.
-        let booked = self.writer.health().is_writable()
+        let booked = writable
             && self
                 .book_reserve(entry, &routed.platform.name, &routed.need)
                 .is_ok();
+        if writable && !booked {
+            self.uncover(&path, holding.enforced(), holding.bound());
+        }
         if !booked {
-            if self.binds(&routed, &holding) {
+            if binds(&routed, &holding) {
                 self.give_back(holding);
                 return Err((routed, Unbookable::Unwritable));
             }

@@ -123,7 +123,9 @@ impl Leases {
                 .iter()
                 .filter(|(_, it)| it.used.is_zero() && it.expires <= now);
             let over: Vec<LevelKey> = over.map(|(key, _)| key.clone()).collect();
-            over.iter().for_each(|it| drop(all.remove(it)));
+            for key in &over {
+                all.remove(key);
+            }
             over
         };
         for key in over {
@@ -199,11 +201,23 @@ impl Engine {
         for key in enforced_keys(path, enforced) {
             if let Err(uncovered) = self.cover_level(&key, bound) {
                 self.leases.give_back(&covered, bound);
+                if let Uncovered::Store(refused) = &uncovered {
+                    self.writer.health().failed(refused);
+                }
                 return Err(uncovered);
             }
             covered.push(key);
         }
         Ok(())
+    }
+
+    /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.
+    pub(crate) fn uncover(&self, path: &EntryPath, enforced: Levels, bound: NanoUsd) {
+        if bound.is_zero() || enforced.is_empty() {
+            return;
+        }
+        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
+        self.leases.give_back(&covered, bound);
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {
@@ -226,6 +240,7 @@ impl Engine {
     }
 
     /// Has the owner of the limit grant a lease: of the whole share, else of what is needed.
+    #[expect(clippy::too_many_arguments, reason = "each is one term of the lease")]
     fn lease(
         &self,
         key: &LevelKey,

@@ -250,7 +250,7 @@ impl Engine {
         (pool, slot)
     }
 
-    fn need(&self, platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
+    fn need(platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
         let counted = platform.family.accounting().estimated(estimate);
         Need {
             units,

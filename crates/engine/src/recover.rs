@@ -123,6 +123,7 @@ impl Engine {
             });
         }
         engine.adopt_open(now)?;
+        // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
         Ok(engine)

@@ -35,7 +35,7 @@ const BATCH_MAX: usize = 4_096;
 const BATCH_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the thread sleeps where there is nothing to do.
-const IDLE_WAIT: Duration = Duration::from_secs(60);
+const IDLE_WAIT: Duration = Duration::from_mins(1);
 
 /// How long to leave a store alone that refused to write.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
@@ -211,6 +211,9 @@ impl Drop for Writer {
     }
 }
 
+/// Is told of entries that are in the store.
+type Written = Box<dyn Fn(&[Entry]) + Send>;
+
 struct Writing {
     stores: Stores,
     waiting: Receiver<Fact>,
@@ -221,8 +224,7 @@ struct Writing {
     checkpoint: Position,
     calls: Vec<CallRecord>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
-    /// Is told of entries that are in the store.
-    written: Box<dyn Fn(&[Entry]) + Send>,
+    written: Written,
 }
 
 impl Writing {
@@ -230,12 +232,10 @@ impl Writing {
         let mut stopping = false;
         while !stopping {
             let mut flushed = Vec::new();
-            // What could not be written is tried again, whether anything new comes or not.
-            let patience = if self.entries.is_empty() {
-                IDLE_WAIT
-            } else {
-                RETRY_WAIT
-            };
+            // What could not be written is tried again, whether anything new comes or not; and while
+            // nothing is booked because the store fails, nothing new would ever come.
+            let idle = self.entries.is_empty() && self.health.is_writable();
+            let patience = if idle { IDLE_WAIT } else { RETRY_WAIT };
             match self.waiting.recv_timeout(patience) {
                 Err(RecvTimeoutError::Disconnected) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -278,7 +278,8 @@ impl Writing {
 
     /// Writes the batch. Entries that can't be written are kept for the next try.
     fn commit(&mut self) {
-        if self.entries.is_empty() && self.calls.is_empty() {
+        let nothing = self.entries.is_empty() && self.calls.is_empty();
+        if nothing && self.health.is_writable() {
             return;
         }
         let settled = self.journaling.settled();

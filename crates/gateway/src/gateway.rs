@@ -34,6 +34,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// Header lines of a request that are taken. Claude Code sends about 30.
+pub(crate) const HEADERS_MAX: usize = 128;
+
 /// What a provider needs to be called.
 #[derive(Debug)]
 pub struct Provider {
@@ -165,6 +168,13 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Result<(Box<Identified>, Held), (Box<CallRecord>, Refusal)> {
         let headers = &call.parts.headers;
+        if headers.len() > HEADERS_MAX {
+            let sentence = format!(
+                "the request has {} header lines, and at most {HEADERS_MAX} are taken: send fewer",
+                headers.len()
+            );
+            return Err((record, Refusal::InvalidRequest { sentence }));
+        }
         let presented = presented(headers, peer);
         // Before the body: who may not call can't make us hold 32 MB.
         let principal = match self.engine.authenticate(&presented) {
@@ -183,7 +193,7 @@ impl Gateway {
             Err(error) => return Err((record, unread(&error))),
         };
         record.body_bytes = held.bytes.len() as u64;
-        let facts = match self.facts(call, &held) {
+        let facts = match Self::facts(call, &held) {
             Ok(facts) => facts,
             Err(sentence) => return Err((record, Refusal::InvalidRequest { sentence })),
         };
@@ -208,7 +218,7 @@ impl Gateway {
         }
     }
 
-    fn facts(&self, call: &Call, held: &Held) -> Result<RequestFacts, String> {
+    fn facts(call: &Call, held: &Held) -> Result<RequestFacts, String> {
         if held.bytes.is_empty() && !call.metered {
             return Ok(RequestFacts::default());
         }

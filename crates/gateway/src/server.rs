@@ -25,8 +25,9 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, the bound on what an unauthenticated peer can make us hold.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Header lines of a request. Claude Code sends about 30.
-const HEADERS_MAX: usize = 128;
+/// Header lines of a request that are read. Twice as many as are taken, so that one with somewhat
+/// too many is refused in its own dialect.
+const HEADERS_READ_MAX: usize = 2 * crate::gateway::HEADERS_MAX;
 
 /// Pause after the system refused to accept (out of file descriptors, say), so that the loop does
 /// not spin.
@@ -112,7 +113,7 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_MAX)
-            .max_headers(HEADERS_MAX)
+            .max_headers(HEADERS_READ_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );

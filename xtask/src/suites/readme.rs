@@ -263,7 +263,9 @@ fn named(rig: &Rig, readme: &str) -> anyhow::Result<Tally> {
         let gone = files.filter(|it| !shell::root().join(it).exists());
         missing.extend(gone.map(|it| format!("{name}: there is no file `{it}`")));
     }
-    missing.iter().for_each(|it| report::say(it));
+    for it in &missing {
+        report::say(it);
+    }
     Ok(if missing.is_empty() {
         Tally::passed()
     } else {
@@ -288,10 +290,10 @@ fn strange_names<'a>(page: &'a str, sources: &str) -> Vec<&'a str> {
 
 /// Whether it names a file or folder of the tree.
 fn is_file(span: &str) -> bool {
-    let ours = ["crates/", "docs/", "xtask/", "e2e/"];
+    let folders = ["crates/", "docs/", "xtask/", "e2e/"];
     let is_path = |it: char| it.is_ascii_alphanumeric() || "/._-".contains(it);
-    span.chars().all(is_path)
-        && (ours.iter().any(|it| span.starts_with(it)) || span.ends_with(".md"))
+    let is_page = Path::new(span).extension().is_some_and(|it| it == "md");
+    span.chars().all(is_path) && (is_page || folders.iter().any(|it| span.starts_with(it)))
 }
 
 /// The pages that name things, with their texts.

@@ -370,3 +370,64 @@ fn nothing_of_a_subscriptions_call_is_altered_and_it_costs_nothing() {
     assert!(record.notional.0 > 0);
     world.assert_sound();
 }
+
+/// The provider's words are what Claude Code's recovery goes by.
+#[test]
+fn an_error_passes_byte_for_byte() {
+    let body = "{ \"type\" : \"error\",\n\t\"error\":{\"type\":\"rate_limit_error\",\"message\":\"\\u00e4 slow down\"} , \"odd\":1e400}";
+    let answer = format!(
+        "HTTP/1.1 429 Slow Down\r\nretry-after: 7999\r\nx-should-retry: true\r\nrequest-id: req_theirs\r\n\
+         anthropic-ratelimit-unified-7d_oi-status: rejected\r\nanthropic-ratelimit-unified-reset: 1785182400\r\n\
+         content-type: application/json; charset=utf-8\r\ncontent-length: {}\r\nx-tidegate-call-id: forged\r\n\r\n{body}",
+        body.len()
+    );
+    let upstream = Scripted::once(answer);
+    let world = World::start(|it| it.home_url = Some(upstream.base_url.clone()));
+    let heard = world.ask(&Ask::messages("hello", true).with("user-agent", "claude-cli/2.1.330"));
+    assert_eq!(heard.status, 429);
+    assert_eq!(heard.text(), body);
+    for (name, value) in [
+        ("retry-after", "7999"),
+        ("x-should-retry", "true"),
+        ("request-id", "req_theirs"),
+        ("anthropic-ratelimit-unified-7d_oi-status", "rejected"),
+        ("anthropic-ratelimit-unified-reset", "1785182400"),
+        ("content-type", "application/json; charset=utf-8"),
+    ] {
+        assert_eq!(heard.header(name), Some(value), "{name}");
+    }
+    let [record] = &world.settled(1)[..] else {
+        panic!("one call has one record")
+    };
+    assert_eq!(
+        heard.header("x-tidegate-call-id"),
+        Some(record.id.to_string().as_str())
+    );
+    assert_eq!(record.request_id.as_deref(), Some("req_theirs"));
+    assert_eq!(record.cost.0, 0);
+    world.assert_sound();
+}
+
+#[test]
+fn the_providers_limit_headers_pass_on_successes_streamed_or_not() {
+    let world = World::plain();
+    for stream in [true, false] {
+        let heard = world.ask(&Ask::messages("hello", stream));
+        assert_eq!(heard.status, 200);
+        for name in ["requests", "input-tokens", "output-tokens", "tokens"] {
+            for figure in ["limit", "remaining", "reset"] {
+                let name = format!("anthropic-ratelimit-{name}-{figure}");
+                assert!(heard.header(&name).is_some(), "{name}");
+            }
+        }
+        assert!(heard.header("request-id").is_some());
+    }
+    let login = Ask::messages("hello", true)
+        .without("x-api-key")
+        .with("authorization", "Bearer sk-ant-oat01-fake");
+    let heard = world.ask(&login);
+    for name in ["status", "5h-utilization", "7d-utilization", "5h-reset"] {
+        let name = format!("anthropic-ratelimit-unified-{name}");
+        assert!(heard.header(&name).is_some(), "{name}: {:?}", heard.headers);
+    }
+}

@@ -8,7 +8,7 @@ use super::{
     Client, Format, Said,
     client::query,
     status::binding,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// Options of `budget`.
@@ -219,6 +219,7 @@ pub(super) fn show(budgets: &Budgets) -> String {
     let mut table = Table::new(&[
         "budget",
         ">spent",
+        ">not charged",
         ">held",
         ">limit",
         ">left",
@@ -235,9 +236,10 @@ pub(super) fn show(budgets: &Budgets) -> String {
     let mut out = table.show();
     if budgets.more > 0 {
         let more = grouped(budgets.more);
-        out.push_str(&format!(
-            "{more} more tasks are only in the ledger; `tidegate budget --task TASK` shows one\n"
-        ));
+        let text = format!(
+            "{more} more tasks are only in the ledger; `tidegate budget --task TASK` shows one"
+        );
+        line(&mut out, &text);
     }
     out.push_str(&hindsight(&budgets.budgets));
     out
@@ -248,9 +250,10 @@ fn hindsight(budgets: &[Budget]) -> String {
     let watching = |it: &&Budget| it.limit.keyless == Mode::Watch;
     let would: Vec<&Budget> = budgets.iter().filter(|it| it.would_refuse > 0).collect();
     let Some(most) = would.iter().map(|it| it.would_refuse).max() else {
-        let any = budgets.iter().any(|it| watching(&it));
-        let nothing = "\nenforcing them would have refused nothing\n";
-        return any.then_some(nothing).unwrap_or_default().to_owned();
+        if budgets.iter().any(|it| watching(&it)) {
+            return "\nenforcing them would have refused nothing\n".to_owned();
+        }
+        return String::new();
     };
     let mut levels: Vec<&str> = would.iter().map(|it| it.level.as_str()).collect();
     levels.sort_unstable();
@@ -267,12 +270,17 @@ fn hindsight(budgets: &[Budget]) -> String {
     )
 }
 
-fn row(budget: &Budget) -> [String; 8] {
+fn row(budget: &Budget) -> [String; 9] {
     let left = budget.left.as_ref().map_or(String::new(), dollars);
     let used_up = budget.left.as_ref().is_some_and(|it| it.nano_usd == 0);
     [
         name(budget),
-        spent(budget),
+        dollars(&budget.spent),
+        // What subscriptions paid for, at its list price.
+        match budget.notional.nano_usd {
+            0 => String::new(),
+            _ => dollars(&budget.notional),
+        },
         dollars(&budget.held),
         budget
             .limit
@@ -296,24 +304,15 @@ fn row(budget: &Budget) -> [String; 8] {
     ]
 }
 
-/// What is settled, and beside it the list price of what a subscription paid for.
-fn spent(budget: &Budget) -> String {
-    let spent = dollars(&budget.spent);
-    if budget.notional.nano_usd > budget.spent.nano_usd {
-        return format!("{spent} ({})", dollars(&budget.notional));
-    }
-    spent
-}
-
 /// Its place in the tree: an organisation, below it its services and users, below these their days
 /// and tasks.
 fn name(budget: &Budget) -> String {
     let user = budget.user.as_deref().unwrap_or_default();
     let task = budget.task.as_deref().unwrap_or_default();
     let text = match budget.level.as_str() {
-        "organisation" => format!("{}, month", budget.organisation),
-        "user_month" => format!("  {user}, month"),
-        "user_day" => format!("    {user}, day"),
+        "organisation" => format!("organisation {}, month", budget.organisation),
+        "user_month" => format!("  user {user}, month"),
+        "user_day" => "    day".to_owned(),
         "task" => format!("    task {task}"),
         service => format!("  {service}, month"),
     };

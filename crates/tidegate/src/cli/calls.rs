@@ -13,7 +13,7 @@ use tidegate_types::{CallId, Clock as _, SystemClock, Timestamp};
 use super::{
     Client, Format, Said,
     client::query,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// Options of `calls`.
@@ -131,7 +131,8 @@ pub(super) fn answer(args: &CallsArgs, client: &Client) -> anyhow::Result<Said> 
     let records = calls.calls.iter().map(|it| &it.record);
     let mut shown = show(records);
     if let Some(next) = calls.next {
-        shown.push_str(&format!("older ones: `tidegate calls --before {next}`\n"));
+        let text = format!("older ones: `tidegate calls --before {next}`");
+        line(&mut shown, &text);
     }
     Ok(Said::fine(shown))
 }

@@ -216,8 +216,11 @@ impl Client {
         if !status.is_success() {
             let failure = serde_json::from_slice::<Failure>(&body);
             return Err(match failure {
-                Ok(Failure { error: refusal }) => ClientError::Refused { refusal },
-                Err(_) => self.strange(format!("it answered {status}")),
+                // Other programs refuse in forms that look like ours.
+                Ok(Failure { error: refusal }) if self.is_running() => {
+                    ClientError::Refused { refusal }
+                }
+                _ => self.strange(format!("it answered {status}")),
             });
         }
         // An empty answer (204) is the JSON value null.
@@ -297,3 +300,6 @@ fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,7 @@ pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
     all.push(token(&settings.data));
     all.extend(gateway(settings));
     all.extend(credentials(settings));
+    all.push(limits(settings));
     all.extend(assistant(sources));
     all
 }
@@ -181,6 +182,19 @@ fn credentials(settings: &Settings) -> Vec<Finding> {
         }
     }
     all
+}
+
+/// Which limits of the configuration don't bind the local user.
+fn limits(settings: &Settings) -> Finding {
+    let watched = settings.built_in_limits();
+    if watched.is_empty() {
+        return finding("limits", State::Fine, "enforced for everyone");
+    }
+    let detail = format!(
+        "only watched for calls without a key: {}; enforce them with `tidegate serve --enforce`",
+        watched.join(", ")
+    );
+    finding("limits", State::Note, detail)
 }
 
 /// What the environment does to Claude Code behind a gateway.

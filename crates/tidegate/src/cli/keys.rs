@@ -100,7 +100,7 @@ enum Ring {
     Gateway(Client),
     /// In the store, which is ours alone for the moment.
     Store {
-        store: SqliteStore,
+        store: Box<SqliteStore>,
         organisation: String,
         now: Timestamp,
     },
@@ -151,7 +151,7 @@ impl Ring {
             "no gateway answers, and its data folder can't be had without it; name another with --data",
         )?;
         Ok(Self::Store {
-            store: SqliteStore::open(lock)?,
+            store: Box::new(SqliteStore::open(lock)?),
             organisation: settings.local.organisation.to_string(),
             now,
         })
@@ -161,7 +161,7 @@ impl Ring {
         match self {
             Self::Gateway(client) => Ok(client.get("/api/v1/keys")?),
             Self::Store { store, .. } => {
-                let keys = KeyStore::list(store)?;
+                let keys = KeyStore::list(&**store)?;
                 Ok(Keys {
                     keys: keys.into_iter().map(Key::from).collect(),
                 })
@@ -207,10 +207,10 @@ impl Ring {
             Self::Gateway(client) => return Ok(client.delete(&format!("/api/v1/keys/{id}"))?),
             Self::Store { store, now, .. } => (store, *now),
         };
-        let known = KeyStore::list(store)?;
+        let known = KeyStore::list(&**store)?;
         let key = known.iter().find(|it| it.id == id);
         match key {
-            Some(key) if KeyStore::revoke(store, id, now)? => {
+            Some(key) if KeyStore::revoke(&**store, id, now)? => {
                 store.append(&change(key, Action::KeyRevoked, now))?;
                 Ok(KeyRevoked { id })
             }
@@ -256,3 +256,6 @@ pub(super) fn show(keys: &[Key]) -> String {
         table.show()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tidegate_types::{NanoUsd, ReservationId};
 
 use super::{
     Client, Format, Said,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 use crate::config::Settings;
 
@@ -130,32 +130,29 @@ fn export(from: Seq, settings: &Settings) -> anyhow::Result<Said> {
 /// A report for people.
 pub(super) fn show_report(report: &Verification) -> String {
     let mut out = format!(
-        "{} rows, {} reservations, {} open that hold {}\nhead {}\n",
+        "rows: {}, reservations: {}, {} open that hold {}\nhead {}\n",
         grouped(report.rows),
         grouped(report.reservations),
         grouped(report.open),
         NanoUsd::from(&report.held),
         plain(&report.head)
     );
-    let mut line = |text: &str| {
-        out.push_str(text);
-        out.push('\n');
-    };
     if report.overruns_total > 0 {
         let overruns = grouped(report.overruns_total);
-        line(&format!("{overruns} settled above their hold"));
+        line(&mut out, &format!("{overruns} settled above their hold"));
     }
     if report.clean {
-        line(&toned("nothing is wrong", Tone::Good));
+        line(&mut out, &toned("nothing is wrong", Tone::Good));
         return out;
     }
     for finding in report.findings.iter().take(SHOWN_MAX) {
-        line(&toned(finding, Tone::Bad));
+        line(&mut out, &toned(finding, Tone::Bad));
     }
-    line(&format!(
+    let all = format!(
         "{} findings; `tidegate ledger verify --json` lists them",
         grouped(report.findings_total)
-    ));
+    );
+    line(&mut out, &all);
     out
 }
 
@@ -191,7 +188,7 @@ pub(super) fn show_open(all: &Reservations) -> String {
     }
     let mut out = table.show();
     if all.more > 0 {
-        out.push_str(&format!("{} more are open\n", grouped(all.more)));
+        line(&mut out, &format!("{} more are open", grouped(all.more)));
     }
     out
 }

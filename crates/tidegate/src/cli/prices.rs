@@ -5,7 +5,7 @@ use tidegate_control::wire::{Price, Prices};
 
 use super::{
     Client, Format, Said,
-    table::{Table, grouped, plain},
+    table::{Table, grouped, line, plain},
 };
 use crate::config::Settings;
 
@@ -71,7 +71,7 @@ pub(super) fn show(prices: &Prices) -> String {
     };
     if !prices.free_providers.is_empty() {
         let free = plain(&prices.free_providers.join(", "));
-        out.push_str(&format!("without cost: {free}\n"));
+        line(&mut out, &format!("without cost: {free}"));
     }
     out
 }

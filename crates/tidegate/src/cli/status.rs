@@ -6,7 +6,7 @@ use tidegate_types::{Mode, NanoUsd};
 
 use super::{
     Client, Format, Said,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// What people do about each reason for which calls are not taken.
@@ -39,12 +39,6 @@ pub(super) fn show(status: &Status, address: &str) -> String {
     limits(&mut out, status);
     reservations(&mut out, status);
     out
-}
-
-/// Adds a line.
-fn line(out: &mut String, text: &str) {
-    out.push_str(text);
-    out.push('\n');
 }
 
 fn readiness(out: &mut String, status: &Status) {

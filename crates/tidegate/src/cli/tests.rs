@@ -1,13 +1,9 @@
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _},
-    net::TcpListener,
-};
+use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
 use expect_test::{Expect, expect};
 use tidegate_observe::calls::{CallRecord, Outcome};
-use tidegate_types::{CallId, Secret, Timestamp, Tokens, Usage};
+use tidegate_types::{CallId, Timestamp, Tokens, Usage};
 
 use super::*;
 
@@ -178,7 +174,25 @@ fn status_shows_buckets_and_names_what_only_watches() {
             { "limit": "task", "keyless": "enforce", "asking": "enforce" },
         ],
     }));
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#""#]]);
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787, takes calls, the ledger is writable
+
+        bucket          left      of  counts        held  guarded  full in      does
+        sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min  enforce with a key
+        sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s   enforce
+        sonnet.slots       9      10  concurrency      1        0               watch
+        ada refills at half speed on sonnet for 10 min 0 s
+        the class low refills at half speed on sonnet for 5 s
+
+        only watched for calls without a key: sonnet.units
+        enforce them with `tidegate serve --enforce`
+        only watched for everyone, as somebody said: sonnet.slots
+
+        open reservations: 2
+    "#]],
+    );
 }
 
 #[test]
@@ -190,7 +204,24 @@ fn what_is_wrong_is_said_first_with_what_to_do() {
         "open_reservations": 3, "unknown_reservations": 2, "dropped_reservations": 1,
         "shed_records": 1_000,
     }));
-    check(&status::show(&status, "127.0.0.1:8787"), expect![[r#""#]]);
+    check(
+        &status::show(&status, "127.0.0.1:8787"),
+        expect![[r#"
+        tidegate 0.1.0 at http://127.0.0.1:8787
+        NOT READY: the ledger can't be written
+          the store says: `state.db`: no space left on device
+          what to do: free space in the data folder, or make it writable: calls go on by themselves then
+
+        no platform has buckets
+
+        all limits are enforced for everyone
+
+        open reservations: 3
+        of them left unknown by a crash: 2 (`tidegate ledger unknown` lists them, `tidegate ledger settle` ends one)
+        reservations dropped unsettled: 1: a defect of Tidegate, please report it with the log
+        records of calls that were not kept: 1,000 (the ledger has what they cost; the disk is too slow or full)
+    "#]],
+    );
 }
 
 /// A budget as the API gives it: 5 $ of hard limit.
@@ -228,9 +259,38 @@ fn budgets_are_a_tree_and_say_what_enforcing_would_have_done() {
         budget("task", Some("ada"), Some("t-0"), 5_000_000_000),
         budget("task", Some("ada"), Some("t-1"), 4_500_000_000),
     ];
-    check(&budget::show(&budgets(&all, 3)), expect![[r#""#]]);
-    check(&budget::show(&budgets(&all[..2], 0)), expect![[r#""#]]);
-    check(&budget::show(&budgets(&[], 0)), expect![[r#""#]]);
+    check(
+        &budget::show(&budgets(&all, 3)),
+        expect![[r#"
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              user ada, month             $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                day                       $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                task t-0                  $5.00        $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
+                task t-1                  $4.50        $4.50  $0.001  $5.00      $0.50  enforce with a key                never
+            3 more tasks are only in the ledger; `tidegate budget --task TASK` shows one
+
+            enforcing would have refused at least 1 call, by task
+            enforce all limits with `tidegate serve --enforce`, or one with `tidegate budget set LEVEL`
+        "#]],
+    );
+    check(
+        &budget::show(&budgets(&all[..2], 0)),
+        expect![[r#"
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+
+            enforcing them would have refused nothing
+        "#]],
+    );
+    check(
+        &budget::show(&budgets(&[], 0)),
+        expect![[r#"
+        nothing is spent or held yet
+    "#]],
+    );
 }
 
 fn call() -> CallRecord {
@@ -336,27 +396,6 @@ fn one_call_is_shown_with_every_figure() {
 }
 
 #[test]
-fn keys_show_no_secret() {
-    let keys = serde_json::json!([
-        { "id": "key_0000000000000001", "name": "laptop", "role": "caller", "user": "ada",
-          "organisation": "acme", "highest_priority": "high", "created_at": "2026-11-21T10:00:00Z",
-          "hash": "must not be shown" },
-        { "id": "key_0000000000000002", "name": "old", "role": "admin", "user": "bob",
-          "organisation": "acme", "highest_priority": "critical", "created_at": "1970-01-01T00:00:00Z",
-          "revoked_at": "2026-11-21T10:00:00Z" },
-    ]);
-    let keys: Vec<tidegate_control::wire::Key> = serde_json::from_value(keys).unwrap();
-    check(
-        &keys::show(&keys),
-        expect![[r#"
-        key                   name    user         role    up to     made                  state
-        key_0000000000000001  laptop  ada of acme  caller  high      2026-11-21T10:00:00Z  in force
-        key_0000000000000002  old     bob of acme  admin   critical  1970-01-01T00:00:00Z  revoked 2026-11-21T10:00:00Z
-    "#]],
-    );
-}
-
-#[test]
 fn since_when_is_how_long_ago_or_a_time() {
     let now = Timestamp::from_seconds(1_795_255_200);
     let asked = |line: &str| match parse(line).unwrap().command {
@@ -370,41 +409,15 @@ fn since_when_is_how_long_ago_or_a_time() {
         asked("tidegate calls --before call_0000000000000001"),
         asked("tidegate calls call_0000000000000001"),
     ];
-    check(&shown.join("\n"), expect![[r#""#]]);
-}
-
-#[test]
-fn a_key_made_without_a_gateway_is_in_force_in_the_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let sources = Sources {
-        data: Some(folder.path().join("data")),
-        listen: Some("127.0.0.1:0".to_owned()),
-        ..Sources::default()
-    };
-    let settings = crate::config::load(&sources).unwrap().settings;
-    let ask = |line: &str| {
-        let Command::Keys(command) = parse(line).unwrap().command else {
-            panic!("not keys")
-        };
-        keys::answer(&command, &settings).map(|it| it.text)
-    };
-    let made = ask("tidegate keys add laptop --user ada --role admin --json").unwrap();
-    let made: tidegate_control::wire::KeyMade = serde_json::from_str(&made).unwrap();
-    assert_eq!(made.key.organisation, "local");
-    let kept = tidegate_store::SqliteStore::read(&settings.data).unwrap();
-    let kept = tidegate_ledger::keys::KeyStore::list(&kept).unwrap();
-    assert_eq!(kept[0].hash, tidegate_ledger::keys::hash(&made.secret));
-    let id = made.key.id;
-    ask(&format!("tidegate keys revoke {id}")).unwrap();
-    let again = ask(&format!("tidegate keys revoke {id}")).unwrap_err();
-    assert!(
-        again.to_string().contains("`tidegate keys list`"),
-        "{again}"
+    check(
+        &shown.join("\n"),
+        expect![[r#"
+        /api/v1/calls?limit=20&since=2026-11-21T08%3A00%3A00.000000Z
+        /api/v1/calls?limit=5&since=2026-11-18T10%3A00%3A00.000000Z&user=a%26b
+        /api/v1/calls?limit=20&since=2026-07-14T10%3A00%3A00.000000Z&task=t&session=s
+        /api/v1/calls?limit=20&before=call_0000000000000001
+        /api/v1/calls/call_0000000000000001"#]],
     );
-    let listed = ask("tidegate keys list").unwrap();
-    assert!(listed.contains("revoked 2"), "{listed}");
-    let above = ask("tidegate keys add x --user a --default-priority critical").unwrap_err();
-    assert!(above.to_string().contains("--highest-priority"), "{above}");
 }
 
 #[test]
@@ -442,86 +455,6 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
         tidegate: calls of Anthropic and OpenAI SDKs go through http://127.0.0.1:8787; their own keys pay
     "#]],
     );
-}
-
-/// Answers one request with `answer`, and gives back what was asked.
-fn answer_once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let (mut asked, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            asked.push_str(&line);
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        asked.push_str(&String::from_utf8(body).unwrap());
-        stream.write_all(answer.as_bytes()).unwrap();
-        asked
-    });
-    let token = Secret::new("tgl-token".to_owned());
-    (Client::to(address, Some(token)), server)
-}
-
-#[test]
-fn a_refusal_of_the_gateway_is_told_in_its_words() {
-    let (client, server) = answer_once(
-        "HTTP/1.1 403 Forbidden\r\ncontent-length: 86\r\nconnection: close\r\n\r\n{\"error\":{\"code\":\"role\",\"message\":\"your key may not do that\",\"remedy\":\"ask an admin\"}}",
-    );
-    let set = parse("tidegate budget set task 5 --user ada").unwrap();
-    let Command::Budget(args) = set.command else {
-        panic!("not budget")
-    };
-    let error = budget::answer(&args, &client).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "your key may not do that\n  ask an admin"
-    );
-    let asked = server.join().unwrap();
-    assert!(
-        asked.starts_with("PUT /api/v1/budgets/task HTTP/1.1\r\n"),
-        "{asked}"
-    );
-    assert!(
-        asked.contains("authorization: Bearer tgl-token\r\n"),
-        "{asked}"
-    );
-    let body = asked.rsplit("\r\n").next().unwrap();
-    expect![[r#"{"user":"ada","hard_usd":"5.00","mode":"enforce"}"#]].assert_eq(body);
-}
-
-#[test]
-fn an_answer_of_another_kind_is_an_error_and_not_a_panic() {
-    let (client, server) =
-        answer_once("HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n<html/>");
-    let error = status::answer(Format::default(), &client).unwrap_err();
-    assert!(error.to_string().contains("does not understand"), "{error}");
-    let asked = server.join().unwrap();
-    assert!(asked.starts_with("GET /api/v1/status "), "{asked}");
-}
-
-#[test]
-fn where_nobody_listens_the_remedy_is_told() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let client = Client::to(free, None);
-    assert!(!client.is_running());
-    let error = status::answer(Format::default(), &client)
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("start one with `tidegate serve`"), "{error}");
 }
 
 #[test]
@@ -566,10 +499,10 @@ fn an_empty_ledger_is_clean() {
     check(
         &ledger::show_report(&report),
         expect![[r#"
-        0 rows, 0 reservations, 0 open that hold $0.00
-        head 0000000000000000000000000000000000000000000000000000000000000000
-        nothing is wrong
-    "#]],
+            rows: 0, reservations: 0, 0 open that hold $0.00
+            head 0000000000000000000000000000000000000000000000000000000000000000
+            nothing is wrong
+        "#]],
     );
 }
 

@@ -153,7 +153,8 @@ pub(super) fn missing<'a>(expected: &'a str, output: &str) -> Option<&'a str> {
 fn is_like(wanted: &str, line: &str) -> bool {
     let plain = |it: &str| it.split_whitespace().collect::<Vec<_>>().join(" ");
     let (wanted, line) = (plain(wanted), plain(line));
-    let mut pieces = wanted.split('…');
+    // What stands for anything stands for the spaces around it too.
+    let mut pieces = wanted.split('…').map(str::trim);
     let Some(mut rest) = pieces.next().and_then(|it| line.strip_prefix(it)) else {
         return false;
     };

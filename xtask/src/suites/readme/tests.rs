@@ -1,24 +1,25 @@
 use expect_test::{Expect, expect};
 
 use super::{
-    page::{blocks, missing, spans, suites},
+    page::{Block, blocks, missing, spans, suites},
     strange_names,
 };
+
+fn line(block: &Block) -> String {
+    let Block {
+        line,
+        language,
+        mark,
+        ..
+    } = block;
+    let (text, shows) = (block.text.trim(), block.shows.as_deref().map(str::trim));
+    format!("{line}: {language:?} {mark:?} {text:?} shows {shows:?}\n")
+}
 
 #[track_caller]
 fn check(page: &str, expected: Expect) {
     let told = match blocks(page) {
-        Ok(blocks) => blocks
-            .iter()
-            .map(|it| {
-                let shows = it.shows.as_deref().map(str::trim);
-                let text = it.text.trim();
-                format!(
-                    "{}: {:?} {:?} {text:?} shows {shows:?}\n",
-                    it.line, it.language, it.mark
-                )
-            })
-            .collect(),
+        Ok(blocks) => blocks.iter().map(line).collect(),
         Err(error) => format!("{error:#}\n"),
     };
     expected.assert_eq(&told);
@@ -105,6 +106,7 @@ fn shown_lines_are_looked_for_in_order_and_dots_stand_for_anything() {
         ("at http://a, data in …\nend", None),
         ("sum … $3", None),
         ("…12…", None),
+        ("sum … 12 …", None),
         ("", None),
         ("end\nsum 12 $3", Some("sum 12 $3")),
         ("sum 12", Some("sum 12")),

@@ -319,6 +319,28 @@ impl Client {
         }
     }
 
+    /// Does `act` over and over until the other side has sent something.
+    pub(crate) fn until_heard(&self, mut act: impl FnMut()) {
+        self.stream.set_nonblocking(true).unwrap();
+        while self.stream.peek(&mut [0]).is_err() {
+            act();
+        }
+        self.stream.set_nonblocking(false).unwrap();
+    }
+
+    /// Does `act` over and over until the other side has ended the connection.
+    pub(crate) fn until_ended(&mut self, mut act: impl FnMut()) {
+        self.stream.set_nonblocking(true).unwrap();
+        loop {
+            match self.stream.read(&mut [0; 1024]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if is_timeout(error.kind()) => act(),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Sends a request and reads its answer.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Heard {
         self.send(&ask.bytes());

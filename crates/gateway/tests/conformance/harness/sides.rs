@@ -52,6 +52,11 @@ pub(crate) fn clients_side(heard: &Heard) -> String {
     for line in errors(heard) {
         told += &format!("\n          {line}");
     }
+    if let Some((before, port)) = told.split_once("127.0.0.1:") {
+        // Another one in every run.
+        let after = port.trim_start_matches(|it: char| it.is_ascii_digit());
+        told = format!("{before}UPSTREAM{after}");
+    }
     told + "\n"
 }
 

@@ -3,11 +3,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{
-        Arc,
-        mpsc::{Receiver, channel},
-    },
-    thread::{self, JoinHandle},
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 use super::world::PATIENCE;
@@ -19,6 +16,8 @@ pub(crate) enum Step {
     Read,
     /// Writes this.
     Write(Vec<u8>),
+    /// Waits until the other side hangs up.
+    Wait,
     /// Closes the connection in good order.
     Close,
 }
@@ -43,7 +42,7 @@ impl Seen {
 pub(crate) struct Scripted {
     pub(crate) base_url: String,
     seen: Receiver<Seen>,
-    thread: Option<JoinHandle<()>>,
+    closed: Receiver<()>,
 }
 
 impl Scripted {
@@ -51,7 +50,7 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let (tell, seen) = channel();
-        let tell = Arc::new(tell);
+        let (tell_closed, closed) = channel();
         let serving = move || {
             for steps in connections {
                 let Ok((mut stream, _)) = listener.accept() else {
@@ -65,18 +64,24 @@ impl Scripted {
                             None => false,
                         },
                         Step::Write(bytes) => stream.write_all(&bytes).is_ok(),
+                        Step::Wait => read(&mut stream).is_some(),
                         Step::Close => false,
                     };
                     if !done {
                         break;
                     }
                 }
+                drop(stream);
+                if tell_closed.send(()).is_err() {
+                    return;
+                }
             }
         };
+        thread::spawn(serving);
         Self {
             base_url,
             seen,
-            thread: Some(thread::spawn(serving)),
+            closed,
         }
     }
 
@@ -94,9 +99,9 @@ impl Scripted {
         self.seen.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Waits until every connection has gone through its steps.
-    pub(crate) fn done(&mut self) {
-        self.thread.take().unwrap().join().unwrap();
+    /// Waits until the next connection is closed.
+    pub(crate) fn closed(&self) {
+        self.closed.recv_timeout(PATIENCE).unwrap();
     }
 }
 

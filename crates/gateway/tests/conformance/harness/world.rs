@@ -36,7 +36,10 @@ use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_sim::{EmulatedProvider, ProviderSpec, WireRecord};
 use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{Caller, Clock, Priority, Role, SystemClock};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
 
 /// Longer than any of these tests takes on a machine that is busy otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) silence_max: Duration,
     pub(crate) head_max: Duration,
     pub(crate) http2: bool,
+    /// The gateway's time-outs stand still but for [`World::advance`].
+    pub(crate) paused: bool,
 }
 
 /// A platform at a provider, with the built-in buckets of `sonnet`.
@@ -107,6 +112,7 @@ impl Setup {
             silence_max: PATIENCE,
             head_max: PATIENCE,
             http2: false,
+            paused: false,
         }
     }
 
@@ -146,6 +152,7 @@ pub(crate) struct World {
     pub(crate) addr: SocketAddr,
     pub(crate) phase: watch::Sender<Phase>,
     clock: Arc<dyn Clock>,
+    advance: mpsc::Sender<Advance>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -193,7 +200,9 @@ impl World {
             nowhere,
         ));
         let (phase, watching) = watch::channel(Phase::Running);
-        let (addr, thread) = serve(Arc::clone(&gateway), watching);
+        let (advance, advances) = mpsc::channel(1);
+        let advances = setup.paused.then_some(advances);
+        let (addr, thread) = serve(Arc::clone(&gateway), watching, advances);
         Self {
             home,
             spare,
@@ -203,8 +212,16 @@ impl World {
             addr,
             phase,
             clock,
+            advance,
             thread: Some(thread),
         }
+    }
+
+    /// Lets this much time pass for the gateway's time-outs.
+    pub(crate) fn advance(&self, time: Duration) {
+        let (done, wait) = oneshot::channel();
+        self.advance.blocking_send((time, done)).unwrap();
+        wait.blocking_recv().unwrap();
     }
 
     /// Makes a key for somebody.
@@ -226,6 +243,19 @@ impl World {
         }
         let (_, secret) = self.engine.add_key(new, &admin(), &random).unwrap();
         secret.expose().clone()
+    }
+
+    /// Waits until a call is on its way.
+    pub(crate) fn until_reserved(&self) {
+        let began = self.clock.monotonic();
+        loop {
+            self.engine.flush();
+            if !self.store.open_reservations().unwrap().is_empty() {
+                return;
+            }
+            assert!(self.clock.monotonic().since(began) < PATIENCE);
+            thread::yield_now();
+        }
     }
 
     /// Waits until so many calls have their record and no reservation is open, and gives the
@@ -379,18 +409,33 @@ fn engine(setup: &Setup, clock: &Arc<dyn Clock>, store: &Arc<MemoryStore>) -> Ar
     .unwrap()
 }
 
-fn serve(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> (SocketAddr, JoinHandle<()>) {
+/// Time that is to pass, and whom to tell when it has.
+type Advance = (Duration, oneshot::Sender<()>);
+
+fn serve(
+    gateway: Arc<Gateway>,
+    phase: watch::Receiver<Phase>,
+    advances: Option<mpsc::Receiver<Advance>>,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .start_paused(advances.is_some())
         .build()
         .unwrap();
     let serving = move || {
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            server::serve(listener, Arc::new(gateway), phase).await;
+            let served = server::serve(listener, Arc::new(gateway), phase);
+            match advances {
+                None => served.await,
+                Some(advances) => tokio::select! {
+                    () = served => {}
+                    () = advancing(advances) => {}
+                },
+            }
         });
     };
     let thread = thread::Builder::new()
@@ -398,4 +443,16 @@ fn serve(gateway: Arc<Gateway>, phase: watch::Receiver<Phase>) -> (SocketAddr, J
         .spawn(serving)
         .unwrap();
     (addr, thread)
+}
+
+/// Lets time pass as it is told to, and only then: paused time runs ahead by itself where a
+/// runtime has nothing to do, unless a blocking task is running.
+async fn advancing(mut advances: mpsc::Receiver<Advance>) {
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let standing_still = tokio::task::spawn_blocking(move || stopped.recv());
+    while let Some((time, done)) = advances.recv().await {
+        tokio::time::advance(time).await;
+        done.send(()).unwrap();
+    }
+    drop((stop, standing_still));
 }

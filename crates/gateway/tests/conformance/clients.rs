@@ -1,0 +1,160 @@
+//! Clients that hang up, dawdle or stop in the middle: each call ends as one settled row.
+
+use expect_test::expect;
+use tidegate_observe::calls::{CallRecord, Outcome};
+
+use crate::harness::{Ask, Ended, PATIENCE, Scripted, Step, World};
+
+/// The one call's record, after everything about it is settled and sound.
+fn only(world: &World) -> CallRecord {
+    let records = world.settled(1);
+    world.assert_sound();
+    let [record] = &records[..] else {
+        panic!("one call has one record: {records:#?}")
+    };
+    record.clone()
+}
+
+/// True once the provider knows that nobody listens any more.
+fn is_let_go(world: &World) -> bool {
+    let [seen] = &world.home.wait_for_calls(1, PATIENCE)[..] else {
+        panic!("one call")
+    };
+    !seen.complete
+}
+
+#[test]
+fn a_client_that_hangs_up_before_the_answer_pays_for_the_input() {
+    for stream in [true, false] {
+        for ask in Ask::in_all_dialects("hello", stream) {
+            let upstream = Scripted::start(vec![vec![Step::Read, Step::Wait]]);
+            let world = World::start(|it| it.home_url = Some(upstream.base_url.clone()));
+            let mut client = world.connect();
+            client.send(&ask.bytes());
+            upstream.seen();
+            drop(client);
+            // The provider's connection goes with the client's: nobody pays for an answer that
+            // nobody reads.
+            upstream.closed();
+            let record = only(&world);
+            assert!(matches!(record.outcome, Outcome::ClientGone), "{record:#?}");
+            assert!(record.estimated && record.cost.0 > 0, "{record:#?}");
+            assert_eq!(world.gateway.body_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_in_mid_stream_pays_for_what_was_made() {
+    for ask in Ask::in_all_dialects("sim:tokens 400 sim:fault stall-mid-stream=12", true) {
+        let world = World::plain();
+        let mut client = world.connect();
+        client.send(&ask.bytes());
+        assert_eq!(client.answer_head().unwrap().status, 200);
+        client.until(b"gate opens").unwrap();
+        drop(client);
+        let record = only(&world);
+        assert!(matches!(record.outcome, Outcome::ClientGone), "{record:#?}");
+        assert!(record.estimated && record.cost.0 > 0, "{record:#?}");
+        assert!(record.usage.unwrap().output.0 > 1, "{record:#?}");
+        assert!(record.answer_bytes > 0);
+        assert!(is_let_go(&world));
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_after_the_end_has_been_answered() {
+    let world = World::plain();
+    let mut client = world.connect();
+    client.send(&Ask::messages("hello", true).bytes());
+    client.until(b"message_stop").unwrap();
+    drop(client);
+    let record = only(&world);
+    assert!(matches!(record.outcome, Outcome::Answered), "{record:#?}");
+    assert!(!record.estimated);
+}
+
+#[test]
+fn a_client_that_says_it_sends_no_more_is_taken_to_have_gone() {
+    let world = World::plain();
+    let mut client = world.connect();
+    client.send(&Ask::messages("sim:tokens 400 sim:fault stall-mid-stream=12", true).bytes());
+    client.until(b"gate opens").unwrap();
+    client.half_close();
+    assert!(client.until(b"message_stop").is_err());
+    let record = only(&world);
+    assert!(matches!(record.outcome, Outcome::ClientGone), "{record:#?}");
+    assert!(is_let_go(&world));
+}
+
+#[test]
+fn a_request_whose_body_breaks_off_is_never_sent() {
+    let world = World::plain();
+    let ask = Ask::messages("hello", false);
+    let bytes = ask.bytes();
+    let mut client = world.connect();
+    client.send(&bytes[..bytes.len() - 10]);
+    client.half_close();
+    assert!(client.answer().is_none_or(|it| it.status == 400));
+    drop(client);
+    let mut client = world.connect();
+    client.send(&bytes[..bytes.len() - 10]);
+    drop(client);
+    // The connection that follows is served after these have ended.
+    assert_eq!(world.ask(&ask).status, 200);
+    world.settled(1);
+    assert_eq!(world.gateway.body_bytes(), 0);
+    world.wire(1);
+    world.assert_sound();
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything() {
+    let world = World::plain();
+    let mut client = world.connect();
+    client.send(&Ask::messages("sim:tokens 20000", true).bytes());
+    assert_eq!(client.answer_head().unwrap().status, 200);
+    let mut events = 0;
+    while !client
+        .until(b"\n\n")
+        .unwrap()
+        .ends_with(b"\"message_stop\"}\n\n")
+    {
+        events += 1;
+        if events % 64 == 0 {
+            std::thread::yield_now();
+        }
+    }
+    assert!(events > 100, "{events}");
+    let record = only(&world);
+    assert!(matches!(record.outcome, Outcome::Answered), "{record:#?}");
+}
+
+#[test]
+fn a_request_may_come_a_byte_at_a_time() {
+    let world = World::plain();
+    let mut client = world.connect();
+    for byte in Ask::messages("sim:say hello", true).bytes() {
+        client.send(&[byte]);
+    }
+    let heard = client.answer().unwrap();
+    assert_eq!((heard.status, heard.ended), (200, Ended::Whole));
+    expect![[r#"
+        ledger:   reserve, settle $0.000084
+        record:   answered 200 $0.000084
+    "#]]
+    .assert_eq(&world.ledger(1));
+}
+
+#[test]
+fn a_body_is_sent_after_its_client_was_told_to_go_on() {
+    let world = World::plain();
+    let ask = Ask::messages("sim:say hello", true).with("expect", "100-continue");
+    let mut client = world.connect();
+    client.send(ask.head().as_bytes());
+    assert_eq!(client.answer_head().unwrap().status, 100);
+    client.send(&ask.body);
+    assert_eq!(client.answer().unwrap().status, 200);
+    let names = &world.wire(1)[0].header_names;
+    assert!(!names.contains(&"expect".to_owned()), "{names:?}");
+}
