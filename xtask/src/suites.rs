@@ -1,5 +1,6 @@
 //! All tests, as a list of named suites; what ran, what failed, and what could not run and why.
 
+mod browser;
 mod clients;
 mod crash;
 mod generated;
@@ -49,6 +50,7 @@ const SUITES: &[&[Suite]] = &[
     overshoot::SUITES,
     crash::SUITES,
     sessions::SUITES,
+    browser::SUITES,
 ];
 
 /// Which suites run.

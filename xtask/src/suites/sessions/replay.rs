@@ -298,7 +298,7 @@ pub(super) fn subagents(address: &str) -> anyhow::Result<usize> {
     // Each is answered a second late: had one waited for another, it would have taken two.
     let late: BTreeMap<usize, Duration> = took
         .iter()
-        .map(|(asked, took)| *took - *asked)
+        .map(|(asked, took)| took.saturating_sub(*asked))
         .enumerate()
         .collect();
     let waited = late
