@@ -138,6 +138,10 @@ async fn attend(
     rest: &[std::ffi::OsString],
     set: Vec<(&'static str, String)>,
 ) -> anyhow::Result<ExitStatus> {
+    // Before the program runs: a signal in between would end us and leave it alone.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut command = Command::new(program);
     command.args(rest).envs(set).kill_on_drop(true);
     let mut child = command.spawn().with_context(|| {
@@ -146,9 +150,6 @@ async fn attend(
             program.display()
         )
     })?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status?),
