@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, header};
-use tidegate_engine::identity::{Credential, Presented, Principal, is_local};
+use tidegate_engine::identity::{Credential, Presented, Principal, is_local, page_origin};
 use tidegate_ledger::{EntryPath, keys};
 use tidegate_observe::audit::Actor;
 use tidegate_types::{Caller, Priority, Role};
@@ -252,7 +252,10 @@ fn identify(control: &Control, request: &Request) -> Result<Visitor, Error> {
     let presented = Presented {
         peer: peer(request),
         host: single(headers, header::HOST.as_str()).or(authority),
-        origin: origin(headers),
+        origin: page_origin(
+            single(headers, header::ORIGIN.as_str()),
+            single(headers, "sec-fetch-site"),
+        ),
         x_api_key: single(headers, "x-api-key"),
         authorization: single(headers, header::AUTHORIZATION.as_str()),
         tidegate_key: single(headers, "x-tidegate-key"),
@@ -302,15 +305,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     match all.next() {
         None => Some(first.to_str().unwrap_or_default()),
         Some(_) => Some(""),
-    }
-}
-
-/// Browsers leave `origin` out of what they merely load, but say in another header where it was
-/// asked for.
-fn origin(headers: &HeaderMap) -> Option<&str> {
-    match single(headers, "sec-fetch-site") {
-        Some("cross-site" | "") => Some(""),
-        _ => single(headers, header::ORIGIN.as_str()),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Presented<'a> {
     pub peer: IpAddr,
     /// `host`.
     pub host: Option<&'a str>,
-    /// `origin`, which browsers send.
+    /// The page it was sent from, as [`page_origin`] says.
     pub origin: Option<&'a str>,
     /// `x-api-key`.
     pub x_api_key: Option<&'a str>,
@@ -108,14 +108,28 @@ impl KeyRing {
 }
 
 /// Whether a request without a key may act as the local user: it comes from this machine, names it
-/// as its host, and no page of another site sent it.
+/// as its host, and no page of another origin sent it. A page that another port of this machine
+/// serves is of another origin too: whose it is nobody knows.
 pub fn is_local(presented: &Presented<'_>) -> bool {
+    let Some(host) = presented.host.filter(|it| names_loopback(it)) else {
+        return false;
+    };
     is_loopback(presented.peer)
-        && presented.host.is_some_and(names_loopback)
         && presented.origin.is_none_or(|it| {
-            let (_, host) = it.split_once("://").unwrap_or(("", ""));
-            names_loopback(host)
+            let (_, page) = it.split_once("://").unwrap_or(("", ""));
+            page.eq_ignore_ascii_case(host)
         })
+}
+
+/// The origin of the page that sent a request, from `origin` and `sec-fetch-site`; empty where only
+/// the latter tells that it was a page of another origin. Browsers leave `origin` out of what a page
+/// merely loads, and of what it sends without asking for the answer.
+pub fn page_origin<'a>(origin: Option<&'a str>, fetch_site: Option<&str>) -> Option<&'a str> {
+    match fetch_site {
+        // `none`: no page did, but a person.
+        None | Some("same-origin" | "none") => origin,
+        Some(_) => Some(""),
+    }
 }
 
 fn is_loopback(address: IpAddr) -> bool {

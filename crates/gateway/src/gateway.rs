@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tidegate_engine::{
     Engine,
     call::{Identified, Moment, Signals},
-    identity::Presented,
+    identity::{Presented, page_origin},
 };
 use tidegate_observe::{
     calls::{CallRecord, Outcome},
@@ -289,11 +289,12 @@ pub(crate) fn micros(now: Moment, since: Moment) -> u64 {
 }
 
 fn presented(headers: &HeaderMap, peer: SocketAddr) -> Presented<'_> {
+    // A value that is no text is foreign for sure.
+    let said = |name: &str| headers.get(name).map(|it| it.to_str().unwrap_or("?"));
     Presented {
         peer: peer.ip(),
         host: text(headers, "host"),
-        // A value that is no text is foreign for sure.
-        origin: headers.get("origin").map(|it| it.to_str().unwrap_or("?")),
+        origin: page_origin(said("origin"), said("sec-fetch-site")),
         x_api_key: text(headers, "x-api-key"),
         authorization: text(headers, "authorization"),
         tidegate_key: text(headers, "x-tidegate-key"),

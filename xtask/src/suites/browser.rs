@@ -280,8 +280,7 @@ fn refusals(gateway: &Server) -> anyhow::Result<u64> {
     let metrics = wire::once(&gateway.address, &wire::request("GET", "/metrics", &[], ""))?;
     ensure!(metrics.status == 200, "no metrics: {}", metrics.status);
     let refused = |line: &&str| {
-        line.starts_with("tidegate_control_requests_total")
-            && (line.contains("\"403\"") || line.contains("\"401\""))
+        line.starts_with("tidegate_control_answered_requests_total") && line.contains("\"403\"")
     };
     let text = metrics.text();
     let counts = text

@@ -84,6 +84,25 @@ fn a_call_from_this_machine_needs_no_key() {
 }
 
 #[test]
+fn a_page_of_our_own_and_a_person_at_the_address_bar_act_as_the_local_user() {
+    for (origin, site) in [
+        (Some("http://localhost:8787"), Some("same-origin")),
+        (None, Some("none")),
+        (Some("http://localhost:8787"), None),
+    ] {
+        let presented = Presented {
+            peer: "127.0.0.1".parse().unwrap(),
+            host: Some("localhost:8787"),
+            origin: page_origin(origin, site),
+            x_api_key: None,
+            authorization: None,
+            tidegate_key: None,
+        };
+        assert!(is_local(&presented), "{origin:?} {site:?}");
+    }
+}
+
+#[test]
 fn a_rebound_name_a_foreign_page_and_another_machine_get_nothing() {
     let refused = "calls without a key are taken from this machine only, and not on behalf of a web page: send a Tidegate key";
     for (peer, lines) in [
@@ -94,6 +113,18 @@ fn a_rebound_name_a_foreign_page_and_another_machine_get_nothing() {
             "host: 127.0.0.1:8787\norigin: https://evil.example",
         ),
         ("127.0.0.1", "host: 127.0.0.1:8787\norigin: null"),
+        (
+            "127.0.0.1",
+            "host: 127.0.0.1:8787\norigin: http://127.0.0.1:3000",
+        ),
+        (
+            "127.0.0.1",
+            "host: 127.0.0.1:8787\nsec-fetch-site: cross-site",
+        ),
+        (
+            "127.0.0.1",
+            "host: localhost:8787\nsec-fetch-site: same-site",
+        ),
         ("127.0.0.1", ""),
         ("192.0.2.7", "host: 127.0.0.1:8787"),
     ] {
@@ -105,7 +136,7 @@ fn a_rebound_name_a_foreign_page_and_another_machine_get_nothing() {
             &Presented {
                 peer: peer.parse().unwrap(),
                 host: presented("host"),
-                origin: presented("origin"),
+                origin: page_origin(presented("origin"), presented("sec-fetch-site")),
                 x_api_key: None,
                 authorization: None,
                 tidegate_key: None,
