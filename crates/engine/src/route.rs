@@ -192,7 +192,7 @@ impl Engine {
             .get(asked_model)
             .map_or(asked_model, String::as_str);
         let price = self.dearest_price(platform, model, &facts.other_models);
-        let input = estimate::input(
+        let mut input = estimate::input(
             &facts,
             call.record.body_bytes,
             call.proven,
@@ -200,6 +200,10 @@ impl Engine {
             price.price.context,
             now.mono,
         );
+        if platform.family == Family::Anthropic && facts.cache_write == CacheWrite::None {
+            // Nothing is read from a cache there that the body does not mark.
+            input.cached = Tokens(0);
+        }
         let cap = facts.output_cap.as_ref();
         let cap = cap.map_or(price.price.output_max, |it| Tokens(it.value));
         let output_expected = self.outputs.expected(model, call.record.class).min(cap);
