@@ -31,6 +31,9 @@ const LIFE_DEFAULT: Duration = Duration::from_mins(15);
 /// The longest that one may be announced to take; `extend` goes on from there.
 pub const LIFE_MAX: Duration = Duration::from_hours(24);
 
+/// Why a settlement is above its hold: its holder says so.
+const OVERRUN: &str = "settled above its hold";
+
 /// A reservation that is not tied to a call in flight.
 #[derive(Debug)]
 pub struct OpenReservation {
@@ -75,6 +78,14 @@ impl OpenReservation {
 /// The open reservations.
 #[derive(Debug, Default)]
 pub struct Open(Mutex<HashMap<ReservationId, OpenReservation, RandomState>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        for (_, open) in self.0.get_mut().drain() {
+            open.holding.leave();
+        }
+    }
+}
 
 impl Open {
     pub(crate) fn put(&self, id: ReservationId, open: OpenReservation) {
@@ -367,7 +378,11 @@ impl Engine {
             cost,
             notional: NanoUsd::ZERO,
             estimated: actual.cost.is_none(),
-            cause: by_operator.then(|| "settled while unknown".to_owned()),
+            cause: match (by_operator, cost > held) {
+                (true, _) => Some("settled while unknown".to_owned()),
+                (false, true) => Some(OVERRUN.to_owned()),
+                (false, false) => None,
+            },
             usage: actual.usage,
             platform: open.platform.to_string(),
             model: actual.model.unwrap_or_default(),
@@ -467,11 +482,12 @@ impl Engine {
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.
     pub fn expire(&self) {
         let now = self.clock.now();
-        let due: Vec<ReservationId> = {
+        let mut due: Vec<ReservationId> = {
             let all = self.open.0.lock();
             let due = all.iter().filter(|(_, it)| it.expires <= now);
             due.map(|(id, _)| *id).collect()
         };
+        due.sort_unstable();
         for id in due {
             let Some(open) = self.open.0.lock().remove(&id) else {
                 continue;
@@ -519,19 +535,37 @@ impl Engine {
             enforced: open.holding.enforced(),
             event,
         };
+        let unused = matches!(entry.event, Event::Release { .. });
         let prepared = self.prepare(Entry::Call(entry));
-        let used = used.copied();
-        let _settled = open.holding.end(
-            |pool, taken| match used {
-                Some(need) => pool.settle(taken, &need, now.mono),
-                None => pool.release(taken, now.mono),
+        let held = open.holding.bound();
+        // Expired: it is taken to have used all that it asked for.
+        let used = used.copied().unwrap_or(open.need);
+        let settled = open.holding.end(
+            |pool, taken| {
+                if unused {
+                    pool.release(taken, now.mono);
+                } else {
+                    pool.settle(taken, &used, now.mono);
+                }
             },
             |books, hold| {
-                let _settled = books.settle(hold, cost, NanoUsd::ZERO);
+                let settled = books.settle(hold, cost, NanoUsd::ZERO);
                 self.book(prepared);
+                settled
             },
         );
         self.journal();
+        if let Some(settled) = settled
+            && !settled.overrun.is_zero()
+        {
+            self.report(&event::Overrun {
+                reservation: id,
+                platform: &open.platform,
+                held,
+                overrun: settled.overrun,
+                cause: OVERRUN,
+            });
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Signals<'a> {
     pub platform: Option<&'a str>,
     /// `traceparent`.
     pub traceparent: Option<&'a str>,
+    /// It is only counted (models, token counts), not priced: no turn of a user begins with it.
+    pub counted: bool,
 }
 
 /// Everything about the call that its headers and body say.

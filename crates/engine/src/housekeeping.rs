@@ -44,7 +44,6 @@ impl Engine {
     /// To be called about once a second: settles what nobody settled in time, and forgets what
     /// nobody uses.
     pub fn tidy(&self) {
-        self.expire();
         let now = self.clock.now();
         if let Err(refused) = self.leases.tidy(self.ledger(), now) {
             self.writer.health().failed(&refused);
@@ -60,6 +59,9 @@ impl Engine {
                 let _forgotten = books.lock().evict(now, idle_since);
             }
         }
+        // Last: what ends here is on its way to the store, and its levels are not forgotten before
+        // the next round.
+        self.expire();
     }
 
     /// Returns when everything that happened before is in the store, or can't be.

@@ -60,7 +60,8 @@ impl Engine {
         let name = session.unwrap_or(&conversation);
         let tracked = format!("{owner}/session/{name}");
         let speaks = matches!(class, RequestClass::Main | RequestClass::Unknown);
-        let fresh = speaks && signals.agent.is_none() && !facts.ends_in_tool_result;
+        let begins = !facts.ends_in_tool_result && !signals.counted;
+        let fresh = speaks && signals.agent.is_none() && begins;
         let turn = || self.sessions.task(&tracked, name, fresh, now.wall);
         let task = self.task(signals, &owner, turn)?;
         let tree = format!("{owner}/task/{}", task.root);
@@ -104,7 +105,7 @@ impl Engine {
             record,
             principal,
             facts,
-            metered: true,
+            metered: !signals.counted,
             thread,
             platform: platform.map(Arc::from),
         })

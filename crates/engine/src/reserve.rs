@@ -105,6 +105,12 @@ impl Holding {
         Some(act(&mut self.books.lock(), hold))
     }
 
+    /// Lets go of it without an end, as the whole engine goes: the ledger has its beginning, and
+    /// the next run takes it over.
+    pub(crate) fn leave(mut self) {
+        let _left = (self.taken.take(), self.hold.take());
+    }
+
     /// An open reservation of an earlier run: money is held, its tokens are spent.
     pub(crate) const fn adopted(books: Arc<Mutex<Books>>, hold: Hold) -> Self {
         Self {

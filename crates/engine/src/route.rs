@@ -197,7 +197,7 @@ impl Engine {
         let mapped = platform.model_map.get(asked_model);
         let model: Arc<str> = mapped.map_or(asked_model, String::as_str).into();
         let price = self.dearest_price(platform, &model, &call.facts.other_models);
-        let size = self.size(&call, &model, &price, now);
+        let size = self.size(&call, platform.family, (&model, &price), now);
         let charged = call.metered && !platform.subscription && !platform.free;
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
         let units = self.units(&call, &model);
@@ -227,12 +227,22 @@ impl Engine {
     }
 
     /// How much a call needs of a model, as expected and at most.
-    fn size(&self, call: &Identified, model: &str, price: &Quote, now: Moment) -> Size {
+    fn size(
+        &self,
+        call: &Identified,
+        family: Family,
+        (model, price): (&str, &Quote),
+        now: Moment,
+    ) -> Size {
         let facts = &call.facts;
         let settings = self.settings();
         let (bytes, proven) = (call.record.body_bytes, call.proven);
         let context = price.price.context;
-        let input = estimate::input(facts, bytes, proven, &settings.reserve, context, now.mono);
+        let mut input = estimate::input(facts, bytes, proven, &settings.reserve, context, now.mono);
+        if family == Family::Anthropic && facts.cache_write == CacheWrite::None {
+            // Nothing is read from a cache there that the body does not mark.
+            input.cached = Tokens(0);
+        }
         let cap = facts.output_cap.as_ref();
         let cap = cap.map_or(price.price.output_max, |it| Tokens(it.value));
         let bound_price = if price.price.tiers.is_empty() {

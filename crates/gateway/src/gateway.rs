@@ -200,13 +200,15 @@ impl Gateway {
         let now = self.engine.now();
         record.phases.identify = micros(now, call.arrived);
         let spare = record.clone();
-        let signals = signals(headers);
+        let signals = Signals {
+            counted: !call.metered,
+            ..signals(headers)
+        };
         match self
             .engine
             .identify(record, principal, &signals, facts, now)
         {
             Ok(mut identified) => {
-                identified.metered = call.metered;
                 let done = self.engine.now();
                 identified.record.phases.estimate = micros(done, now);
                 Ok((Box::new(identified), held))
@@ -316,6 +318,7 @@ fn signals(headers: &HeaderMap) -> Signals<'_> {
         task_type: text(headers, "x-tidegate-task-type"),
         platform: text(headers, "x-tidegate-platform"),
         traceparent: text(headers, "traceparent"),
+        counted: false,
     }
 }
 

@@ -431,3 +431,22 @@ fn the_providers_limit_headers_pass_on_successes_streamed_or_not() {
         assert!(heard.header(&name).is_some(), "{name}: {:?}", heard.headers);
     }
 }
+
+/// Else a count between two calls of a turn would leave the first one's budget behind.
+#[test]
+fn a_token_count_begins_no_task() {
+    let world = World::plain();
+    let in_session = |it: Ask| it.with("x-claude-code-session-id", "s1");
+    let count = Ask::post(
+        "/v1/messages/count_tokens",
+        r#"{"model":"claude-opus-5-5","messages":[{"role":"user","content":"hello"}]}"#,
+    );
+    assert_eq!(
+        world.ask(&in_session(Ask::messages("hello", false))).status,
+        200
+    );
+    let count = in_session(count.with("x-api-key", "sk-caller"));
+    assert_eq!(world.ask(&count).status, 200);
+    let records = world.settled(2);
+    assert_eq!(records[0].root_task, records[1].root_task);
+}

@@ -158,22 +158,15 @@ pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn C
         }),
         [0; 0]
     );
-    let before = Some(CallId::from_raw(3));
-    assert_eq!(
-        ids(CallFilter {
-            before,
-            user: some("ann"),
-            ..all()
-        }),
-        [1]
-    );
-    assert_eq!(
-        ids(CallFilter {
-            since: Some(Timestamp(NOW.0 + 3)),
-            ..all()
-        }),
-        [4, 3]
-    );
+    let (before, user) = (Some(CallId::from_raw(3)), some("ann"));
+    let annes = CallFilter {
+        before,
+        user,
+        ..all()
+    };
+    assert_eq!(ids(annes), [1]);
+    let since = Some(Timestamp(NOW.0 + 3));
+    assert_eq!(ids(CallFilter { since, ..all() }), [4, 3]);
 }
 
 pub(crate) fn a_record_replaces_the_one_with_its_id(store: &dyn CallStore) {

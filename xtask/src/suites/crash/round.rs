@@ -32,7 +32,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// What all rounds together have shown.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "how many rounds there were is `rounds`")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "how many rounds there were is `rounds`"
+)]
 pub(super) struct Rounds {
     auditor: Auditor,
     limit: u64,

@@ -1,0 +1,138 @@
+//! A ledger that can't be written: enforced limits refuse, watched ones pass and are counted.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tidegate_engine::admissions::{AdmissionAsk, AdmissionError};
+use tidegate_ledger::journal::{Journal, Position, ReadBack};
+use tidegate_observe::calls::Outcome;
+use tidegate_store::MemoryJournal;
+
+use crate::harness::{World, answered, end, keyed, keyless, settings, usd};
+
+/// A journal on a disk that can be full.
+#[derive(Default)]
+struct Fillable {
+    full: AtomicBool,
+    journal: MemoryJournal,
+}
+
+impl Fillable {
+    fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+}
+
+impl Journal for Fillable {
+    fn append(&self, frames: &[u8]) -> io::Result<Position> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.journal.append(frames)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.journal.sync()
+    }
+
+    fn checkpoint(&self, up_to: Position) -> io::Result<()> {
+        self.journal.checkpoint(up_to)
+    }
+
+    fn read_back(&self) -> io::Result<ReadBack> {
+        self.journal.read_back()
+    }
+}
+
+fn world() -> (World, Arc<Fillable>) {
+    let journal = Arc::new(Fillable::default());
+    (
+        World::with_journal(settings(|_| {}), journal.clone()),
+        journal,
+    )
+}
+
+#[test]
+fn a_call_that_limits_bind_is_not_sent_and_holds_nothing() {
+    let (world, journal) = world();
+    journal.fill(true);
+    for _ in 0..2 {
+        let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
+        let refused = world.engine.send(reserved, world.engine.now());
+        let (routed, refused) = refused.unwrap_err();
+        assert!(refused.to_string().contains("ledger"), "{refused}");
+        assert_eq!(routed.call.record.reservation, None);
+    }
+    assert_eq!(world.units("sonnet"), 1_000);
+    let held: u64 = world.engine.levels(None).iter().map(|it| it.held.0).sum();
+    assert_eq!(held, 0);
+    assert!(!world.engine.health().is_writable());
+    let why = world.engine.health().why().unwrap();
+    assert!(why.contains("storage") || why.contains("space"), "{why}");
+    assert_eq!(world.rows(), "");
+}
+
+#[test]
+fn a_call_that_is_only_watched_passes_and_is_counted() {
+    let (world, journal) = world();
+    journal.fill(true);
+    let call = world.send(&keyless(), 1_000);
+    let record = call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    assert_eq!(record.cost, usd("0.000188"));
+    // Its end has no beginning to follow, so it is not booked either.
+    assert_eq!(world.rows(), "");
+    let text = world.engine.registry().expose();
+    let unbooked = text
+        .lines()
+        .find(|it| it.contains("unbooked") && !it.starts_with('#'));
+    assert!(unbooked.is_some_and(|it| it.ends_with(" 1")), "{text}");
+}
+
+#[test]
+fn nobody_is_admitted_while_it_could_not_be_remembered() {
+    let (world, journal) = world();
+    journal.fill(true);
+    let ask = AdmissionAsk {
+        tokens: 100,
+        cost: usd("0.10"),
+        ..AdmissionAsk::default()
+    };
+    let refused = world.engine.admit(&keyed("ada"), &ask).unwrap_err();
+    assert!(
+        matches!(refused, AdmissionError::Unwritable(_)),
+        "{refused}"
+    );
+    assert_eq!(world.units("sonnet"), 1_000);
+    assert_eq!(world.engine.status().open_reservations, 0);
+}
+
+#[test]
+fn a_call_on_its_way_is_settled_though_the_journal_has_filled_up() {
+    let (world, journal) = world();
+    let call = world.send(&keyed("ada"), 1_000);
+    journal.fill(true);
+    call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    let rows = world.rows();
+    assert!(rows.ends_with("settle $0.000188\n"), "{rows}");
+}
+
+#[test]
+fn what_was_refused_passes_once_there_is_room() {
+    let (world, journal) = world();
+    journal.fill(true);
+    let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
+    let (routed, _) = world.engine.send(reserved, world.engine.now()).unwrap_err();
+    journal.fill(false);
+    // Its record goes to the store, which shows that something can be written.
+    world.engine.finish(routed.call.record);
+    world.engine.flush();
+    assert!(world.engine.health().is_writable());
+    let call = world.send(&keyed("ada"), 1_000);
+    call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    assert_eq!(world.rows().lines().count(), 2);
+}
