@@ -1,5 +1,6 @@
 //! `cargo xtask …`: everything a developer repeats.
 
+mod auditor;
 mod bench;
 mod bound;
 mod generate;

@@ -1,9 +1,15 @@
 //! All tests, as a list of named suites; what ran, what failed, and what could not run and why.
 
+mod browser;
 mod clients;
+mod crash;
 mod generated;
+mod overshoot;
+mod readme;
 mod rust;
+mod sessions;
 mod tally;
+mod wire;
 
 use std::{
     cell::OnceCell,
@@ -40,6 +46,11 @@ const SUITES: &[&[Suite]] = &[
     rust::TESTS,
     generated::SUITES,
     clients::SUITES,
+    readme::SUITES,
+    overshoot::SUITES,
+    crash::SUITES,
+    sessions::SUITES,
+    browser::SUITES,
 ];
 
 /// Which suites run.
@@ -88,6 +99,9 @@ impl Choice {
 pub(crate) struct Rig {
     pub(crate) packages: Packages,
     program: OnceCell<PathBuf>,
+    /// Whether the program was named and is not to be replaced by another.
+    named: bool,
+    quick: OnceCell<PathBuf>,
     release: bool,
 }
 
@@ -103,7 +117,10 @@ impl Rig {
 
     /// With this program in place of the one that would be built.
     fn with(program: Option<&Path>) -> anyhow::Result<Self> {
-        let rig = Self::default();
+        let rig = Self {
+            named: program.is_some(),
+            ..Self::default()
+        };
         if let Some(program) = program {
             let whole = program.canonicalize();
             let whole = whole.with_context(|| program.display().to_string())?;
@@ -127,6 +144,34 @@ impl Rig {
         let built = shell::target().join(folder).join("tidegate");
         Ok(self.program.get_or_init(|| built))
     }
+}
+
+impl Rig {
+    /// `tidegate` at its full speed where it has been built so from the tree as it is, else as [`Rig::program`] gives it: for
+    /// suites that move gigabytes.
+    pub(crate) fn quick(&self) -> anyhow::Result<&Path> {
+        let release = shell::target().join("release/tidegate");
+        if !self.named && is_fresh(&release) {
+            return Ok(self.quick.get_or_init(|| release));
+        }
+        self.program()
+    }
+}
+
+/// Whether a program is newer than every file that cargo says it was built from.
+fn is_fresh(program: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|it| it.modified()).ok();
+    let Some(built) = modified(program) else {
+        return false;
+    };
+    let list = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let mut sources = list
+        .split_once(": ")
+        .map_or("", |it| it.1)
+        .split_ascii_whitespace()
+        .peekable();
+    sources.peek().is_some()
+        && sources.all(|it| modified(Path::new(it)).is_some_and(|it| it <= built))
 }
 
 /// How a suite ended.

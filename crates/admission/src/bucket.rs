@@ -12,6 +12,14 @@ use crate::{
 /// Binary places of [`Bucket::flow_per_token`].
 const FLOW_PLACES: u32 = 16;
 
+/// When things happened, by sequence number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub(crate) taken: u64,
+    pub(crate) topped_up: u64,
+    pub(crate) now: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     pub(crate) flow: Flow,
@@ -86,14 +94,31 @@ impl Bucket {
         self.note_peak(sequence);
         let earned = self.flow.charge(tokens, class, fit);
         self.held = self.held.saturating_add(tokens);
-        Charge { tokens, earned }
+        Charge {
+            tokens,
+            earned,
+            refundable: tokens,
+        }
     }
 
-    /// Takes more for a call that already runs. Answers what was taken.
-    pub(crate) fn top_up(&mut self, tokens: u64, caller: Caller, sequence: u64) -> u64 {
-        let tokens = self.debit(tokens, caller, sequence);
-        self.held = self.held.saturating_add(tokens);
-        tokens
+    /// Takes more for a call that already runs.
+    pub(crate) fn top_up(
+        &mut self,
+        charge: &mut Charge,
+        tokens: u64,
+        caller: Caller,
+        order: Order,
+    ) {
+        if !self.knows(order.taken) || !self.flow.refills() {
+            return;
+        }
+        // What has overflowed since the last time is lost to the earlier part, not to the new one.
+        let room = self.flow.tokens(self.room(order.topped_up));
+        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        let added = self.debit(tokens, caller, order.now);
+        self.held = self.held.saturating_add(added);
+        charge.tokens = charge.tokens.saturating_add(added);
+        charge.refundable = charge.refundable.min(room).saturating_add(added);
     }
 
     /// Takes without asking. Answers what was taken.
@@ -108,27 +133,32 @@ impl Bucket {
     }
 
     /// Whether a call of that sequence number could take from it.
-    pub(crate) const fn born_before(&self, sequence: u64) -> bool {
-        self.born <= sequence
+    const fn knows(&self, taken: u64) -> bool {
+        !self.retired && self.born <= taken
     }
 
-    /// Ends what a call of that sequence number held, given what it really used.
+    /// Ends what a call held, given what it really used.
     pub(crate) fn settle(
         &mut self,
         charge: Charge,
         used: u64,
-        by: (Priority, Caller),
-        (taken_at, sequence): (u64, u64),
+        (class, caller): (Priority, Caller),
+        order: Order,
     ) {
-        if self.retired || !self.born_before(taken_at) {
+        if !self.knows(order.taken) {
             return;
         }
         self.held = self.held.saturating_sub(charge.tokens);
         if used > charge.tokens {
-            self.debit(used - charge.tokens, by.1, sequence);
+            self.debit(used - charge.tokens, caller, order.now);
         } else if used < charge.tokens {
+            let unused = charge.tokens - used;
+            let asked = self.flow.cost(unused);
+            let given = self.flow.cost(unused.min(charge.refundable));
+            let given = given.min(self.room(order.topped_up));
             let earned = charge.earned.saturating_sub(used);
-            self.refund(charge.tokens - used, earned, by.0, taken_at);
+            self.flow.refund(given, earned, class);
+            self.peaks.raise(order.taken, asked, self.flow.capacity());
         }
         if self.held == 0 {
             self.peaks.clear();
@@ -152,13 +182,12 @@ impl Bucket {
         self.spec = spec.clone();
     }
 
-    fn refund(&mut self, tokens: u64, earned: u64, class: Priority, taken_at: u64) {
-        let asked = self.flow.cost(tokens);
-        let highest = self.peaks.since(taken_at);
-        let highest = highest.map_or(self.flow.level(), |it| it.max(self.flow.level()));
-        let room = self.flow.capacity().saturating_sub(highest).max(0);
-        self.flow.refund(asked.min(room), earned, class);
-        self.peaks.raise(taken_at, asked, self.flow.capacity());
+    /// How much can be given back to what was taken then without more than the capacity ever having
+    /// been there.
+    fn room(&self, taken: u64) -> i128 {
+        let level = self.flow.level();
+        let highest = self.peaks.since(taken).map_or(level, |it| it.max(level));
+        self.flow.capacity().saturating_sub(highest).max(0)
     }
 
     /// A level matters to later refunds only where they could reach the capacity from it.

@@ -240,6 +240,8 @@ impl Cleared {
 #[must_use = "settle or release it"]
 pub struct Taken {
     pub(crate) sequence: u64,
+    /// When it was last topped up.
+    pub(crate) topped_up: u64,
     pub(crate) priority: Priority,
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
@@ -254,4 +256,7 @@ pub(crate) struct Charge {
     pub tokens: u64,
     /// How many of them came from what the class had earned.
     pub earned: u64,
+    /// How many of them can still be given back: the others would have overflowed by the last
+    /// top-up.
+    pub refundable: u64,
 }

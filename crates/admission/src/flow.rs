@@ -3,17 +3,20 @@
 //! The law, in quanta (fractions of a token so small that every rate is a whole number of them per
 //! nanosecond; no rounding anywhere):
 //!
-//! - The level refills continuously up to the capacity. **From a full bucket any one call may
-//!   start**, whatever its size and class: its refill would be lost, and a call larger than what
-//!   its class can save up would otherwise never start.
+//! - The level refills continuously up to the capacity. **From a full bucket any one call of `high`
+//!   and `critical` may start**, whatever its size: its refill would be lost, and a call larger
+//!   than the capacity would otherwise never start. Where no threshold guards a stock this holds
+//!   for every class.
 //! - Each class has a **claim**: what its share of the refill has earned and it has not spent.
 //!   `low` and `medium` earn while the level is below the threshold; a class that waits earns at
-//!   any level, until it has what it waits for. Nobody earns while a debt is paid or the bucket
-//!   is full. A claim ends when its class does not wait and (for `low` and `medium`) the level is
-//!   back at the threshold.
+//!   any level, until it has what it waits for. Nobody earns while a debt is paid; in a full bucket
+//!   only those whom a threshold keeps from starting do, of what overflows. A claim ends when its
+//!   class does not wait and (for `low` and `medium`) the level is back at the threshold.
 //! - A class may spend its own claim, and the stock nobody claims: all of it for `high` and
-//!   `critical`, what lies above the threshold for `low` and `medium`. A call that straddles the
-//!   threshold may use both; it spends its claim first, in whole tokens.
+//!   `critical`, what lies above the threshold for `low` and `medium`. So one of their calls that
+//!   straddles the threshold starts when the level is so far above it, or when its class has earned
+//!   all of it; one larger than the capacity when that holds for a call of the capacity, and the
+//!   bucket is full. A class spends its claim first, in whole tokens.
 //! - `critical` may take the unclaimed stock down to minus the overdraft, once, until it is back
 //!   at zero: it earns nothing until then. What others have earned stays theirs to spend meanwhile.
 //! - What settlement adds is debt: the level falls below zero and refill pays it first.
@@ -30,7 +33,8 @@ pub const WAITING_GRACE: Duration = Duration::from_mins(1);
 
 /// The longest promise for which a class counts as waiting without asking again: one refill period
 /// of the built-in limits. A caller that has gone costs the others at most its class's share of so
-/// long.
+/// long. Only a call that nothing but waiting can ever admit (one of `low` or `medium` that is
+/// larger than the capacity above the threshold) counts until the time it was promised.
 pub const WAITING_MAX: Duration = Duration::from_hours(1);
 
 /// Shares are percentages.
@@ -262,10 +266,14 @@ impl Flow {
         let pays_back = class == Priority::Critical && self.overdrawn > 0;
         let wants = waiting.is_on() && self.claims[class.index()] < waiting.need;
         let in_debt = self.level.saturating_add(self.overdrawn) < 0;
-        if in_debt || self.level >= self.capacity {
-            return false;
+        let guarded = is_guarded(class);
+        if in_debt {
+            false
+        } else if self.level >= self.capacity {
+            wants && guarded && self.threshold > 0
+        } else {
+            (wants && !pays_back) || (guarded && self.level < self.threshold)
         }
-        (wants && !pays_back) || (is_guarded(class) && self.level < self.threshold)
     }
 
     /// Lets `span` nanoseconds pass in which every rate stays as it is now.
@@ -275,6 +283,7 @@ impl Flow {
                 let earned = quanta(span, self.share(*class));
                 let claim = &mut self.claims[class.index()];
                 *claim = claim.saturating_add(earned);
+                self.stirred = true;
             }
         }
         let filled = self.level.saturating_add(quanta(span, self.rate));
@@ -283,10 +292,15 @@ impl Flow {
         self.pay_back();
     }
 
-    /// Refill that nobody claims pays the overdraft back.
+    /// Refill that nobody claims pays the overdraft back; a full bucket is not overdrawn.
     fn pay_back(&mut self) {
         if self.overdrawn > 0 {
-            self.overdrawn = self.overdrawn.min((-self.unclaimed()).max(0));
+            let short = if self.level < self.capacity {
+                (-self.unclaimed()).max(0)
+            } else {
+                0
+            };
+            self.overdrawn = self.overdrawn.min(short);
         }
     }
 
@@ -324,9 +338,12 @@ impl Flow {
         if !self.stirred && cost <= self.level.saturating_sub(guarded) {
             return Fit::Fits;
         }
-        if self.level >= self.capacity {
+        let full = self.level >= self.capacity;
+        if full && guarded == 0 {
             return Fit::Fits;
         }
+        // What is larger than the bucket starts from a full one, if as much as the bucket may.
+        let cost = if full { cost.min(self.capacity) } else { cost };
         let (own, unclaimed) = (self.claims[class.index()], self.unclaimed());
         let stock = unclaimed.saturating_sub(guarded).max(0);
         let spendable = own.saturating_add(stock);

@@ -8,7 +8,7 @@ use tidegate_types::{Caller, Monotonic, Priority};
 use crate::{
     Admission, Ask, BUCKETS_MAX, BucketIndex, BucketSpec, Check, Cleared, Need, Note, PoolSpec,
     Resource, Taken, USERS_MAX, UserSlot,
-    bucket::Bucket,
+    bucket::{Bucket, Order},
     decision::Charge,
     flow::{Fit, WAITING_GRACE},
     pacing::{Pace, Share},
@@ -210,6 +210,7 @@ impl Pool {
         self.count_usage(priority, user, flow_nanos, now);
         Taken {
             sequence,
+            topped_up: sequence,
             priority,
             user,
             caller,
@@ -242,7 +243,11 @@ impl Pool {
         let now = self.clock(now);
         self.sequence += 1;
         let by = (taken.priority, taken.caller);
-        let order = (taken.sequence, self.sequence);
+        let order = Order {
+            taken: taken.sequence,
+            topped_up: taken.topped_up,
+            now: self.sequence,
+        };
         for (bucket, charge) in self.buckets.iter_mut().zip(taken.charges) {
             bucket.flow.advance(now);
             let used = match bucket.spec.resource {
@@ -265,14 +270,17 @@ impl Pool {
     pub fn top_up(&mut self, taken: &mut Taken, more: &Need, now: Monotonic) {
         let now = self.clock(now);
         self.sequence += 1;
+        let order = Order {
+            taken: taken.sequence,
+            topped_up: taken.topped_up,
+            now: self.sequence,
+        };
         for (bucket, charge) in self.buckets.iter_mut().zip(&mut taken.charges) {
+            bucket.flow.advance(now);
             let tokens = bucket.needed(more);
-            if tokens > 0 && bucket.flow.refills() && bucket.born_before(taken.sequence) {
-                bucket.flow.advance(now);
-                let added = bucket.top_up(tokens, taken.caller, self.sequence);
-                charge.tokens = charge.tokens.saturating_add(added);
-            }
+            bucket.top_up(charge, tokens, taken.caller, order);
         }
+        taken.topped_up = self.sequence;
         let flow = self.flow_of(more);
         self.correct_usage(taken, flow, false, now);
         taken.flow_nanos = taken.flow_nanos.saturating_add(flow);

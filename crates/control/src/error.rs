@@ -105,7 +105,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Incomplete(String),
     /// An admission or a reservation.
-    #[error(transparent)]
+    #[error("{}", without_files(.0))]
     Admission(#[from] AdmissionError),
     /// A crash left it open: its holder cannot say what it was.
     #[error(
@@ -127,6 +127,21 @@ pub(crate) enum Error {
     /// A defect of ours.
     #[error("something went wrong that should not have: see the log")]
     Broken,
+}
+
+/// What the store says of its files is in the log and in the status, for those whose they are.
+fn without_files(refused: &AdmissionError) -> String {
+    match refused {
+        AdmissionError::Unwritable(_) => {
+            "the ledger can't be written, and nothing is admitted that it can't hold: see `tidegate status`"
+                .to_owned()
+        }
+        AdmissionError::UnknownPlatform { .. }
+        | AdmissionError::OtherUser { .. }
+        | AdmissionError::NotOpen(_)
+        | AdmissionError::Short(_)
+        | AdmissionError::TooMany => refused.to_string(),
+    }
 }
 
 /// How a refusal is told.

@@ -48,6 +48,6 @@ pub(crate) const CALLS_DEFAULT: u64 = 100;
 /// Overruns that a verification lists.
 pub(crate) const OVERRUNS_MAX: usize = 1_000;
 
-/// Requests that are at the store or at files at once: each occupies a thread, and SQLite serves
-/// one reader at a time on one connection anyway.
-pub(crate) const BLOCKING_MAX: usize = 4;
+/// Requests that are at the store or at files at once: each occupies a thread, and more of them
+/// would only wait for each other there.
+pub(crate) const BLOCKING_MAX: usize = 8;

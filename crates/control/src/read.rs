@@ -47,6 +47,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The error names the key, what was found, and where.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    // Fields without names would be taken by their order, which no client should rely on.
+    let first = bytes.iter().find(|it| !it.is_ascii_whitespace());
+    if first != Some(&b'{') {
+        return Err(Error::Body("the body: not a JSON object".to_owned()));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|refused| {
         let path = refused.path().to_string();
@@ -70,7 +75,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
         let query = Query::<T>::try_from_uri(&parts.uri);
-        let query = query.map_err(|refused| Error::Query(refused.body_text()))?;
+        let query = query.map_err(|refused| {
+            let text = refused.body_text();
+            let found = text.rsplit_once("string: ").map_or(&*text, |(_, it)| it);
+            Error::Query(format!("the query: {found}"))
+        })?;
         Ok(Self(query.0))
     }
 }

@@ -1,1 +1,9 @@
+//! The whole API against an engine in memory.
 
+mod access;
+mod admissions;
+mod answers;
+mod budgets;
+mod description;
+mod refusals;
+mod world;

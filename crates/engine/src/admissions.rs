@@ -1,17 +1,17 @@
 //! Reservations held for others: those who asked before they act, and those a crash left open.
 
+mod shapes;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
+
+pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, ReservationView};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, Need, Wait};
-use tidegate_ledger::{
-    CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement, Shortage,
-};
+use tidegate_admission::{Ask, Need};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
-use tidegate_types::{
-    Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp, Usage,
-};
+use tidegate_types::{Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp};
 
 use crate::{
     Engine,
@@ -33,100 +33,6 @@ pub const LIFE_MAX: Duration = Duration::from_hours(24);
 
 /// Why a settlement is above its hold: its holder says so.
 const OVERRUN: &str = "settled above its hold";
-
-/// A request for leave to act (T2).
-#[derive(Clone, Debug, Default)]
-pub struct AdmissionAsk {
-    /// Where; else the first platform.
-    pub platform: Option<String>,
-    /// Units of the platform's bucket.
-    pub tokens: u64,
-    /// Else the key's, else high.
-    pub priority: Option<Priority>,
-    /// What kind of task it is.
-    pub task_type: Option<String>,
-    /// How long it will take: it expires at twice that, 15 minutes at least.
-    pub estimated_duration: Option<Duration>,
-    /// As whom; only for those who may act for others.
-    pub user: Option<String>,
-    /// A label.
-    pub session: Option<String>,
-    /// Its task, whose limits apply.
-    pub task: Option<String>,
-    /// The task's parent.
-    pub parent_task: Option<String>,
-    /// The most it can cost.
-    pub cost: NanoUsd,
-    /// What it buys.
-    pub service: Option<Service>,
-    /// How hard the task is: weighs as much where `tokens` is 0.
-    pub complexity: Option<Complexity>,
-}
-
-/// Leave to act.
-#[derive(Clone, Debug)]
-pub struct Admitted {
-    /// To be settled, extended or released.
-    pub reservation: ReservationId,
-    /// Where.
-    pub platform: Arc<str>,
-    /// When it is settled at its bound if nobody does.
-    pub expires_at: Timestamp,
-    /// What was found on the way, in words.
-    pub reasons: Vec<String>,
-}
-
-/// No leave.
-#[derive(Clone, Debug)]
-pub struct NotAdmitted {
-    /// Where.
-    pub platform: Arc<str>,
-    /// When it would fit; `None` where no wait is known to help.
-    pub wait: Option<Wait>,
-    /// Another platform that would take it now.
-    pub alternative: Option<Arc<str>>,
-    /// Which limit, in a word.
-    pub limit: Arc<str>,
-    /// The budget that is short, in figures.
-    pub shortage: Option<Shortage>,
-    /// Why, in words.
-    pub reasons: Vec<String>,
-}
-
-/// Why an admission was not even considered, or a reservation not touched.
-#[derive(Debug, thiserror::Error)]
-pub enum AdmissionError {
-    /// There is no such platform.
-    #[error("there is no platform `{asked}`; there are {known}")]
-    UnknownPlatform {
-        /// As it was named.
-        asked: String,
-        /// Those there are.
-        known: String,
-    },
-    /// A caller acts as somebody else.
-    #[error(
-        "this key acts as `{own}`, and may not ask for `{asked}`: leave `user` out, or use an operator's key"
-    )]
-    OtherUser {
-        /// Whose key it is.
-        own: Arc<str>,
-        /// As it was named.
-        asked: String,
-    },
-    /// None of that name, or not the caller's.
-    #[error("there is no open reservation {0}: it has ended, or never was")]
-    NotOpen(ReservationId),
-    /// More is asked for than there is.
-    #[error("the reservation can't be extended: {0}")]
-    Short(String),
-    /// Too many are open.
-    #[error("{OPEN_MAX} reservations are open: settle or release some")]
-    TooMany,
-    /// It can't be written down.
-    #[error("the ledger can't be written: {0}")]
-    Unwritable(String),
-}
 
 /// A reservation that is not tied to a call in flight.
 #[derive(Debug)]
@@ -167,34 +73,6 @@ impl OpenReservation {
             unknown: self.unknown,
         }
     }
-}
-
-/// One, for those who look.
-#[derive(Clone, Debug)]
-pub struct ReservationView {
-    /// Which.
-    pub id: ReservationId,
-    /// Where it pays.
-    pub path: Arc<EntryPath>,
-    /// What it holds.
-    pub held: NanoUsd,
-    /// When it is settled at that.
-    pub expires_at: Timestamp,
-    /// A crash left it open: whether it was answered is not known.
-    pub unknown: bool,
-}
-
-/// How a reservation ended, by its holder's word.
-#[derive(Clone, Debug, Default)]
-pub struct Actual {
-    /// What it cost; its hold where it is not said.
-    pub cost: Option<NanoUsd>,
-    /// Units it used; what was asked for where it is not said.
-    pub tokens: Option<u64>,
-    /// What it used, for the record.
-    pub usage: Option<Usage>,
-    /// The model it was spent on, for the record.
-    pub model: Option<String>,
 }
 
 /// The open reservations.
@@ -283,7 +161,7 @@ impl Engine {
             organisation: &principal.organisation,
             user,
             root,
-            priority: self.admission_priority(principal, ask),
+            priority: Self::admission_priority(principal, ask),
             now,
         };
         match self.seek(&platform, &seeker, ask) {
@@ -315,7 +193,7 @@ impl Engine {
             })
     }
 
-    fn admission_priority(&self, principal: &Principal, ask: &AdmissionAsk) -> Priority {
+    fn admission_priority(principal: &Principal, ask: &AdmissionAsk) -> Priority {
         let wanted = ask.priority.or(principal.default_priority);
         wanted
             .unwrap_or(Priority::High)
@@ -378,8 +256,15 @@ impl Engine {
                 would_refuse: found.would_refuse,
             },
         };
-        let booked = self.writer.health().is_writable()
-            && self.book_reserve(entry, &platform.name, &need).is_ok();
+        let writable = self.writer.health().is_writable();
+        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err(AdmissionError::Unwritable(uncovered.to_string()));
+        }
+        let booked = writable && self.book_reserve(entry, &platform.name, &need).is_ok();
+        if writable && !booked {
+            self.uncover(&path, holding.enforced(), holding.bound());
+        }
         if !booked {
             self.give_back(holding);
             let why = self.writer.health().why().unwrap_or_default();
@@ -401,11 +286,11 @@ impl Engine {
             reservation,
             platform: Arc::clone(&platform.name),
             expires_at,
-            reasons: self.reasons(platform, found),
+            reasons: Self::reasons(platform, found),
         })
     }
 
-    fn reasons(&self, platform: &Platform, found: &Found) -> Vec<String> {
+    fn reasons(platform: &Platform, found: &Found) -> Vec<String> {
         let notes = found.notes.iter().map(ToString::to_string);
         let levels = tidegate_ledger::LevelKind::ALL.into_iter();
         let soft = levels.filter(|it| found.soft_passed.contains(*it));
@@ -562,6 +447,8 @@ impl Engine {
         let open = open.ok_or(AdmissionError::NotOpen(id))?;
         let now = self.clock.now();
         if !more.is_zero() {
+            let covered = self.cover(&open.path, open.holding.enforced(), more);
+            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
             let entry = CallEntry {
                 reservation: id,
                 ordinal: open.next_ordinal,
@@ -578,9 +465,11 @@ impl Engine {
                 }
                 extended.map(|_| ())
             });
+            self.journal();
             match extended {
                 Some(Ok(())) => open.next_ordinal += 1,
                 Some(Err(shortage)) => {
+                    self.uncover(&open.path, open.holding.enforced(), more);
                     return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
                 }
                 None => return Err(AdmissionError::NotOpen(id)),
@@ -588,25 +477,6 @@ impl Engine {
         }
         open.expires = open.expires.max(now.after(longer.min(LIFE_MAX)));
         Ok(open.expires)
-    }
-
-    /// The open reservations a principal may see, oldest first.
-    pub fn open_reservations(&self, principal: &Principal) -> Vec<ReservationView> {
-        let all = self.open.0.lock();
-        let sees = |path: &EntryPath| principal.role == Role::Viewer || may_touch(principal, path);
-        let mut views: Vec<_> = all
-            .iter()
-            .filter(|(_, it)| sees(&it.path))
-            .map(|(id, it)| ReservationView {
-                id: *id,
-                path: Arc::clone(&it.path),
-                held: it.holding.bound(),
-                expires_at: it.expires,
-                unknown: it.unknown,
-            })
-            .collect();
-        views.sort_by_key(|it| it.id);
-        views
     }
 
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.
@@ -623,7 +493,9 @@ impl Engine {
                 continue;
             };
             let held = open.holding.bound();
-            self.end(id, open, Event::Expire { held }, held, None);
+            // It is taken to have used all that it asked for, also where that was no money.
+            let need = open.need;
+            self.end(id, open, Event::Expire { held }, held, Some(&need));
             self.report(&event::UnknownSettled {
                 reservation: id,
                 cost: held,
@@ -645,6 +517,7 @@ impl Engine {
         open.ok_or(AdmissionError::NotOpen(id))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the end")]
     fn end(
         &self,
         id: ReservationId,
@@ -662,18 +535,13 @@ impl Engine {
             enforced: open.holding.enforced(),
             event,
         };
-        let unused = matches!(entry.event, Event::Release { .. });
         let prepared = self.prepare(Entry::Call(entry));
+        let used = used.copied();
         let held = open.holding.bound();
-        // Expired: it is taken to have used all that it asked for.
-        let used = used.copied().unwrap_or(open.need);
         let settled = open.holding.end(
-            |pool, taken| {
-                if unused {
-                    pool.release(taken, now.mono);
-                } else {
-                    pool.settle(taken, &used, now.mono);
-                }
+            |pool, taken| match used {
+                Some(need) => pool.settle(taken, &need, now.mono),
+                None => pool.release(taken, now.mono),
             },
             |books, hold| {
                 let settled = books.settle(hold, cost, NanoUsd::ZERO);
@@ -692,6 +560,7 @@ impl Engine {
                 cause: OVERRUN,
             });
         }
+        self.journal();
     }
 }
 

@@ -83,13 +83,20 @@ impl Engine {
         Prepared { entry, frame }
     }
 
-    /// Writes an entry to the journal and queues it for the store. To be called under the lock of
-    /// the organisation's books where the entry ends or changes a hold.
+    /// Queues an entry for the journal and the store. To be called under the lock of the
+    /// organisation's books, so that entries are queued in the order in which the books changed;
+    /// [`Self::journal`] follows when the lock is released.
     pub(crate) fn book(&self, prepared: Prepared) {
-        // Where the journal can't be written, the store may still be.
-        let at = self.stores.journal.append(&prepared.frame);
-        let at = at.inspect_err(|refused| self.unwritable(refused));
-        self.writer.entry(prepared.entry, at.unwrap_or_default());
+        self.journaling.queue(&prepared.frame);
+        self.writer.entry(prepared.entry);
+    }
+
+    /// Returns when everything that was booked before is in the journal. Where it can't be
+    /// written, the store may still be.
+    pub(crate) fn journal(&self) {
+        if let Err(refused) = self.journaling.write() {
+            self.unwritable(&refused);
+        }
     }
 
     /// Journals the beginning of a reservation, and what it took of its platform's buckets.
@@ -116,9 +123,10 @@ impl Engine {
         if let Err(unrepresentable) = journal::encode(&taking, &mut prepared.frame) {
             self.writer.health().failed(&unrepresentable);
         }
-        match self.stores.journal.append(&prepared.frame) {
-            Ok(at) => {
-                self.writer.entry(prepared.entry, at);
+        self.journaling.queue(&prepared.frame);
+        match self.journaling.write() {
+            Ok(()) => {
+                self.writer.entry(prepared.entry);
                 Ok(())
             }
             Err(refused) => {
@@ -134,18 +142,10 @@ impl Engine {
         self.report(&event::LedgerUnwritable { reason: &reason });
     }
 
-    /// True where a limit in the way of the call is enforced, so that it may not pass unbooked.
-    pub(crate) fn binds(&self, routed: &Routed, holding: &Holding) -> bool {
-        !holding.enforced().is_empty() || enforces(routed)
-    }
-
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.
-    pub(crate) fn give_back(&self, holding: Holding) {
+    pub fn give_back(&self, holding: Holding) {
         let now = self.clock.monotonic();
-        let _nothing = holding.end(
-            |pool, taken| pool.release(taken, now),
-            |books, hold| books.release(hold),
-        );
+        let _nothing = holding.end(|pool, taken| pool.release(taken, now), Books::release);
     }
 
     /// Puts other limits in force: in the books, and in the ledger, so that it can be verified.
@@ -156,10 +156,16 @@ impl Engine {
             limits: Arc::clone(policy.limits()),
         });
         self.book(self.prepare(entry));
+        self.journal();
         for books in all {
             books.lock().set_policy(Arc::clone(policy));
         }
     }
+}
+
+/// True where a limit in the way of the call is enforced, so that it may not pass unbooked.
+pub(crate) fn binds(routed: &Routed, holding: &Holding) -> bool {
+    !holding.enforced().is_empty() || enforces(routed)
 }
 
 fn enforces(routed: &Routed) -> bool {

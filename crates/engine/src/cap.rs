@@ -49,6 +49,8 @@ pub fn cap(
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
@@ -86,7 +88,7 @@ mod tests {
                 number(3).unwrap(),
             );
             let told = cap.map_or("refused".to_owned(), |it| it.0.to_string());
-            transcript += &format!("{line:<32} -> {told}\n");
+            writeln!(transcript, "{line:<32} -> {told}").unwrap();
         }
         expected.assert_eq(&transcript);
     }

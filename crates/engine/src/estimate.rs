@@ -16,7 +16,7 @@ const BYTES_PER_TOKEN_MIN: u64 = 2;
 const TOKENS_PER_100_BYTES: u64 = 30;
 
 /// How long a provider keeps a prompt cache that was last used just now.
-const CACHE_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
+const CACHE_LIFE: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// The input of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub struct Input {
 /// Two bytes a token holds for text of every tokenizer in use; a session's last exact total takes
 /// the guess out of all but what is new. Content by reference and results of server tools are not
 /// in the body and count what `rules` say.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one fact the size depends on"
+)]
 pub fn input(
     facts: &RequestFacts,
     body_bytes: u64,

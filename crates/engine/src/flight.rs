@@ -12,6 +12,7 @@ use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
 
 use crate::{
     Engine,
+    books::binds,
     call::{Identified, Moment, Routed},
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
@@ -64,10 +65,18 @@ impl End {
     }
 }
 
-/// A call could not be journaled, and its limits don't allow it to go on unbooked.
+/// A call that a limit binds could not be booked in a way that survives what may come.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger can't be written, so nothing that it limits can be sent")]
-pub struct Unbookable;
+pub enum Unbookable {
+    /// It could not be journaled.
+    #[error(
+        "the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`"
+    )]
+    Unwritable,
+    /// No lease covers it.
+    #[error("{0}")]
+    Uncovered(String),
+}
 
 impl Engine {
     /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
@@ -100,14 +109,22 @@ impl Engine {
             },
         };
         // A store that fails would let entries pile up: until it writes again, nothing is booked.
-        let booked = self.writer.health().is_writable()
+        let writable = self.writer.health().is_writable();
+        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+            self.give_back(holding);
+            return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
+        }
+        let booked = writable
             && self
                 .book_reserve(entry, &routed.platform.name, &routed.need)
                 .is_ok();
+        if writable && !booked {
+            self.uncover(&path, holding.enforced(), holding.bound());
+        }
         if !booked {
-            if self.binds(&routed, &holding) {
+            if binds(&routed, &holding) {
                 self.give_back(holding);
-                return Err((routed, Unbookable));
+                return Err((routed, Unbookable::Unwritable));
             }
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
@@ -268,6 +285,7 @@ impl InFlight {
                 settled
             },
         );
+        engine.journal();
         if let Some(settled) = settled
             && !settled.overrun.is_zero()
         {

@@ -45,6 +45,9 @@ impl Engine {
     /// nobody uses.
     pub fn tidy(&self) {
         let now = self.clock.now();
+        if let Err(refused) = self.leases.tidy(self.ledger(), now) {
+            self.writer.health().failed(&refused);
+        }
         let idle_since = Timestamp(
             now.0
                 .saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)),

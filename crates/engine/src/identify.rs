@@ -39,6 +39,7 @@ pub enum SignalError {
 
 impl Engine {
     /// Says whose call it is and what it belongs to.
+    #[expect(clippy::too_many_arguments, reason = "each comes from another phase")]
     pub fn identify(
         &self,
         mut record: Box<CallRecord>,

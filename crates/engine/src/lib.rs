@@ -11,7 +11,9 @@ pub mod flight;
 mod housekeeping;
 pub mod identify;
 pub mod identity;
+mod journaling;
 pub mod keys;
+mod leases;
 pub mod observer;
 mod recover;
 pub mod reserve;
@@ -100,6 +102,8 @@ pub struct Engine {
     open: admissions::Open,
     ids: IdSource,
     writer: Writer,
+    journaling: Arc<journaling::Journaling>,
+    leases: Arc<leases::Leases>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,
@@ -246,7 +250,7 @@ impl Engine {
         (pool, slot)
     }
 
-    fn need(&self, platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
+    fn need(platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
         let counted = platform.family.accounting().estimated(estimate);
         Need {
             units,

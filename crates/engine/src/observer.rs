@@ -38,7 +38,7 @@ pub(crate) fn stamp(at: Timestamp) -> Stamp {
     static ORIGIN: LazyLock<Arc<Origin>> = LazyLock::new(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Arc::new(Origin {
-            host: host.trim().to_owned().into(),
+            host: host.trim().to_owned(),
             process: std::process::id(),
             thread: "main".into(),
             version: env!("CARGO_PKG_VERSION").into(),

@@ -18,6 +18,8 @@ use crate::{
     admissions::{Open, OpenReservation},
     estimate,
     identity::KeyRing,
+    journaling::Journaling,
+    leases::{self, Leases},
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -75,10 +77,22 @@ impl Engine {
             now,
             mono,
         )));
+        let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
+        let leases = Arc::new(Leases::new(parts.seed));
+        if read.complete {
+            Leases::take_over(parts.stores.ledger.as_ref())?;
+        }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
-            Writer::start(parts.stores.clone(), snapshot).map_err(StartError::Thread)?
+            let written = leases::teller(&leases);
+            Writer::start(
+                parts.stores.clone(),
+                snapshot,
+                written,
+                Arc::clone(&journaling),
+            )
+            .map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
@@ -93,6 +107,8 @@ impl Engine {
             open: Open::default(),
             ids: IdSource::new(),
             writer,
+            journaling,
+            leases,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,
@@ -107,6 +123,7 @@ impl Engine {
             });
         }
         engine.adopt_open(now)?;
+        // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
         Ok(engine)
@@ -178,6 +195,8 @@ impl Engine {
 /// What the journal had that matters beyond the entries it gave to the store.
 #[derive(Default)]
 struct Read {
+    /// The journal has all that earlier runs did: no power was cut.
+    complete: bool,
     takings: Vec<Taking>,
     damage: Vec<String>,
 }
@@ -187,6 +206,7 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
     let mut entries = Vec::new();
     let kept = stores.journal.read_back().map_err(StartError::Journal)?;
+    read.complete = kept.complete;
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {

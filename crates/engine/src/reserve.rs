@@ -296,6 +296,10 @@ fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Cleared, Obstac
 }
 
 /// Reserves without a call: for those who ask before they act.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a routed call holds together"
+)]
 pub(crate) fn admit(
     pool: &Arc<Mutex<Pool>>,
     books: &Arc<Mutex<Books>>,

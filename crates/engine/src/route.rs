@@ -6,14 +6,14 @@ use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
     CacheWrite, Dialect,
     accounting::{Estimate, Family},
-    prices,
+    prices::{self, ModelPrice, Quote},
 };
 use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 
 use crate::{
     Engine,
     call::{Identified, Moment, Routed},
-    estimate,
+    estimate::{self, Input},
     identity::Credential,
     settings::{Platform, Settings, home_provider},
 };
@@ -153,17 +153,26 @@ fn preferred<'a>(
             });
     }
     let mut of_family = settings.platforms.iter().filter(|it| it.family == family);
-    if let Some(claims) = of_family.clone().find(|it| it.claims(&call.facts.model)) {
-        return Ok(claims);
-    }
-    let wants_subscription = call.principal.credential == Credential::Subscription;
     let home = home_provider(family);
-    let at_home = |it: &&&Arc<Platform>| *it.provider == *home;
-    of_family
-        .clone()
-        .filter(|it| at_home(&it))
-        .find(|it| it.subscription == wants_subscription)
-        .or_else(|| of_family.clone().find(|it| at_home(&it)))
+    let subscription = call.principal.credential == Credential::Subscription;
+    // A login pays for its subscription and nothing else; nothing else pays for that.
+    let paid_so = |it: &&Arc<Platform>| it.subscription == subscription;
+    let closest = |all: &mut dyn Iterator<Item = &'a Arc<Platform>>| {
+        let mut best: Option<(usize, &'a Arc<Platform>)> = None;
+        for it in all {
+            let Some(closeness) = it.serves(&call.facts.model) else {
+                continue;
+            };
+            // The first of equals, in the order of the configuration.
+            if best.is_none_or(|(most, _)| closeness > most) {
+                best = Some((closeness, it));
+            }
+        }
+        best.map(|(_, it)| it)
+    };
+    closest(&mut of_family.clone().filter(paid_so))
+        .or_else(|| of_family.clone().find(paid_so))
+        .or_else(|| of_family.clone().find(|it| *it.provider == *home))
         .or_else(|| of_family.next())
         .ok_or_else(|| NoRoute::UnknownPlatform {
             asked: home.into(),
@@ -184,83 +193,32 @@ impl Engine {
         platform: &Arc<Platform>,
         now: Moment,
     ) -> Box<Routed> {
-        let settings = self.settings();
-        let facts = call.facts.clone();
-        let asked_model = facts.model.as_str();
-        let model = platform
-            .model_map
-            .get(asked_model)
-            .map_or(asked_model, String::as_str);
-        let price = self.dearest_price(platform, model, &facts.other_models);
-        let mut input = estimate::input(
-            &facts,
-            call.record.body_bytes,
-            call.proven,
-            &settings.reserve,
-            price.price.context,
-            now.mono,
-        );
-        if platform.family == Family::Anthropic && facts.cache_write == CacheWrite::None {
-            // Nothing is read from a cache there that the body does not mark.
-            input.cached = Tokens(0);
-        }
-        let cap = facts.output_cap.as_ref();
-        let cap = cap.map_or(price.price.output_max, |it| Tokens(it.value));
-        let output_expected = self.outputs.expected(model, call.record.class).min(cap);
-        let expected = Usage {
-            input: input.expected.saturating_sub(input.cached),
-            cache_read: input.cached,
-            output: output_expected,
-            modifiers: facts.modifiers,
-            ..Usage::default()
-        };
+        let asked_model = call.facts.model.as_str();
+        let mapped = platform.model_map.get(asked_model);
+        let model: Arc<str> = mapped.map_or(asked_model, String::as_str).into();
+        let price = self.dearest_price(platform, &model, &call.facts.other_models);
+        let size = self.size(&call, platform, (&model, &price), now);
         let charged = call.metered && !platform.subscription && !platform.free;
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
-        let bound_price = if price.price.tiers.is_empty() {
-            Arc::clone(&price.price)
-        } else {
-            Arc::new(price.price.reachable(input.bound))
-        };
-        let input_bound = bound_price
-            .input_bound(
-                input.bound,
-                dearest_write(facts.cache_write),
-                &facts.modifiers,
-            )
-            .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
-        let units = if call.metered {
-            self.units(&call, model)
-        } else {
-            0
-        };
-        let estimate = if call.metered {
-            Estimate {
-                input_total: input.expected,
-                cache_read: input.cached,
-                output_expected,
-                output_cap: facts.output_cap.as_ref().map(|it| Tokens(it.value)),
-            }
-        } else {
-            Estimate::default()
-        };
-        let expected = bound(price.price.cost(&expected));
-        let need = self.need(platform, &estimate, units, expected);
+        let units = self.units(&call, &model);
+        let expected = bound(price.price.cost(&size.expected));
+        let need = Self::need(platform, &size.estimate(&call), units, expected);
         let (pool, slot) = self.pool(platform, &call.record.user, now.mono);
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
         let mut routed = Box::new(Routed {
-            input_bound: bound(input_bound),
+            input_bound: bound(size.input_bound),
             expected,
             price,
-            bound_price,
+            bound_price: size.bound_price,
             pool,
             slot,
             books,
             path,
             need,
-            input,
-            output_expected,
-            cap,
+            input: size.input,
+            output_expected: size.expected.output,
+            cap: size.cap,
             platform: Arc::clone(platform),
             call,
         });
@@ -268,7 +226,54 @@ impl Engine {
         routed
     }
 
+    /// How much a call needs of a model, as expected and at most.
+    fn size(
+        &self,
+        call: &Identified,
+        platform: &Platform,
+        (model, price): (&str, &Quote),
+        now: Moment,
+    ) -> Size {
+        let facts = &call.facts;
+        let settings = self.settings();
+        let (bytes, proven) = (call.record.body_bytes, call.proven);
+        let context = price.price.context;
+        let mut input = estimate::input(facts, bytes, proven, &settings.reserve, context, now.mono);
+        if platform.family == Family::Anthropic && facts.cache_write == CacheWrite::None {
+            // Nothing is read from a cache there that the body does not mark.
+            input.cached = Tokens(0);
+        }
+        let cap = facts.output_cap.as_ref();
+        let cap = cap.map_or(price.price.output_max, |it| Tokens(it.value));
+        let bound_price = if price.price.tiers.is_empty() {
+            Arc::clone(&price.price)
+        } else {
+            Arc::new(price.price.reachable(input.bound))
+        };
+        let write = dearest_write(facts.cache_write);
+        let input_bound = bound_price
+            .input_bound(input.bound, write, &facts.modifiers)
+            .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
+        let expected = Usage {
+            input: input.expected.saturating_sub(input.cached),
+            cache_read: input.cached,
+            output: self.outputs.expected(model, call.record.class).min(cap),
+            modifiers: facts.modifiers,
+            ..Usage::default()
+        };
+        Size {
+            input,
+            cap,
+            expected,
+            bound_price,
+            input_bound,
+        }
+    }
+
     fn units(&self, call: &Identified, model: &str) -> u64 {
+        if !call.metered {
+            return 0;
+        }
         let settings = self.settings();
         let fast = call.facts.modifiers.fast;
         let record = &call.record;
@@ -297,6 +302,31 @@ impl Engine {
     }
 }
 
+/// What a call needs of a model.
+struct Size {
+    input: Input,
+    /// The output cap in force before any is lowered.
+    cap: Tokens,
+    expected: Usage,
+    bound_price: Arc<ModelPrice>,
+    input_bound: NanoUsd,
+}
+
+impl Size {
+    /// What the provider's limits will count; nothing but the request where it isn't metered.
+    fn estimate(&self, call: &Identified) -> Estimate {
+        if !call.metered {
+            return Estimate::default();
+        }
+        Estimate {
+            input_total: self.input.expected,
+            cache_read: self.input.cached,
+            output_expected: self.expected.output,
+            output_cap: call.facts.output_cap.as_ref().map(|it| Tokens(it.value)),
+        }
+    }
+}
+
 const fn dearest_write(write: CacheWrite) -> prices::CacheWrite {
     match write {
         CacheWrite::None => prices::CacheWrite::None,
@@ -307,11 +337,11 @@ const fn dearest_write(write: CacheWrite) -> prices::CacheWrite {
 
 impl Routed {
     /// Writes into the record what is decided by now.
-    fn describe(&mut self, model: &str, units: u64) {
+    fn describe(&mut self, model: Arc<str>, units: u64) {
         let record = &mut self.call.record;
         record.platform = Arc::clone(&self.platform.name);
         record.provider = Arc::clone(&self.platform.provider);
-        record.model_sent = model.into();
+        record.model_sent = model;
         record.units = units;
         record.expected = self.expected;
         record.price_known = self.price.known;

@@ -70,7 +70,7 @@ pub struct Platform {
     pub operators_credential: bool,
     /// Keyless calls may spend the operator's credential.
     pub local_may_spend: bool,
-    /// Models that come here by themselves: exact ids, or prefixes that end in `*`.
+    /// Models it serves: exact ids, or prefixes that end in `*`; all where empty.
     pub models: Vec<String>,
     /// Model asked for → model sent.
     pub model_map: HashMap<String, String>,
@@ -81,12 +81,18 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// True where `model` comes here by itself.
-    pub fn claims(&self, model: &str) -> bool {
-        self.models.iter().any(|it| match it.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
-            None => it == model,
-        })
+    /// How closely its models name `model`, by the characters that are named; `None` where it does
+    /// not serve it.
+    pub fn serves(&self, model: &str) -> Option<usize> {
+        if self.models.is_empty() {
+            return Some(0);
+        }
+        let closeness = |it: &String| match it.strip_suffix('*') {
+            Some(prefix) => model.starts_with(prefix).then_some(prefix.len()),
+            // An id that is named whole is closer than any prefix.
+            None => (it == model).then_some(usize::MAX),
+        };
+        self.models.iter().filter_map(closeness).max()
     }
 }
 

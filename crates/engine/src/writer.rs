@@ -21,6 +21,8 @@ use tidegate_ledger::{
 use tidegate_observe::calls::{CallRecord, CallStore};
 use tidegate_types::Disposition;
 
+use crate::journaling::Journaling;
+
 /// Facts waiting to be written. At 10,000 calls a second this is three seconds; beyond it calls
 /// are slowed down rather than forgotten.
 const WAITING_MAX: usize = 65_536;
@@ -33,7 +35,7 @@ const BATCH_MAX: usize = 4_096;
 const BATCH_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the thread sleeps where there is nothing to do.
-const IDLE_WAIT: Duration = Duration::from_secs(60);
+const IDLE_WAIT: Duration = Duration::from_mins(1);
 
 /// How long to leave a store alone that refused to write.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
@@ -59,8 +61,7 @@ impl std::fmt::Debug for Stores {
 
 /// What is sent to the writer.
 enum Fact {
-    /// An entry, and where it is in the journal.
-    Entry(Box<Entry>, Position),
+    Entry(Box<Entry>),
     Call(Box<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
@@ -137,10 +138,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept.
+    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept; `written` is
+    /// told which entries are in the store.
     pub(crate) fn start(
         stores: Stores,
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
+        written: impl Fn(&[Entry]) + Send + 'static,
+        journaling: Arc<Journaling>,
     ) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
         let health = Arc::new(Health::default());
@@ -149,10 +153,11 @@ impl Writer {
             waiting,
             health: Arc::clone(&health),
             entries: Vec::new(),
-            reached: Position::default(),
+            journaling,
             checkpoint: Position::default(),
             calls: Vec::new(),
             snapshot: Box::new(snapshot),
+            written: Box::new(written),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -175,9 +180,9 @@ impl Writer {
     }
 
     /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
-    pub(crate) fn entry(&self, entry: Entry, at: Position) {
+    pub(crate) fn entry(&self, entry: Entry) {
         // The thread lives as long as `self`; if it panicked, the journal still has the entry.
-        let fact = Fact::Entry(Box::new(entry), at);
+        let fact = Fact::Entry(Box::new(entry));
         self.facts.send(fact).unwrap_or_default();
     }
 
@@ -206,17 +211,20 @@ impl Drop for Writer {
     }
 }
 
+/// Is told of entries that are in the store.
+type Written = Box<dyn Fn(&[Entry]) + Send>;
+
 struct Writing {
     stores: Stores,
     waiting: Receiver<Fact>,
     health: Arc<Health>,
     entries: Vec<Entry>,
-    /// The furthest place in the journal of any entry taken.
-    reached: Position,
+    journaling: Arc<Journaling>,
     /// Up to where the journal was last given up.
     checkpoint: Position,
     calls: Vec<CallRecord>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
+    written: Written,
 }
 
 impl Writing {
@@ -224,12 +232,10 @@ impl Writing {
         let mut stopping = false;
         while !stopping {
             let mut flushed = Vec::new();
-            // What could not be written is tried again, whether anything new comes or not.
-            let patience = if self.entries.is_empty() {
-                IDLE_WAIT
-            } else {
-                RETRY_WAIT
-            };
+            // What could not be written is tried again, whether anything new comes or not; and while
+            // nothing is booked because the store fails, nothing new would ever come.
+            let idle = self.entries.is_empty() && self.health.is_writable();
+            let patience = if idle { IDLE_WAIT } else { RETRY_WAIT };
             match self.waiting.recv_timeout(patience) {
                 Err(RecvTimeoutError::Disconnected) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -248,8 +254,10 @@ impl Writing {
                 }
             }
             self.commit();
-            if stopping {
-                self.give_up_journal(self.reached);
+            if stopping && self.entries.is_empty() {
+                // Everything is in the store: the next start has nothing to read back.
+                let forgotten = self.journaling.forget(None);
+                forgotten.unwrap_or_else(|refused| self.health.failed(&refused));
             }
             for done in flushed {
                 done.send(()).unwrap_or_default();
@@ -260,10 +268,7 @@ impl Writing {
     /// Takes one fact into the batch; true where it was the last.
     fn take(&mut self, fact: Fact, flushed: &mut Vec<SyncSender<()>>) -> bool {
         match fact {
-            Fact::Entry(it, at) => {
-                self.entries.push(*it);
-                self.reached = self.reached.max(at);
-            }
+            Fact::Entry(it) => self.entries.push(*it),
             Fact::Call(it) => self.calls.push(*it),
             Fact::Flush(done) => flushed.push(done),
             Fact::Stop => return true,
@@ -273,18 +278,18 @@ impl Writing {
 
     /// Writes the batch. Entries that can't be written are kept for the next try.
     fn commit(&mut self) {
-        if self.entries.is_empty() && self.calls.is_empty() {
+        let nothing = self.entries.is_empty() && self.calls.is_empty();
+        if nothing && self.health.is_writable() {
             return;
         }
+        let settled = self.journaling.settled();
         match self.write() {
             Ok(()) => {
+                (self.written)(&self.entries);
                 self.entries.clear();
                 self.calls.clear();
                 self.health.recovered();
-                // Threads queue entries a little out of the journal's order: the segment that is
-                // being written, and the one before it, are kept.
-                let segment = self.reached.segment.saturating_sub(1);
-                self.give_up_journal(Position { segment, offset: 0 });
+                self.forget_journal(settled);
             }
             Err(refused) => {
                 self.health.failed(&refused);
@@ -299,10 +304,9 @@ impl Writing {
     }
 
     /// Lets the journal forget what the store has.
-    fn give_up_journal(&mut self, up_to: Position) {
-        let all_written = self.entries.is_empty();
-        if all_written && up_to > self.checkpoint {
-            match self.stores.journal.checkpoint(up_to) {
+    fn forget_journal(&mut self, up_to: Position) {
+        if up_to > self.checkpoint {
+            match self.journaling.forget(Some(up_to)) {
                 Ok(()) => self.checkpoint = up_to,
                 Err(refused) => self.health.failed(&refused),
             }

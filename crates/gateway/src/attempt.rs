@@ -105,6 +105,7 @@ impl Gateway {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the try")]
     async fn try_platform(
         &self,
         call: &Call,
@@ -226,6 +227,7 @@ impl Gateway {
         )
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the answer")]
     async fn answered(
         &self,
         call: &Call,
@@ -288,7 +290,9 @@ impl Gateway {
                     pieces.push(piece);
                     if length > meter::WHOLE_BYTES_MAX {
                         let mut relay = Relay::new(about, body, flying);
-                        pieces.into_iter().for_each(|it| relay.take(it));
+                        for piece in pieces {
+                            relay.take(piece);
+                        }
                         return Ok(ReplyBody::Relayed(Box::new(relay)));
                     }
                 }
@@ -512,7 +516,9 @@ fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
         return pieces.remove(0);
     }
     let mut whole = BytesMut::with_capacity(length);
-    pieces.iter().for_each(|it| whole.extend_from_slice(it));
+    for piece in &pieces {
+        whole.extend_from_slice(piece);
+    }
     whole.freeze()
 }
 

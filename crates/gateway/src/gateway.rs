@@ -193,7 +193,7 @@ impl Gateway {
             Err(error) => return Err((record, unread(&error))),
         };
         record.body_bytes = held.bytes.len() as u64;
-        let facts = match self.facts(call, &held) {
+        let facts = match Self::facts(call, &held) {
             Ok(facts) => facts,
             Err(sentence) => return Err((record, Refusal::InvalidRequest { sentence })),
         };
@@ -220,7 +220,7 @@ impl Gateway {
         }
     }
 
-    fn facts(&self, call: &Call, held: &Held) -> Result<RequestFacts, String> {
+    fn facts(call: &Call, held: &Held) -> Result<RequestFacts, String> {
         if held.bytes.is_empty() && !call.metered {
             return Ok(RequestFacts::default());
         }

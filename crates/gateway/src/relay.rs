@@ -113,10 +113,7 @@ impl fmt::Debug for Relay {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the runtime's own timer needs the runtime's own clock; nothing is decided by it but silence"
-)]
+/// The runtime's own timer needs the runtime's own clock; nothing is decided by it but silence.
 fn runtime_now() -> Instant {
     Instant::now()
 }

@@ -217,7 +217,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Keys(command) => keys::answer(command, &Client::of(&cli.load()?.settings)?)?,
+        Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))
 }

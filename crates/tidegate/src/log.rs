@@ -35,7 +35,8 @@ const FILES_MAX: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Logger {
     least: AtomicU8,
-    shed: AtomicU64,
+    /// Records that were dropped, by level.
+    shed: [AtomicU64; Level::ALL.len()],
     redactor: Arc<ArcSwap<Redactor>>,
     records: Mutex<Option<SyncSender<LogRecord>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -57,7 +58,7 @@ impl Logger {
             .spawn(move || writing.run())?;
         Ok(Arc::new(Self {
             least: AtomicU8::new(rank(log.level)),
-            shed: AtomicU64::new(0),
+            shed: Default::default(),
             redactor,
             records: Mutex::new(Some(records)),
             thread: Mutex::new(Some(thread)),
@@ -70,9 +71,10 @@ impl Logger {
         self.redactor.store(Arc::new(redactor));
     }
 
-    /// Records that were dropped.
-    pub(crate) fn shed(&self) -> u64 {
-        self.shed.load(Ordering::Relaxed)
+    /// How many records were dropped since this was last asked, by level.
+    pub(crate) fn take_shed(&self) -> impl Iterator<Item = (Level, u64)> {
+        let counts = self.shed.iter().map(|it| it.swap(0, Ordering::Relaxed));
+        Level::ALL.into_iter().zip(counts).filter(|it| it.1 > 0)
     }
 
     /// Writes what waits, and stops.
@@ -95,12 +97,13 @@ impl RecordSink for Logger {
     }
 
     fn write(&self, record: LogRecord) {
+        let place = usize::from(rank(record.level));
         let refused = match self.records.lock().as_ref() {
             Some(records) => records.try_send(record).err(),
             None => None,
         };
-        if let Some(TrySendError::Full(_)) = refused {
-            self.shed.fetch_add(1, Ordering::Relaxed);
+        if let (Some(TrySendError::Full(_)), Some(shed)) = (refused, self.shed.get(place)) {
+            shed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -10,7 +10,13 @@ pub(crate) fn holder(port: u16) -> Option<String> {
         .filter_map(|it| fs::read_to_string(it).ok())
         .find_map(|table| listening_inode(&table, port))?;
     let wanted = format!("socket:[{inode}]");
-    for process in fs::read_dir("/proc").ok()?.flatten() {
+    // Not `self` and the like, which name whoever reads them.
+    let is_number = |it: &fs::DirEntry| {
+        let name = it.file_name();
+        name.to_str().is_some_and(|it| it.parse::<u32>().is_ok())
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    for process in processes.filter(is_number) {
         let Ok(files) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };

@@ -78,10 +78,17 @@ struct Own {
 }
 
 impl Own {
+    /// The program is gone; what it left open is given as long as any call when a gateway stops.
     async fn end(self) -> anyhow::Result<()> {
-        // The program is gone: nothing of it is in flight that anybody waits for.
-        self.serving.phase.send_replace(Phase::Draining);
-        self.serves.await?
+        let (serving, mut serves) = (self.serving, self.serves);
+        serving.phase.send_replace(Phase::Draining);
+        let drain = serving.loaded.lock().settings.server.drain;
+        if let Ok(served) = tokio::time::timeout(drain, &mut serves).await {
+            return served?;
+        }
+        serving.gateway.close();
+        serving.phase.send_replace(Phase::Closing);
+        serves.await?
     }
 }
 

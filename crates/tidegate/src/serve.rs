@@ -1,7 +1,11 @@
 //! `tidegate serve`: everything started in order, and stopped in the reverse.
 
 use std::{
-    fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc,
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +20,7 @@ use tidegate_gateway::{
 };
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
-use tidegate_types::{Clock, Secret};
+use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -25,7 +29,7 @@ use tokio::{
 
 use crate::{
     cli::{ADDRESS_FILE, TOKEN_FILE},
-    config::{self, Loaded, Settings, Sources},
+    config::{self, Loaded, Sources},
     faces::Faces,
     log::Logger,
     overrides::{self, Overrides},
@@ -78,7 +82,7 @@ pub(crate) async fn start(
     let engine = wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
-            "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one with `tidegate keys add` while serving on 127.0.0.1, then listen there",
+            "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one first with `tidegate keys add NAME --user USER` (it works while no gateway runs), or listen on 127.0.0.1",
             settings.listen
         );
     }
@@ -135,7 +139,13 @@ impl Serving {
     pub(crate) fn announce(&self, at: SocketAddr) {
         let loaded = self.loaded.lock();
         let settings = &loaded.settings;
-        let watched = settings.built_in_limits().join(", ");
+        // By the engine's word: operators may have named some of the built-in ones since.
+        let limits = self.engine.status().limits.into_iter();
+        let watched: Vec<String> = limits
+            .filter(|it| it.keyless == Mode::Watch)
+            .map(|it| it.limit)
+            .collect();
+        let watched = watched.join(", ");
         self.engine.report(&event::Started {
             listen: &at.to_string(),
             data: &settings.data.display().to_string(),
@@ -242,6 +252,12 @@ impl Serving {
     fn tidy(&self) {
         self.engine.tidy();
         self.gateway.tidy();
+        for (level, records) in self.logger.take_shed() {
+            self.engine.report(&event::RecordsShed {
+                level_shed: level.word(),
+                records,
+            });
+        }
     }
 
     /// Settles the books and closes the files.
@@ -358,6 +374,7 @@ fn token(data: &Path) -> anyhow::Result<Secret<String>> {
     if let Ok(kept) = fs::read_to_string(&path)
         && kept.trim().len() >= 32
     {
+        make_private(&path)?;
         return Ok(Secret::new(kept.trim().to_owned()));
     }
     let mut random = [0; tidegate_ledger::keys::SECRET_BYTES];
@@ -371,6 +388,14 @@ fn token(data: &Path) -> anyhow::Result<Secret<String>> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("`{}` can't be written", path.display()))?;
+    // The mode above is for a file that is new.
+    make_private(&path)?;
     io::Write::write_all(&mut file, token.as_bytes())?;
     Ok(Secret::new(token))
+}
+
+/// Takes a file away from everybody but this user, whoever made it.
+fn make_private(file: &Path) -> anyhow::Result<()> {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("`{}` can't be made private", file.display()))
 }

@@ -21,17 +21,19 @@ use crate::{
 };
 
 /// How long the head of an answer may take: what the official SDKs wait, and not less.
-const HEAD_MAX: Duration = Duration::from_secs(600);
+const HEAD_MAX: Duration = Duration::from_mins(10);
 
 /// How long a stream may be silent: what Claude Code's own watchdog allows.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// The providers' connections and credentials.
 pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Providers> {
     let machine = Arc::new(Roots::of_the_machine());
     let mut providers = HashMap::new();
     for (name, it) in &from.providers {
-        let origin = Origin::try_new(&it.base_url, it.http2)
+        // Without TLS nothing is negotiated, and HTTP/1.1 is what every server understands.
+        let http2 = it.http2 && it.base_url.starts_with("https:");
+        let origin = Origin::try_new(&it.base_url, http2)
             .with_context(|| format!("providers.{name}.base_url"))?;
         let roots = match &it.ca_file {
             Some(file) => {

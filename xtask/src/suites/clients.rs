@@ -154,7 +154,7 @@ fn claude(target: &Target<'_>) -> anyhow::Result<Tally> {
 }
 
 /// Claude Code is a program of its own, in the package for this machine.
-fn claude_in(modules: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn claude_in(modules: &Path) -> anyhow::Result<PathBuf> {
     let vendor = modules.join("node_modules/@anthropic-ai");
     let folders = std::fs::read_dir(&vendor).with_context(|| vendor.display().to_string())?;
     let programs = folders.filter_map(|it| Some(it.ok()?.path().join("claude")));

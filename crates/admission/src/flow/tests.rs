@@ -79,7 +79,54 @@ fn a_month_of_dollars_does_not_overflow() {
     assert_eq!(flow.fit(flow.cost(1), Priority::Low), Fit::Fits);
 }
 
+#[test]
+fn what_was_earned_until_the_threshold_is_gone_when_it_is_reached() {
+    // Low has earned 1 at the very nanosecond at which the level is back at 60.
+    let mut flow = flow(100, 10, 1_000, 60);
+    flow.debit(50);
+    let due = flow.first_fit(flow.cost(1), Priority::Low, 0);
+    assert_eq!(due, 1_100 * MS);
+}
+
+#[test]
+fn a_wait_counts_what_others_will_earn_meanwhile() {
+    // Below the threshold 3 of 10 a second are low's and medium's: 5 more are there after 5/7 s.
+    let mut flow = flow(100, 10, 1_000, 60);
+    flow.debit(60);
+    let due = flow.first_fit(flow.cost(45), Priority::High, 0);
+    assert_eq!(due, 714_285_715);
+}
+
 proptest! {
+    /// The first time is one at which the call fits, and none before is.
+    #[test]
+    fn the_first_fit_is_the_first(
+        capacity in 1_u64..120, amount in 1_u64..50, period_ms in 1_u64..3_000, guard in 0_u64..=100,
+        acts in acts(), tokens in 1_u64..150, class in prop::sample::select(Priority::ALL),
+        earlier in prop::collection::vec(0.0..1.0, 20),
+    ) {
+        let mut flow = flow(capacity, amount, period_ms, capacity * guard / 100);
+        for act in acts {
+            apply(&mut flow, act);
+        }
+        let cost = flow.cost(tokens);
+        let fits_at = |at: u64| {
+            let mut later = flow;
+            later.advance(at);
+            later.fit(cost, class) != Fit::Not
+        };
+        let due = flow.first_fit(cost, class, flow.at);
+        // The end of time: a claim that nobody waits for any more never admits it.
+        prop_assert!(due == u64::MAX || fits_at(due), "does not fit when promised");
+        let span = due.min(flow.at + 1_000_000 * MS) - flow.at;
+        let around = [span.saturating_sub(1), span / 2];
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "any time will do")]
+        let sampled = earlier.iter().map(|it| (it * span as f64) as u64);
+        for before in sampled.chain(around).filter(|it| *it < span) {
+            prop_assert!(!fits_at(flow.at + before), "fits {before} of {span} ns after");
+        }
+    }
+
     /// Looking at a bucket more often changes nothing.
     #[test]
     fn time_passes_the_same_in_any_number_of_steps(
@@ -114,6 +161,11 @@ proptest! {
                 continue;
             }
             apply(&mut flow, act);
+            let guarded = [Priority::Low, Priority::Medium].iter().any(|it| flow.waits(*it));
+            if guarded && flow.level >= flow.capacity {
+                // They earn of what overflows, which is never there.
+                return Ok(());
+            }
             let claimed: i128 = flow.claims.iter().sum();
             prop_assert!(flow.claims.iter().all(|it| *it >= 0));
             // A claim is spent in whole tokens: each class may be short of one.
@@ -136,7 +188,9 @@ proptest! {
         later.advance(flow.at + nanos);
         for class in Priority::ALL {
             let earned = later.claim(*class) - flow.claim(*class);
-            prop_assert!(earned <= quanta(nanos, flow.rate / 100 * class.share_percent()));
+            let share = flow.rate / 100 * class.share_percent();
+            prop_assert!(earned <= quanta(nanos, share));
+            prop_assert!(later.claim(*class) <= 2 * later.capacity + i128::from(share));
         }
         prop_assert!(later.level <= later.capacity && later.level >= flow.level);
     }

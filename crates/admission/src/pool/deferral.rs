@@ -44,7 +44,17 @@ impl Pool {
         }
         let mut notes = Notes::new();
         self.note_watched(ask, found, &mut notes, now);
+        let mut needed = self.buckets.iter().map(|it| it.needed(&ask.need) > 0);
+        let first = needed.position(|it| it).filter(|_| paused);
         for (subject, pace) in penalties {
+            if let Some(first) = first.filter(|_| pace.may_start() > now) {
+                notes.push(Note::WouldWait {
+                    bucket: index(first),
+                    wait: Wait::For(Duration::from_nanos(pace.may_start() - now)),
+                    reason: Reason::Penalty(subject),
+                });
+                continue;
+            }
             let until = pace.penalised_until(now).unwrap_or(now);
             notes.push(Note::Penalised {
                 subject,
@@ -77,19 +87,29 @@ impl Pool {
     fn defer(&mut self, ask: &Ask, found: Findings, paused: Option<u64>, now: u64) -> Check {
         // As if the class waited without end, which changes nothing until it does end.
         let mut gates = self.gates(ask, found.enforced);
-        for gate in gates.iter_mut().filter(|it| has(found.hold, it.index)) {
+        for gate in &mut gates {
             gate.flow.wait(gate.cost, ask.priority, u64::MAX);
         }
         let start = paused.unwrap_or(now).max(now);
-        let mut due = self.due(&gates, ask, start);
+        let with_patience = self.due(&gates, ask, start);
 
+        let mut due = with_patience;
         let counted = (due.at - now).min(nanos(WAITING_MAX));
         let until = now
             .saturating_add(counted)
             .saturating_add(nanos(WAITING_GRACE));
-        self.note_waiting(ask, found.hold, until);
+        self.note_waiting(ask, found.enforced, until);
         if due.at - now > counted {
             due = self.due(&self.gates(ask, found.enforced), ask, start);
+        }
+        if due.at == u64::MAX {
+            // Only what its class earns by waiting can ever admit it: then it counts for so long.
+            due = with_patience;
+            self.note_waiting(
+                ask,
+                found.enforced,
+                due.at.saturating_add(nanos(WAITING_GRACE)),
+            );
         }
         self.deferred(ask, found, due, now)
     }
@@ -167,10 +187,12 @@ impl Pool {
         }
     }
 
-    fn note_waiting(&mut self, ask: &Ask, hold: Mask, until: u64) {
+    /// In every bucket that has to admit the call, also where it would fit now: what it needs there
+    /// must not be gone when the slowest one is ready.
+    fn note_waiting(&mut self, ask: &Ask, enforced: Mask, until: u64) {
         let need = ask.need;
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
-            if has(hold, at) {
+            if has(enforced, at) {
                 let cost = bucket.flow.cost(bucket.needed(&need));
                 bucket.flow.wait(cost, ask.priority, until);
             }

@@ -272,6 +272,118 @@ fn what_would_have_overflowed_meanwhile_is_not_given_back() {
 }
 
 #[test]
+fn two_calls_do_not_give_back_the_same_tokens() {
+    // Had neither started, the bucket would have been full before the call of 70.
+    check(
+        "units 100 10/s",
+        "
+        0 take high 30
+        0 take high 30
+        3000 take high 70
+        3000 release 0
+        3000 release 1
+        ",
+        expect![[r#"
+            0 take high 30           -> granted 0; units 70
+            0 take high 30           -> granted 1; units 40
+            3000 take high 70        -> granted 2; units 0
+            3000 release 0           -> ; units 30
+            3000 release 1           -> ; units 30
+        "#]],
+    );
+}
+
+#[test]
+fn what_was_taken_while_running_is_given_back_too() {
+    check(
+        "units 100 10/s",
+        "
+        0 take high 10
+        500 more 0 65
+        1000 more 0 5
+        3000 settle 0 20
+        3000 take high 1
+        ",
+        expect![[r#"
+            0 take high 10           -> granted 0; units 90
+            500 more 0 65            -> ; units 30
+            1000 more 0 5            -> ; units 30
+            3000 settle 0 20         -> ; units 100
+            3000 take high 1         -> granted 1; units 99
+        "#]],
+    );
+}
+
+#[test]
+fn a_larger_capacity_gives_back_nothing_that_overflowed_before() {
+    check(
+        "units 100 10/s",
+        "
+        0 take high 60
+        3000 take high 30
+        3000 reconfigure units 1000 10/s
+        3000 release 0
+        3000 reconfigure units 20 10/s
+        3000 reconfigure units 1000 5/s
+        ",
+        expect![[r#"
+            0 take high 60           -> granted 0; units 40
+            3000 take high 30        -> granted 1; units 40
+            3000 reconfigure units 1000 10/s -> ; units 40
+            3000 release 0           -> ; units 70
+            3000 reconfigure units 20 10/s -> ; units 20
+            3000 reconfigure units 1000 5/s -> ; units 20
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_class_had_earned_is_given_back_to_it() {
+    check(
+        "units 100 10/s over 60",
+        "
+        0 take high 80
+        3000 take low 3
+        3000 release 1
+        3000 take low 3
+        3000 settle 2 1
+        3000 take low 2
+        ",
+        expect![[r#"
+            0 take high 80           -> granted 0; units 20
+            3000 take low 3          -> granted 1; units 47 medium:6
+            3000 release 1           -> ; units 50 low:3 medium:6
+            3000 take low 3          -> granted 2; units 47 medium:6
+            3000 settle 2 1          -> ; units 49 low:2 medium:6
+            3000 take low 2          -> granted 3; units 47 medium:6
+        "#]],
+    );
+}
+
+#[test]
+fn a_call_of_low_that_no_stock_above_the_threshold_can_hold_starts_when_it_is_earned() {
+    check(
+        "units 100 10/s over 60",
+        "
+        0 take low 45
+        0 take low 150
+        44999 take low 45
+        45000 take low 45
+        45000 take low 150
+        145000 take low 150
+        ",
+        expect![[r#"
+            0 take low 45            -> deferred 45s (units: below the threshold this priority spends only what its share of the refill earns); units 100
+            0 take low 150           -> deferred 100s (units: this call is so large that it needs a full bucket); units 100
+            44999 take low 45        -> deferred 1ms (units: below the threshold this priority spends only what its share of the refill earns); units 100 low:44
+            45000 take low 45        -> granted 0; units 55
+            45000 take low 150       -> deferred 100s (units: this call is so large that it needs a full bucket); units 55
+            145000 take low 150      -> granted 1; units -50
+        "#]],
+    );
+}
+
+#[test]
 fn a_call_larger_than_the_bucket_starts_from_a_full_one_and_leaves_a_debt() {
     check(
         "units 100 10/s, dollars 1000 1000/s",
@@ -287,7 +399,7 @@ fn a_call_larger_than_the_bucket_starts_from_a_full_one_and_leaves_a_debt() {
         expect![[r#"
             0 take high 10           -> granted 0; units 90; dollars 990
             0 take high 250          -> deferred 1s (units: this call is so large that it needs a full bucket); units 90; dollars 990
-            999 take high 250        -> deferred 1ms (units: this call is so large that it needs a full bucket); units 99 high:2; dollars 1000
+            999 take high 250        -> deferred 1ms (units: this call is so large that it needs a full bucket); units 99 high:2; dollars 1000 high:3
             1000 take high 250       -> granted 1; units -150; dollars 750
             1000 take high 1         -> deferred 15.1s (units: less is left than this call needs); units -150; dollars 750
             16100 take high 1        -> granted 2; units 0; dollars 999
@@ -358,15 +470,15 @@ fn back_at_the_threshold_what_was_earned_ends_unless_its_class_waits() {
         ",
         expect![[r#"
             0 take high 60           -> granted 0; units 40
-            0 take low 41            -> deferred 6s (units: less is left than this call needs); units 40
+            0 take low 41            -> deferred 41s (units: less is left than this call needs); units 40
             1000 look                -> ; units 50 low:1 medium:2
             2000 look                -> ; units 60 low:2
             3000 look                -> ; units 70 low:3
             6000 take medium 10      -> granted 1; units 90 low:6
-            6000 take low 41         -> deferred 1s (units: below the threshold this priority spends only what its share of the refill earns); units 90 low:6
+            6000 take low 41         -> deferred 35s (units: below the threshold this priority spends only what its share of the refill earns); units 90 low:6
             6000 reconfigure units 100 10/s over 60 -> ; units 90 low:6
-            7000 take low 41         -> granted 2; units 59
-            90000 look               -> ; units 100
+            7000 take low 41         -> deferred 34s (units: below the threshold this priority spends only what its share of the refill earns); units 100 low:7
+            90000 look               -> ; units 100 low:41
         "#]],
     );
 }
@@ -466,10 +578,10 @@ fn a_watched_bucket_is_charged_and_says_what_it_would_have_done() {
         10000 look
         ",
         expect![[r#"
-            0 take low 90 keyless    -> granted 0; units 10; dollars 910; concurrency 0
-            0 take low 90            -> deferred 9s (units: less is left than this call needs); units 10; dollars 910; concurrency 0
-            0 take low 90 keyless    -> granted 1 (units: would wait 9s: less is left than this call needs) (concurrency: would wait until a call ends: as many calls are in flight as may be); units -80; dollars 820; concurrency -1
-            0 take low 90 keyless    -> granted 2 (units: would wait 18s: less is left than this call needs) (concurrency: would wait until a call ends: as many calls are in flight as may be); units -100; dollars 730; concurrency -2
+            0 take low 90 keyless    -> granted 0 (units: would wait 90s: below the threshold this priority spends only what its share of the refill earns); units 10; dollars 910; concurrency 0
+            0 take low 90            -> deferred 90s (units: less is left than this call needs); units 10; dollars 910; concurrency 0
+            0 take low 90 keyless    -> granted 1 (units: would wait 90s: less is left than this call needs) (concurrency: would wait until a call ends: as many calls are in flight as may be); units -80; dollars 820; concurrency -1
+            0 take low 90 keyless    -> granted 2 (units: would wait 98s: less is left than this call needs) (concurrency: would wait until a call ends: as many calls are in flight as may be); units -100; dollars 730; concurrency -2
             0 take high 2000 keyless -> granted 3 (units: would wait 20s: this call is so large that it needs a full bucket) (dollars: would be refused: this call is larger than the limit itself) (concurrency: would wait until a call ends: as many calls are in flight as may be); units -100; dollars -1000; concurrency -3
             10000 look               -> ; units 0; dollars 1000; concurrency -3
         "#]],
@@ -499,10 +611,10 @@ fn new_figures_keep_levels_debts_and_what_is_outstanding() {
             0 settle 0 90            -> ; units 10; concurrency 1
             0 look                   -> ; units 10; concurrency 1
             0 reconfigure units 200 10/s, requests 2 1/s, concurrency 1 -> ; units 10; requests 2; concurrency 1
-            1000 take high 1         -> granted 1; units 19; requests 1; concurrency 0
-            1000 reconfigure units 20 1/s -> ; units 19
-            1000 settle 1 1          -> ; units 19
-            1000 reconfigure units 20 1/s, requests 7 1/s -> ; units 19; requests 7
+            1000 take high 1         -> granted 1; units 19 high:2; requests 1; concurrency 0
+            1000 reconfigure units 20 1/s -> ; units 19 high:2
+            1000 settle 1 1          -> ; units 19 high:2
+            1000 reconfigure units 20 1/s, requests 7 1/s -> ; units 19 high:2; requests 7
         "#]],
     );
 }

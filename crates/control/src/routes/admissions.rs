@@ -47,7 +47,11 @@ pub(crate) async fn admit(
     let priority = priority
         .unwrap_or(Priority::High)
         .min(principal.highest_priority);
-    let decided = control.engine.admit(principal, &ask)?;
+    let principal = principal.clone();
+    // It may wait for the store: the first on a level, and where many are at once.
+    let decided = control
+        .waiting(move |it| it.engine.admit(&principal, &ask))
+        .await??;
     let admission = match decided {
         Ok(admitted) => Admission {
             approved: true,
@@ -249,14 +253,17 @@ pub(crate) async fn extend(
         LIFE_MAX.as_secs(),
     )?;
     let open = open(&control, &visitor, &id)?;
-    let expires_at = control.engine.extend_reservation(
-        &visitor.principal,
-        open.id,
-        more.unwrap_or(NanoUsd::ZERO),
-        Duration::from_secs(seconds),
-    )?;
+    let longer = Duration::from_secs(seconds);
+    let more = more.unwrap_or(NanoUsd::ZERO);
+    let id = open.id;
+    let expires_at = control
+        .waiting(move |it| {
+            let principal = &visitor.principal;
+            it.engine.extend_reservation(principal, id, more, longer)
+        })
+        .await??;
     Ok(Json(Extended {
-        reservation: open.id,
+        reservation: id,
         expires_at: rfc3339_seconds(expires_at),
     }))
 }

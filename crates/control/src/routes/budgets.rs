@@ -262,7 +262,7 @@ impl Wish {
             return Err(Error::Value {
                 key: "soft_usd",
                 value: soft.to_string(),
-                wanted: format!("at most the hard limit, which is {hard}"),
+                wanted: format!("an amount up to the hard limit, {hard}"),
             });
         }
         Ok(ledger::Limit {
@@ -350,7 +350,7 @@ fn put_limit(
     let change = Change::by(
         &visitor.principal,
         Action::LimitSet,
-        format!("{level} of {scope}"),
+        format!("{level} for {scope}"),
     );
     let change = Change {
         organisation: scope.organisation().map(Into::into),

@@ -101,7 +101,7 @@ fn new_key(request: KeyRequest, visitor: &Visitor) -> Result<NewKey, Error> {
         return Err(Error::Value {
             key: "default_priority",
             value: default.to_string(),
-            wanted: format!("at most `highest_priority`, which is {highest_priority}"),
+            wanted: format!("a priority up to `highest_priority`, {highest_priority}"),
         });
     }
     Ok(NewKey {

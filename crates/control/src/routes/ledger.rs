@@ -81,30 +81,32 @@ pub(crate) async fn verify(
             control.engine.flush();
             let report = verify_store(control.engine.ledger());
             let report = report.map_err(|it| control.store_failed(&it))?;
-            Ok(Json(told(&report)))
+            Ok(Json(Verification::from(&report)))
         })
         .await?
 }
 
-fn told(report: &Report) -> Verification {
-    let overruns = report.overruns.iter().take(OVERRUNS_MAX);
-    Verification {
-        clean: report.is_clean(),
-        rows: report.rows,
-        reservations: report.reservations as u64,
-        open: report.open as u64,
-        held: report.held.into(),
-        head: report.head.to_string(),
-        overruns: overruns
-            .map(|it| Overrun {
-                reservation: it.reservation,
-                at: rfc3339(it.at),
-                by: it.by.into(),
-                cause: it.cause.clone(),
-            })
-            .collect(),
-        overruns_total: report.overruns.len() as u64,
-        findings: report.findings.iter().map(ToString::to_string).collect(),
-        findings_total: report.findings_total,
+impl From<&Report> for Verification {
+    fn from(report: &Report) -> Self {
+        let overruns = report.overruns.iter().take(OVERRUNS_MAX);
+        Self {
+            clean: report.is_clean(),
+            rows: report.rows,
+            reservations: report.reservations as u64,
+            open: report.open as u64,
+            held: report.held.into(),
+            head: report.head.to_string(),
+            overruns: overruns
+                .map(|it| Overrun {
+                    reservation: it.reservation,
+                    at: rfc3339(it.at),
+                    by: it.by.into(),
+                    cause: it.cause.clone(),
+                })
+                .collect(),
+            overruns_total: report.overruns.len() as u64,
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+            findings_total: report.findings_total,
+        }
     }
 }

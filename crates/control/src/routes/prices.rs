@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use tidegate_providers::prices::{ListedPrice, Rates};
+use tidegate_providers::prices::{ListedPrice, PriceBook, Rates};
 use tidegate_types::NanoUsd;
 
 use crate::{
@@ -21,20 +21,27 @@ pub(crate) async fn prices(
     Asked(query): Asked<PriceQuery>,
 ) -> Result<Json<Prices>, Error> {
     let book = control.engine.prices();
-    let wanted = |it: &ListedPrice<'_>| {
+    let mut prices = Prices::from(&*book);
+    prices.prices.retain(|it| {
         query
             .provider
             .as_ref()
-            .is_none_or(|name| name == it.provider)
+            .is_none_or(|name| *name == it.provider)
             && query
                 .model
                 .as_ref()
                 .is_none_or(|part| it.model.contains(part.as_str()))
-    };
-    Ok(Json(Prices {
-        prices: book.rows().filter(wanted).map(|it| shown(&it)).collect(),
-        free_providers: book.free_providers().map(str::to_owned).collect(),
-    }))
+    });
+    Ok(Json(prices))
+}
+
+impl From<&PriceBook> for Prices {
+    fn from(book: &PriceBook) -> Self {
+        Self {
+            prices: book.rows().map(|it| shown(&it)).collect(),
+            free_providers: book.free_providers().map(str::to_owned).collect(),
+        }
+    }
 }
 
 fn shown(row: &ListedPrice<'_>) -> Price {

@@ -21,6 +21,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{CONNECT_MAX, Origin};
 
+/// Bytes that may wait unread on an HTTP/2 connection, for all of its streams. HTTP's library takes
+/// a peer for an attacker, and drops the connection with every call on it, when the overhead of small
+/// frames that wait reaches half of this. Streams of answers are nothing but small frames, and with
+/// the protocol's own 64 KiB a client that reads slowly for a moment would have been enough.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Bytes that may wait on one stream: what a client that has stopped reading can make us hold.
+const STREAM_WINDOW: u32 = 1 << 20;
+
 /// Why no connection could be opened. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -298,7 +307,8 @@ async fn shake(origin: &Origin, wire: Wire, http2: bool) -> Result<Link, Connect
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(std::time::Duration::from_secs(20)))
-            .adaptive_window(true)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
             .handshake(io)
             .await
             .map_err(failed)?;

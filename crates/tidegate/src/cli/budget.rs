@@ -1,19 +1,19 @@
 //! `tidegate budget`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
-use tidegate_ledger::{LevelKind, LevelView};
-use tidegate_observe::record::rfc3339_seconds;
-use tidegate_types::{Enforcement, Mode, NanoUsd};
+use tidegate_control::wire::{self, Budget, Budgets, LimitRequest, LimitSet, Money, Usd};
+use tidegate_types::{Mode, NanoUsd};
 
 use super::{
     Client, Format, Said,
-    client::escaped,
-    table::{Table, Tone, plain, toned},
+    client::query,
+    status::binding,
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// Options of `budget`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BudgetArgs {
     /// How to print
     #[command(flatten)]
@@ -21,6 +21,15 @@ pub(crate) struct BudgetArgs {
     /// Only this organisation's
     #[arg(long)]
     pub(crate) organisation: Option<String>,
+    /// Only this user's
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Only this root task
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    /// Windows that have ended too
+    #[arg(long)]
+    pub(crate) ended: bool,
     /// What to change
     #[command(subcommand)]
     pub(crate) change: Option<BudgetCommand>,
@@ -59,6 +68,9 @@ pub(crate) struct SetArgs {
     /// Of this root task alone
     #[arg(long)]
     pub(crate) task: Option<String>,
+    /// How to print
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 /// A level by its name.
@@ -110,84 +122,77 @@ impl std::str::FromStr for Amount {
     }
 }
 
-/// `"5.00"`, or `"none"`: the form in which the configuration and the API write a limit.
-impl Serialize for Amount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Some(amount) => serializer.collect_str(&amount),
-            None => serializer.serialize_str("none"),
-        }
+impl From<Amount> for wire::Amount {
+    fn from(amount: Amount) -> Self {
+        amount.0.map_or(Self::Removed, |it| Self::Set(Usd(it)))
     }
-}
-
-/// The body of `PUT /api/v1/budgets/{level}`. What is absent stays.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct LimitChange {
-    /// Of this organisation alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) organisation: Option<String>,
-    /// Of this user alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<String>,
-    /// Of this root task alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) task: Option<String>,
-    /// The soft limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) soft: Option<Amount>,
-    /// The hard limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hard: Option<Amount>,
-    /// Whether the hard limit may be passed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) overage: Option<bool>,
-    /// What it does.
-    pub(crate) mode: Mode,
-}
-
-#[derive(Debug, Deserialize)]
-struct Budgets {
-    budgets: Vec<LevelView>,
 }
 
 pub(super) fn answer(args: &BudgetArgs, client: &Client) -> anyhow::Result<Said> {
     if let Some(BudgetCommand::Set(set)) = &args.change {
-        let change = LimitChange {
-            organisation: set.organisation.clone(),
-            user: set.user.clone(),
-            task: set.task.clone(),
-            soft: set.soft,
-            hard: set.amount,
-            overage: set.overage,
-            mode: if set.watch {
-                Mode::Watch
-            } else {
-                Mode::Enforce
-            },
-        };
-        let path = format!("/api/v1/budgets/{}", set.level.word());
-        let now: serde_json::Value = client.put(&path, &change)?;
-        if args.format.json {
-            return Said::json(&now);
-        }
-        let hard = set.amount.map_or(String::new(), |it| match it.0 {
-            Some(amount) => format!(" at {amount}"),
-            None => " without a hard limit".to_owned(),
-        });
-        let what = if set.watch { "watched" } else { "enforced" };
-        return Ok(Said::fine(format!(
-            "budget {} is now {what}{hard}",
-            set.level.word()
-        )));
+        return change(set, client);
     }
-    let query = args.organisation.as_deref().map(escaped);
-    let query = query.map_or(String::new(), |it| format!("?organisation={it}"));
-    let path = format!("/api/v1/budgets{query}");
+    let path = query(
+        "/api/v1/budgets",
+        &[
+            ("organisation", args.organisation.as_deref()),
+            ("user", args.user.as_deref()),
+            ("task", args.task.as_deref()),
+            ("ended", args.ended.then_some("true")),
+        ],
+    );
     if args.format.json {
         return Said::json(&client.get::<serde_json::Value>(&path)?);
     }
-    let budgets: Budgets = client.get(&path)?;
-    Ok(Said::fine(show(&budgets.budgets)))
+    Ok(Said::fine(show(&client.get::<Budgets>(&path)?)))
+}
+
+fn change(set: &SetArgs, client: &Client) -> anyhow::Result<Said> {
+    let amount = |it: Option<Amount>| it.map_or(wire::Amount::Kept, Into::into);
+    let request = LimitRequest {
+        organisation: set.organisation.clone(),
+        user: set.user.clone(),
+        task: set.task.clone(),
+        hard_usd: amount(set.amount),
+        soft_usd: amount(set.soft),
+        mode: Some(if set.watch {
+            Mode::Watch
+        } else {
+            Mode::Enforce
+        }),
+        overage_allowed: set.overage,
+    };
+    let path = format!("/api/v1/budgets/{}", set.level.word());
+    if set.format.json {
+        return Said::json(&client.put::<serde_json::Value>(&path, &request)?);
+    }
+    let changed: LimitSet = client.put(&path, &request)?;
+    Ok(Said::fine(format!(
+        "{} of {}: {}\nbefore: {}",
+        plain(&changed.level),
+        plain(&changed.scope),
+        spoken(&changed.after),
+        spoken(&changed.before)
+    )))
+}
+
+/// `$5.00, soft $1.00: enforce`.
+fn spoken(limit: &wire::Limit) -> String {
+    let hard = limit.hard.as_ref().map(dollars);
+    let hard = hard.unwrap_or_else(|| "no hard limit".to_owned());
+    let soft = limit.soft.as_ref().map(dollars);
+    let soft = soft.map_or(String::new(), |it| format!(", soft {it}"));
+    let overage = if limit.overage_allowed {
+        ", may be passed with a warning"
+    } else {
+        ""
+    };
+    let does = binding(limit.keyless, limit.asking);
+    format!("{hard}{soft}{overage}: {does}")
+}
+
+fn dollars(money: &Money) -> String {
+    NanoUsd::from(money).to_string()
 }
 
 /// Enforces a hard limit on one task.
@@ -197,25 +202,24 @@ pub(super) fn limit_task(
     task: &str,
     hard: NanoUsd,
 ) -> anyhow::Result<()> {
-    let change = LimitChange {
+    let request = LimitRequest {
         organisation: Some(organisation.to_owned()),
-        user: None,
         task: Some(task.to_owned()),
-        soft: Some(Amount(None)),
-        hard: Some(Amount(Some(hard))),
-        overage: None,
-        mode: Mode::Enforce,
+        soft_usd: wire::Amount::Removed,
+        hard_usd: wire::Amount::Set(Usd(hard)),
+        mode: Some(Mode::Enforce),
+        ..LimitRequest::default()
     };
-    let _now: serde_json::Value = client.put("/api/v1/budgets/task", &change)?;
+    let _now: LimitSet = client.put("/api/v1/budgets/task", &request)?;
     Ok(())
 }
 
-/// Budgets for people, in the order they are checked.
-pub(super) fn show(levels: &[LevelView]) -> String {
+/// Budgets for people, as the tree they are, and what enforcing would have done.
+pub(super) fn show(budgets: &Budgets) -> String {
     let mut table = Table::new(&[
         "budget",
-        "whose",
         ">spent",
+        ">not charged",
         ">held",
         ">limit",
         ">left",
@@ -223,55 +227,94 @@ pub(super) fn show(levels: &[LevelView]) -> String {
         ">would refuse",
         "resets",
     ]);
-    let mut sorted: Vec<&LevelView> = levels.iter().collect();
-    let place = |it: &LevelView| LevelKind::ALL.iter().position(|kind| *kind == it.key.kind);
-    sorted.sort_by_key(|it| (place(it), it.key.clone()));
-    for level in sorted {
-        table.row(row(level));
+    for budget in &budgets.budgets {
+        table.row(row(budget));
     }
     if table.is_empty() {
-        "nothing is spent or held yet\n".to_owned()
-    } else {
-        table.show()
+        return "nothing is spent or held yet\n".to_owned();
     }
+    let mut out = table.show();
+    if budgets.more > 0 {
+        let more = grouped(budgets.more);
+        let text = format!(
+            "{more} more tasks are only in the ledger; `tidegate budget --task TASK` shows one"
+        );
+        line(&mut out, &text);
+    }
+    out.push_str(&hindsight(&budgets.budgets));
+    out
 }
 
-fn row(level: &LevelView) -> [String; 9] {
-    let key = &level.key;
-    let parts = [
-        Some(&key.organisation),
-        key.user.as_ref(),
-        key.task.as_ref(),
-    ];
-    let whose: Vec<String> = parts.into_iter().flatten().map(|it| plain(it)).collect();
-    let left = level.left.map_or(String::new(), |it| it.to_string());
-    let used_up = level.left.is_some_and(NanoUsd::is_zero);
+/// What the limits that only watch would have done.
+fn hindsight(budgets: &[Budget]) -> String {
+    let watching = |it: &&Budget| it.limit.keyless == Mode::Watch;
+    let would: Vec<&Budget> = budgets.iter().filter(|it| it.would_refuse > 0).collect();
+    let Some(most) = would.iter().map(|it| it.would_refuse).max() else {
+        if budgets.iter().any(|it| watching(&it)) {
+            return "\nenforcing them would have refused nothing\n".to_owned();
+        }
+        return String::new();
+    };
+    let mut levels: Vec<&str> = would.iter().map(|it| it.level.as_str()).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    let calls = if most == 1 { "call" } else { "calls" };
+    let text = format!(
+        "enforcing would have refused at least {} {calls}, by {}",
+        grouped(most),
+        levels.join(", ")
+    );
+    format!(
+        "\n{}\nenforce all limits with `tidegate serve --enforce`, or one with `tidegate budget set LEVEL`\n",
+        toned(&text, Tone::Warning)
+    )
+}
+
+fn row(budget: &Budget) -> [String; 9] {
+    let left = budget.left.as_ref().map_or(String::new(), dollars);
+    let used_up = budget.left.as_ref().is_some_and(|it| it.nano_usd == 0);
     [
-        key.kind.to_string(),
-        whose.join("/"),
-        level.spent.to_string(),
-        level.held.to_string(),
-        level
+        name(budget),
+        dollars(&budget.spent),
+        // What subscriptions paid for, at its list price.
+        match budget.notional.nano_usd {
+            0 => String::new(),
+            _ => dollars(&budget.notional),
+        },
+        dollars(&budget.held),
+        budget
             .limit
             .hard
-            .map_or("none".to_owned(), |it| it.to_string()),
-        match (used_up, level.soft_passed) {
+            .as_ref()
+            .map_or("none".to_owned(), dollars),
+        match (used_up, budget.soft_passed) {
             (true, _) => toned(&left, Tone::Bad),
             (false, true) => toned(&left, Tone::Warning),
             (false, false) => left,
         },
-        match level.limit.enforcement {
-            Enforcement::Named(Mode::Enforce) => "enforce",
-            Enforcement::Named(Mode::Watch) => "watch",
-            Enforcement::BuiltIn => "enforce with a key",
-        }
-        .to_owned(),
-        match level.would_refuse {
+        binding(budget.limit.keyless, budget.limit.asking).to_owned(),
+        match budget.would_refuse {
             0 => String::new(),
-            calls => toned(&calls.to_string(), Tone::Warning),
+            calls => toned(&grouped(calls), Tone::Warning),
         },
-        level
-            .window
-            .map_or("never".to_owned(), |it| rfc3339_seconds(it.end)),
+        match &budget.window {
+            Some(window) => plain(&window.ends_at),
+            None => "never".to_owned(),
+        },
     ]
+}
+
+/// Its place in the tree: an organisation, below it its services and users, below these their days
+/// and tasks.
+fn name(budget: &Budget) -> String {
+    let user = budget.user.as_deref().unwrap_or_default();
+    let task = budget.task.as_deref().unwrap_or_default();
+    let text = match budget.level.as_str() {
+        "organisation" => format!("organisation {}, month", budget.organisation),
+        "user_month" => format!("  user {user}, month"),
+        "user_day" => "    day".to_owned(),
+        "task" => format!("    task {task}"),
+        service => format!("  {service}, month"),
+    };
+    plain(&text)
 }

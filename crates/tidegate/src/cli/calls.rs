@@ -1,19 +1,19 @@
 //! `tidegate calls`.
 
-use std::fmt::Write as _;
+use std::{str::FromStr, time::Duration};
 
 use clap::Args;
-use serde::Deserialize;
+use tidegate_control::wire::{Call, Calls};
 use tidegate_observe::{
     calls::{CallRecord, Outcome},
     record::{rfc3339, rfc3339_seconds},
 };
-use tidegate_types::CallId;
+use tidegate_types::{CallId, Clock as _, SystemClock, Timestamp};
 
 use super::{
     Client, Format, Said,
-    client::escaped,
-    table::{Table, Tone, grouped, plain, toned},
+    client::query,
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
 /// Options of `calls`.
@@ -21,6 +21,9 @@ use super::{
 pub(crate) struct CallsArgs {
     /// Everything about this call: `call_…`, as in `x-tidegate-call-id`
     pub(crate) id: Option<CallId>,
+    /// Only calls since then: how long ago (90s, 15m, 2h, 3d), or a time like 2026-07-14T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<Since>,
     /// Only this user's
     #[arg(long)]
     pub(crate) user: Option<String>,
@@ -33,6 +36,9 @@ pub(crate) struct CallsArgs {
     /// Only this organisation's
     #[arg(long)]
     pub(crate) organisation: Option<String>,
+    /// Only calls before this one, to read on
+    #[arg(long, value_name = "CALL")]
+    pub(crate) before: Option<CallId>,
     /// At most this many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) limit: u16,
@@ -41,45 +47,98 @@ pub(crate) struct CallsArgs {
     pub(crate) format: Format,
 }
 
-#[derive(Debug, Deserialize)]
-struct Calls {
-    calls: Vec<CallRecord>,
+/// Since when: so long ago, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    Time(Timestamp),
+}
+
+/// A text that says no time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither how long ago (90s, 15m, 2h, 3d) nor a time like 2026-07-14T12:00:00Z")]
+pub(crate) struct ParseSinceError(String);
+
+impl FromStr for Since {
+    type Err = ParseSinceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSinceError> {
+        let refuse = || ParseSinceError(text.chars().take(40).collect());
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| refuse())?;
+            return Ok(Self::Time(Timestamp(nanos)));
+        }
+        let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+        let seconds: u64 = match text.get(digits.len()..) {
+            Some("s") => 1,
+            Some("m" | "min") => 60,
+            Some("h") => 3_600,
+            Some("d") => 86_400,
+            _ => return Err(refuse()),
+        };
+        let number: u64 = digits.parse().map_err(|_| refuse())?;
+        let seconds = number.checked_mul(seconds).ok_or_else(refuse)?;
+        Ok(Self::Ago(Duration::from_secs(seconds)))
+    }
+}
+
+impl Since {
+    /// The time it is, at `now`.
+    fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Time(time) => time,
+            Self::Ago(long) => {
+                let nanos = u64::try_from(long.as_nanos()).unwrap_or(u64::MAX);
+                Timestamp(now.0.saturating_sub(nanos))
+            }
+        }
+    }
 }
 
 impl CallsArgs {
-    fn path(&self) -> String {
+    pub(super) fn path(&self, now: Timestamp) -> String {
         if let Some(id) = self.id {
             return format!("/api/v1/calls/{id}");
         }
-        let mut path = format!("/api/v1/calls?limit={}", self.limit);
-        for (name, value) in [
-            ("organisation", &self.organisation),
-            ("user", &self.user),
-            ("task", &self.task),
-            ("session", &self.session),
-        ] {
-            if let Some(value) = value {
-                // Writing to a String cannot fail.
-                let _infallible = write!(path, "&{name}={}", escaped(value));
-            }
-        }
-        path
+        let since = self.since.map(|it| rfc3339(it.at(now)));
+        let before = self.before.map(|it| it.to_string());
+        query(
+            "/api/v1/calls",
+            &[
+                ("limit", Some(&self.limit.to_string())),
+                ("since", since.as_deref()),
+                ("organisation", self.organisation.as_deref()),
+                ("user", self.user.as_deref()),
+                ("task", self.task.as_deref()),
+                ("session", self.session.as_deref()),
+                ("before", before.as_deref()),
+            ],
+        )
     }
 }
 
 pub(super) fn answer(args: &CallsArgs, client: &Client) -> anyhow::Result<Said> {
-    let path = args.path();
+    let path = args.path(SystemClock::start().now());
     if args.format.json {
         return Said::json(&client.get::<serde_json::Value>(&path)?);
     }
     if args.id.is_some() {
-        return Ok(Said::fine(show_one(&client.get::<CallRecord>(&path)?)));
+        return Ok(Said::fine(show_one(&client.get::<Call>(&path)?.record)));
     }
-    Ok(Said::fine(show(&client.get::<Calls>(&path)?.calls)))
+    let calls: Calls = client.get(&path)?;
+    let records = calls.calls.iter().map(|it| &it.record);
+    let mut shown = show(records);
+    if let Some(next) = calls.next {
+        let text = format!("older ones: `tidegate calls --before {next}`");
+        line(&mut shown, &text);
+    }
+    Ok(Said::fine(shown))
 }
 
 /// Calls for people, as they come: newest first.
-pub(super) fn show(calls: &[CallRecord]) -> String {
+pub(super) fn show<'a>(calls: impl IntoIterator<Item = &'a CallRecord>) -> String {
     let mut table = Table::new(&[
         "call", "at", "user", "platform", "model", "outcome", ">in", ">out", ">cost", ">took",
     ]);

@@ -2,9 +2,11 @@
 
 use std::{fmt::Write as _, fs, io, net::SocketAddr, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
+use tidegate_control::wire::{Failure, FailureDetail};
 use tidegate_types::Secret;
 
+use super::table::plain;
 use crate::config::Settings;
 
 /// The file in the data folder that holds the local user's token. Only its owner may read it.
@@ -15,6 +17,13 @@ pub(crate) const ADDRESS_FILE: &str = "address";
 
 /// How long to wait for an answer. Everything asked for is in memory or one query away.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a gateway says of itself where anybody may ask: another program on its port says something
+/// else.
+const ALIVE: &[u8] = b"serving";
+
+/// More than that, and less than what another program could keep us reading.
+const ALIVE_BYTES_MAX: u64 = 64;
 
 /// The largest answer that is read: a page of a thousand calls is 2 MiB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -32,6 +41,16 @@ pub(crate) enum ClientError {
         /// What the connection said.
         source: Box<ureq::Error>,
     },
+    /// Somebody took the connection and said nothing.
+    #[error(
+        "the gateway at {address} does not answer within {} s: see its log, and `tidegate doctor`", PATIENCE.as_secs()
+    )]
+    Silent {
+        /// Where.
+        address: SocketAddr,
+        /// What the connection said.
+        source: Box<ureq::Error>,
+    },
     /// The token cannot be read.
     #[error("the token in `{file}` cannot be read: run this as the user who runs the gateway")]
     Token {
@@ -41,16 +60,14 @@ pub(crate) enum ClientError {
         source: io::Error,
     },
     /// It answered, and refused.
-    #[error("{message}")]
+    #[error("{}", told(.refusal))]
     Refused {
-        /// The HTTP status.
-        status: u16,
         /// What it said, with the remedy.
-        message: String,
+        refusal: FailureDetail,
     },
     /// It answered something else than expected.
     #[error(
-        "the gateway at {address} answered what this program does not understand: is it of another version? (`tidegate status` of the same version works)"
+        "the gateway at {address} answered what this program does not understand: it is of another version, or no gateway at all"
     )]
     Strange {
         /// Where.
@@ -68,24 +85,30 @@ pub(crate) struct Client {
     agent: ureq::Agent,
 }
 
-/// How the control API refuses.
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    error: RefusalBody,
-}
-
-#[derive(Debug, Deserialize)]
-struct RefusalBody {
-    message: String,
+/// A refusal for people: the reason, and on the next line what to do about it.
+fn told(refusal: &FailureDetail) -> String {
+    let message = plain(&refusal.message);
+    match &refusal.remedy {
+        Some(remedy) => format!(
+            "{message}
+  {}",
+            plain(remedy)
+        ),
+        None => message,
+    }
 }
 
 impl Client {
     /// The gateway of these settings: at the address it wrote down, else where it should listen;
-    /// with the token from the data folder, if that is there.
+    /// with the token from the data folder, if one runs on that folder. Where none does, whoever
+    /// listens has another token, and is not told ours.
     pub(crate) fn of(settings: &Settings) -> Result<Self, ClientError> {
         let written = fs::read_to_string(settings.data.join(ADDRESS_FILE)).ok();
         let address = written.and_then(|it| it.trim().parse().ok());
-        let token = token(&settings.data)?;
+        let token = match address {
+            Some(_) => token(&settings.data)?,
+            None => None,
+        };
         Ok(Self::to(
             reachable(address.unwrap_or(settings.listen)),
             token,
@@ -119,10 +142,14 @@ impl Client {
         self.address
     }
 
-    /// Whether a gateway answers there.
+    /// Whether a gateway answers there, and not another program.
     pub(crate) fn is_running(&self) -> bool {
-        let answer = self.get::<serde_json::Value>("/healthz");
-        !matches!(answer, Err(ClientError::NotRunning { .. }))
+        let answer = self.agent.get(self.url("/healthz")).call();
+        let body = answer.and_then(|mut it| {
+            let body = it.body_mut().with_config().limit(ALIVE_BYTES_MAX);
+            body.read_to_vec()
+        });
+        body.is_ok_and(|it| it.trim_ascii() == ALIVE)
     }
 
     /// Asks for something.
@@ -182,26 +209,34 @@ impl Client {
         &self,
         answer: Result<http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, ClientError> {
-        let mut answer = answer.map_err(|source| ClientError::NotRunning {
-            address: self.address,
-            source: Box::new(source),
-        })?;
+        let mut answer = answer.map_err(|source| self.unanswered(source))?;
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let body = body.read_to_vec().map_err(|it| self.strange(it))?;
         if !status.is_success() {
-            let told = serde_json::from_slice::<Refusal>(&body).ok();
-            return Err(ClientError::Refused {
-                status: status.as_u16(),
-                message: told.map_or_else(
-                    || format!("the gateway answered {status}"),
-                    |it| it.error.message,
-                ),
+            let failure = serde_json::from_slice::<Failure>(&body);
+            return Err(match failure {
+                // Other programs refuse in forms that look like ours.
+                Ok(Failure { error: refusal }) if self.is_running() => {
+                    ClientError::Refused { refusal }
+                }
+                _ => self.strange(format!("it answered {status}")),
             });
         }
         // An empty answer (204) is the JSON value null.
         let body: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(body).map_err(|it| self.strange(it))
+    }
+
+    fn unanswered(&self, source: ureq::Error) -> ClientError {
+        let address = self.address;
+        let late = matches!(source, ureq::Error::Timeout(_));
+        let source = Box::new(source);
+        if late {
+            ClientError::Silent { address, source }
+        } else {
+            ClientError::NotRunning { address, source }
+        }
     }
 
     fn strange(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
@@ -238,8 +273,22 @@ fn token(data: &Path) -> Result<Option<Secret<String>>, ClientError> {
     }
 }
 
+/// A path with those of the parameters that are given.
+pub(super) fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut out = path.to_owned();
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            out.push(if out.contains('?') { '&' } else { '?' });
+            out.push_str(name);
+            out.push('=');
+            out.push_str(&escaped(value));
+        }
+    }
+    out
+}
+
 /// A value in a query: everything but letters, digits and a few marks is written as `%XX`.
-pub(super) fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
@@ -251,3 +300,6 @@ pub(super) fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,11 @@
 use std::{io, net::TcpListener, path::Path};
 
 use serde::Serialize;
+use tidegate_control::wire::Status;
 
 use super::{
     Client, Format, Said,
     client::TOKEN_FILE,
-    status::Status,
     table::{Table, Tone, plain, toned},
 };
 use crate::config::{Settings, Sources, load};
@@ -56,6 +56,7 @@ pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
     all.push(token(&settings.data));
     all.extend(gateway(settings));
     all.extend(credentials(settings));
+    all.push(limits(settings));
     all.extend(assistant(sources));
     all
 }
@@ -141,11 +142,17 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
 }
 
 fn ledger(status: &Status) -> Finding {
-    if status.writable {
+    if status.ready {
         return finding("ledger", State::Fine, "can be written");
     }
-    let why = status.why_not.as_deref().unwrap_or("no reason is known");
-    finding("ledger", State::Wrong, format!("cannot be written: {why}"))
+    let reasons: Vec<&str> = status
+        .reasons
+        .iter()
+        .map(|it| it.message.as_str())
+        .collect();
+    let says = status.store_says.as_deref();
+    let says = says.map_or(String::new(), |it| format!(" ({it})"));
+    finding("ledger", State::Wrong, reasons.join("; ") + &says)
 }
 
 fn credentials(settings: &Settings) -> Vec<Finding> {
@@ -175,6 +182,19 @@ fn credentials(settings: &Settings) -> Vec<Finding> {
         }
     }
     all
+}
+
+/// Which limits of the configuration don't bind the local user.
+fn limits(settings: &Settings) -> Finding {
+    let watched = settings.built_in_limits();
+    if watched.is_empty() {
+        return finding("limits", State::Fine, "enforced for everyone");
+    }
+    let detail = format!(
+        "only watched for calls without a key: {}; enforce them with `tidegate serve --enforce`",
+        watched.join(", ")
+    );
+    finding("limits", State::Note, detail)
 }
 
 /// What the environment does to Claude Code behind a gateway.

@@ -1,16 +1,16 @@
 //! `tidegate ledger`.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::io::Write as _;
 
 use clap::{Args, Subcommand};
-use tidegate_ledger::{LedgerStore as _, OpenReservation, Report, Seq, verify_store};
-use tidegate_observe::record::rfc3339_seconds;
+use tidegate_control::wire::{Reservations, SettleRequest, Settled, Usd, Verification};
+use tidegate_ledger::{LedgerStore as _, Seq, verify_store};
 use tidegate_store::SqliteStore;
 use tidegate_types::{NanoUsd, ReservationId};
 
 use super::{
     Client, Format, Said,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 use crate::config::Settings;
 
@@ -27,7 +27,7 @@ pub(crate) enum LedgerCommand {
     Verify(Format),
     /// Print every row as one line of JSON, in order
     Export(ExportArgs),
-    /// Reservations that have not ended, and those a crash left unknown
+    /// Reservations that have not ended, those a crash left unknown, and those nobody settled
     Unknown(Format),
     /// Settle a reservation whose usage is unknown
     Settle(SettleArgs),
@@ -48,39 +48,54 @@ pub(crate) struct SettleArgs {
     pub(crate) reservation: ReservationId,
     /// What it cost, in dollars
     pub(crate) cost: NanoUsd,
+    /// How to print
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 pub(super) fn answer(command: &LedgerCommand, settings: &Settings) -> anyhow::Result<Said> {
     match command {
         LedgerCommand::Verify(format) => {
-            let report = verify_store(&read(settings)?)?;
+            // By this process, not by the one that wrote it.
+            let report = Verification::from(&verify_store(&read(settings)?)?);
             let said = if format.json {
-                Said::json(&summary(&report))?
+                Said::json(&report)?
             } else {
                 Said::fine(show_report(&report))
             };
             Ok(Said {
-                failed: !report.is_clean(),
+                failed: !report.clean,
                 ..said
             })
         }
         LedgerCommand::Export(args) => export(args.from, settings),
         LedgerCommand::Unknown(format) => {
-            let open = read(settings)?.open_reservations()?;
-            if format.json {
-                return Said::json(&open.iter().map(view).collect::<Vec<_>>());
-            }
-            Ok(Said::fine(show_open(&open)))
-        }
-        LedgerCommand::Settle(args) => {
+            let path = "/api/v1/reservations";
             let client = Client::of(settings)?;
-            let path = format!("/api/v1/reservations/{}/settle", args.reservation);
-            let body = serde_json::json!({ "cost": args.cost.to_string() });
-            let _answer: serde_json::Value = client.post(&path, &body)?;
-            let SettleArgs { reservation, cost } = args;
-            Ok(Said::fine(format!("{reservation} is settled at {cost}")))
+            if format.json {
+                return Said::json(&client.get::<serde_json::Value>(path)?);
+            }
+            Ok(Said::fine(show_open(&client.get(path)?)))
         }
+        LedgerCommand::Settle(args) => settle(args, &Client::of(settings)?),
     }
+}
+
+fn settle(args: &SettleArgs, client: &Client) -> anyhow::Result<Said> {
+    let path = format!("/api/v1/reservations/{}/settle", args.reservation);
+    let request = SettleRequest {
+        cost_usd: Some(Usd(args.cost)),
+        ..SettleRequest::default()
+    };
+    if args.format.json {
+        return Said::json(&client.post::<serde_json::Value>(&path, &request)?);
+    }
+    let settled: Settled = client.post(&path, &request)?;
+    let cost = NanoUsd::from(&settled.cost);
+    Ok(Said::fine(format!(
+        "{} is settled at {cost}",
+        settled.reservation
+    )))
 }
 
 /// The ledger, beside whoever writes it.
@@ -112,80 +127,68 @@ fn export(from: Seq, settings: &Settings) -> anyhow::Result<Said> {
     Ok(Said::default())
 }
 
-fn summary(report: &Report) -> serde_json::Value {
-    let texts = |it: &mut dyn Iterator<Item = String>| it.collect::<Vec<_>>();
-    serde_json::json!({
-        "clean": report.is_clean(),
-        "rows": report.rows,
-        "reservations": report.reservations,
-        "open": report.open,
-        "held_nano_usd": report.held,
-        "head": report.head.to_string(),
-        "overruns": report.overruns.len(),
-        "findings": texts(&mut report.findings.iter().map(ToString::to_string)),
-        "findings_total": report.findings_total,
-    })
-}
-
 /// A report for people.
-pub(super) fn show_report(report: &Report) -> String {
+pub(super) fn show_report(report: &Verification) -> String {
     let mut out = format!(
-        "{} rows, {} reservations, {} open that hold {}\nhead {}\n",
+        "rows: {}, reservations: {}, {} open that hold {}\nhead {}\n",
         grouped(report.rows),
         grouped(report.reservations),
         grouped(report.open),
-        report.held,
-        report.head
+        NanoUsd::from(&report.held),
+        plain(&report.head)
     );
-    // Writing to a String cannot fail.
-    if !report.overruns.is_empty() {
-        let _infallible = writeln!(out, "{} settled above their hold", report.overruns.len());
+    if report.overruns_total > 0 {
+        let overruns = grouped(report.overruns_total);
+        line(&mut out, &format!("{overruns} settled above their hold"));
     }
-    if report.is_clean() {
-        let _infallible = writeln!(out, "{}", toned("nothing is wrong", Tone::Good));
+    if report.clean {
+        line(&mut out, &toned("nothing is wrong", Tone::Good));
         return out;
     }
     for finding in report.findings.iter().take(SHOWN_MAX) {
-        let _infallible = writeln!(out, "{}", toned(&finding.to_string(), Tone::Bad));
+        line(&mut out, &toned(finding, Tone::Bad));
     }
-    let _infallible = writeln!(
-        out,
+    let all = format!(
         "{} findings; `tidegate ledger verify --json` lists them",
         grouped(report.findings_total)
     );
+    line(&mut out, &all);
     out
 }
 
-fn view(open: &OpenReservation) -> serde_json::Value {
-    serde_json::json!({
-        "reservation": open.reservation,
-        "at": open.began_at,
-        "organisation": &*open.path.organisation,
-        "user": &*open.path.user,
-        "held_nano_usd": open.held,
-        "unknown_until": open.unknown_until,
-    })
-}
-
-/// Open reservations for people, oldest first.
-fn show_open(open: &[OpenReservation]) -> String {
-    let mut table = Table::new(&["reservation", "since", "user", ">held", "state"]);
-    for it in open {
+/// Reservations for people: open ones, oldest first; then those that ended without anybody's word.
+pub(super) fn show_open(all: &Reservations) -> String {
+    let mut table = Table::new(&["reservation", "user", "task", ">held", "state"]);
+    for it in &all.open {
         table.row([
             it.reservation.to_string(),
-            rfc3339_seconds(it.began_at),
-            plain(&format!("{} of {}", it.path.user, it.path.organisation)),
-            it.held.to_string(),
-            it.unknown_until.map_or("running".to_owned(), |until| {
-                let until = rfc3339_seconds(until);
-                let text = format!("unknown, settled at what it holds after {until}");
+            plain(&format!("{} of {}", it.user, it.organisation)),
+            plain(it.task.as_deref().unwrap_or_default()),
+            NanoUsd::from(&it.held).to_string(),
+            if it.unknown {
+                let text = format!("unknown, settled at what it holds at {}", it.expires_at);
                 toned(&text, Tone::Warning)
-            }),
+            } else {
+                plain(&format!("open until {}", it.expires_at))
+            },
+        ]);
+    }
+    for it in &all.expired {
+        let text = format!("settled at its bound at {}, nobody said otherwise", it.at);
+        table.row([
+            it.reservation.to_string(),
+            plain(&format!("{} of {}", it.user, it.organisation)),
+            plain(it.task.as_deref().unwrap_or_default()),
+            NanoUsd::from(&it.cost).to_string(),
+            toned(&text, Tone::Warning),
         ]);
     }
     if table.is_empty() {
-        "no reservation is open\n".to_owned()
-    } else {
-        table.show()
+        return "no reservation is open\n".to_owned();
     }
+    let mut out = table.show();
+    if all.more > 0 {
+        line(&mut out, &format!("{} more are open", grouped(all.more)));
+    }
+    out
 }

@@ -1,11 +1,11 @@
 //! `tidegate prices`.
 
 use clap::Args;
-use tidegate_providers::prices::ListedPrice;
+use tidegate_control::wire::{Price, Prices};
 
 use super::{
-    Format, Said,
-    table::{Table, grouped, plain},
+    Client, Format, Said,
+    table::{Table, grouped, line, plain},
 };
 use crate::config::Settings;
 
@@ -19,42 +19,26 @@ pub(crate) struct PricesArgs {
     pub(crate) format: Format,
 }
 
+/// What the running gateway charges; where none runs, what it would.
 pub(super) fn answer(args: &PricesArgs, settings: &Settings) -> anyhow::Result<Said> {
-    let wanted = |it: &ListedPrice<'_>| {
-        let filter = args.filter.as_deref().unwrap_or_default();
-        it.model.contains(filter) || it.provider.contains(filter)
+    let client = Client::of(settings)?;
+    let mut prices = if client.is_running() {
+        client.get("/api/v1/prices")?
+    } else {
+        Prices::from(&settings.prices)
     };
-    let rows: Vec<ListedPrice<'_>> = settings.prices.rows().filter(wanted).collect();
-    if args.format.json {
-        return Said::json(&rows.iter().map(view).collect::<Vec<_>>());
+    if let Some(filter) = args.filter.as_deref() {
+        let wanted = |it: &Price| it.model.contains(filter) || it.provider.contains(filter);
+        prices.prices.retain(wanted);
     }
-    Ok(Said::fine(show(&rows)))
-}
-
-/// Prices per token, in dollars per million tokens, as texts: they are exact.
-fn view(row: &ListedPrice<'_>) -> serde_json::Value {
-    let rates = &row.price.rates;
-    serde_json::json!({
-        "provider": row.provider,
-        "model": row.model,
-        "usd_per_mtok": {
-            "input": rates.input.to_string(),
-            "cache_read": rates.cache_read.to_string(),
-            "cache_write_5m": rates.cache_write_5m.to_string(),
-            "cache_write_1h": rates.cache_write_1h.to_string(),
-            "output": rates.output.to_string(),
-        },
-        "tiers": row.price.tiers.len(),
-        "context": row.price.context,
-        "output_max": row.price.output_max,
-        "version": row.version,
-        "source": row.source,
-        "date": row.date,
-    })
+    if args.format.json {
+        return Said::json(&prices);
+    }
+    Ok(Said::fine(show(&prices)))
 }
 
 /// Prices for people.
-fn show(rows: &[ListedPrice<'_>]) -> String {
+pub(super) fn show(prices: &Prices) -> String {
     let mut table = Table::new(&[
         "provider",
         "model",
@@ -66,23 +50,28 @@ fn show(rows: &[ListedPrice<'_>]) -> String {
         ">context",
         "table",
     ]);
-    for row in rows {
-        let rates = &row.price.rates;
+    for row in &prices.prices {
+        let each = &row.per_million;
         table.row([
-            plain(row.provider),
-            plain(row.model),
-            rates.input.to_string(),
-            rates.cache_read.to_string(),
-            rates.cache_write_5m.to_string(),
-            rates.cache_write_1h.to_string(),
-            rates.output.to_string(),
-            grouped(row.price.context.0),
-            plain(row.version),
+            plain(&row.provider),
+            plain(&row.model),
+            plain(&each.input),
+            plain(&each.cache_read),
+            plain(&each.cache_write_5m),
+            plain(&each.cache_write_1h),
+            plain(&each.output),
+            grouped(row.context),
+            plain(&row.version),
         ]);
     }
-    if table.is_empty() {
-        return "no model in the table matches; unknown models cost as much as the dearest\n"
-            .to_owned();
+    let mut out = if table.is_empty() {
+        "no model in the table matches; unknown models cost as much as the dearest\n".to_owned()
+    } else {
+        format!("dollars per million tokens\n{}", table.show())
+    };
+    if !prices.free_providers.is_empty() {
+        let free = plain(&prices.free_providers.join(", "));
+        line(&mut out, &format!("without cost: {free}"));
     }
-    format!("dollars per million tokens\n{}", table.show())
+    out
 }

@@ -1,69 +1,25 @@
 //! `tidegate status`.
 
-use std::fmt::Write as _;
-
-use serde::{Deserialize, Serialize};
+use tidegate_admission::Resource;
+use tidegate_control::wire::{Bucket, LimitMode, Platform, Status};
 use tidegate_types::{Mode, NanoUsd};
 
 use super::{
     Client, Format, Said,
-    table::{Table, Tone, grouped, plain, toned},
+    table::{Table, Tone, grouped, line, plain, toned},
 };
 
-/// What `GET /api/v1/status` gives. Fields of later versions are passed over.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Status {
-    pub(super) version: String,
-    pub(super) writable: bool,
-    #[serde(default)]
-    pub(super) why_not: Option<String>,
-    #[serde(default)]
-    pub(super) platforms: Vec<Pool>,
-    #[serde(default)]
-    pub(super) limits: Vec<LimitView>,
-    #[serde(default)]
-    pub(super) open_reservations: u64,
-    #[serde(default)]
-    pub(super) dropped_reservations: u64,
-    #[serde(default)]
-    pub(super) shed_records: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Pool {
-    pub(super) platform: String,
-    pub(super) buckets: Vec<Bucket>,
-    #[serde(default)]
-    pub(super) penalties: Vec<Penalty>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Bucket {
-    pub(super) name: String,
-    pub(super) resource: String,
-    pub(super) capacity: u64,
-    pub(super) level: i64,
-    pub(super) threshold: u64,
-    pub(super) held: u64,
-    #[serde(default)]
-    pub(super) full_in_seconds: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Penalty {
-    #[serde(default)]
-    pub(super) user: Option<String>,
-    #[serde(default)]
-    pub(super) priority: Option<String>,
-    pub(super) left_seconds: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct LimitView {
-    pub(super) limit: String,
-    pub(super) keyless: Mode,
-    pub(super) asking: Mode,
-}
+/// What people do about each reason for which calls are not taken.
+const REMEDIES: [(&str, &str); 2] = [
+    (
+        "ledger_unwritable",
+        "free space in the data folder, or make it writable: calls go on by themselves then",
+    ),
+    (
+        "draining",
+        "wait for its end, or send a second SIGTERM to cut what is in flight",
+    ),
+];
 
 pub(super) fn answer(format: Format, client: &Client) -> anyhow::Result<Said> {
     if format.json {
@@ -73,66 +29,47 @@ pub(super) fn answer(format: Format, client: &Client) -> anyhow::Result<Said> {
     Ok(Said::fine(show(&status, &client.address().to_string())))
 }
 
-/// The status for people.
+/// The status for people: what is wrong comes first.
 pub(super) fn show(status: &Status, address: &str) -> String {
     let mut out = format!("tidegate {} at http://{address}", plain(&status.version));
-    // Writing to a String cannot fail.
-    let _infallible = match (status.writable, &status.why_not) {
-        (true, _) => writeln!(out, ", {}", toned("ledger writable", Tone::Good)),
-        (false, why) => writeln!(
-            out,
-            ", {}: {}",
-            toned("LEDGER NOT WRITABLE", Tone::Bad),
-            plain(why.as_deref().unwrap_or("no reason is known"))
-        ),
-    };
+    readiness(&mut out, status);
     out.push('\n');
-    out.push_str(&buckets(status));
-    penalties(&mut out, status);
-    limits(&mut out, &status.limits);
-    let _infallible = writeln!(out, "\nopen reservations: {}", status.open_reservations);
-    for (what, count) in [
-        (
-            "reservations dropped unsettled",
-            status.dropped_reservations,
-        ),
-        ("records not kept", status.shed_records),
-    ] {
-        if count > 0 {
-            let _infallible = writeln!(out, "{}", toned(&format!("{what}: {count}"), Tone::Bad));
-        }
-    }
+    out.push_str(&buckets(&status.platforms));
+    penalties(&mut out, &status.platforms);
+    limits(&mut out, status);
+    reservations(&mut out, status);
     out
 }
 
-fn buckets(status: &Status) -> String {
+fn readiness(out: &mut String, status: &Status) {
+    if status.ready {
+        let ready = toned("takes calls, the ledger is writable", Tone::Good);
+        line(out, &format!(", {ready}"));
+        return;
+    }
+    line(out, "");
+    for reason in &status.reasons {
+        let text = format!("NOT READY: {}", reason.message);
+        line(out, &toned(&text, Tone::Bad));
+        if let Some(says) = &status.store_says
+            && reason.code == "ledger_unwritable"
+        {
+            line(out, &format!("  the store says: {}", plain(says)));
+        }
+        let remedy = REMEDIES.iter().find(|(code, _)| *code == reason.code);
+        if let Some((_, remedy)) = remedy {
+            line(out, &format!("  what to do: {remedy}"));
+        }
+    }
+}
+
+fn buckets(platforms: &[Platform]) -> String {
     let mut table = Table::new(&[
-        "bucket", ">left", ">of", "counts", ">held", ">guarded", "full in",
+        "bucket", ">left", ">of", "counts", ">held", ">guarded", "full in", "does",
     ]);
-    for pool in &status.platforms {
-        for bucket in &pool.buckets {
-            let amount = |it: i64| shown(it, &bucket.resource);
-            let unsigned = |it: u64| shown(i64::try_from(it).unwrap_or(i64::MAX), &bucket.resource);
-            let left = amount(bucket.level);
-            let threshold = i64::try_from(bucket.threshold).unwrap_or(i64::MAX);
-            let tone = match bucket.level {
-                level if level <= 0 => Some(Tone::Bad),
-                level if level < threshold => Some(Tone::Warning),
-                _ => None,
-            };
-            table.row([
-                plain(&format!("{}.{}", pool.platform, bucket.name)),
-                tone.map_or(left.clone(), |it| toned(&left, it)),
-                unsigned(bucket.capacity),
-                plain(&bucket.resource).replace("nano_usd", "dollars"),
-                unsigned(bucket.held),
-                unsigned(bucket.threshold),
-                match bucket.full_in_seconds {
-                    None => String::new(),
-                    Some(0) => "now".to_owned(),
-                    Some(seconds) => spoken(seconds),
-                },
-            ]);
+    for platform in platforms {
+        for bucket in &platform.buckets {
+            table.row(row(&platform.platform, bucket));
         }
     }
     if table.is_empty() {
@@ -142,9 +79,47 @@ fn buckets(status: &Status) -> String {
     }
 }
 
+fn row(platform: &str, bucket: &Bucket) -> [String; 8] {
+    let amount = |it: i64| shown(it, bucket.resource);
+    let unsigned = |it: u64| amount(i64::try_from(it).unwrap_or(i64::MAX));
+    let left = amount(bucket.level);
+    let threshold = i64::try_from(bucket.threshold).unwrap_or(i64::MAX);
+    let tone = match bucket.level {
+        level if level <= 0 => Some(Tone::Bad),
+        level if level < threshold => Some(Tone::Warning),
+        _ => None,
+    };
+    [
+        plain(&format!("{platform}.{}", bucket.name)),
+        tone.map_or(left.clone(), |it| toned(&left, it)),
+        unsigned(bucket.capacity),
+        match bucket.resource {
+            Resource::NanoUsd => "dollars".to_owned(),
+            other => other.word().replace('_', " "),
+        },
+        unsigned(bucket.held),
+        unsigned(bucket.threshold),
+        match bucket.full_in_seconds {
+            None => String::new(),
+            Some(0) => "now".to_owned(),
+            Some(seconds) => spoken(seconds),
+        },
+        binding(bucket.keyless, bucket.asking).to_owned(),
+    ]
+}
+
+/// What a limit does, in words: to calls without a key, and to all others.
+pub(super) const fn binding(keyless: Mode, asking: Mode) -> &'static str {
+    match (keyless, asking) {
+        (Mode::Enforce, _) => "enforce",
+        (Mode::Watch, Mode::Enforce) => "enforce with a key",
+        (Mode::Watch, Mode::Watch) => "watch",
+    }
+}
+
 /// An amount of a resource; money is kept in billionths.
-fn shown(amount: i64, resource: &str) -> String {
-    if resource != "nano_usd" {
+fn shown(amount: i64, resource: Resource) -> String {
+    if resource != Resource::NanoUsd {
         return grouped(amount);
     }
     let sign = if amount < 0 { "-" } else { "" };
@@ -152,7 +127,7 @@ fn shown(amount: i64, resource: &str) -> String {
 }
 
 /// `45 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`.
-pub(super) fn spoken(seconds: u64) -> String {
+fn spoken(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -162,35 +137,80 @@ pub(super) fn spoken(seconds: u64) -> String {
     }
 }
 
-fn penalties(out: &mut String, status: &Status) {
-    for pool in &status.platforms {
-        for penalty in &pool.penalties {
-            let whose = penalty.user.as_deref().or(penalty.priority.as_deref());
-            let whose = plain(whose.unwrap_or("somebody"));
-            let left = spoken(penalty.left_seconds);
-            let line = format!(
-                "{whose} refills at half speed on {} for {left}",
-                pool.platform
+fn penalties(out: &mut String, platforms: &[Platform]) {
+    for platform in platforms {
+        for penalty in &platform.penalties {
+            let class = penalty.priority.map(|it| format!("the class {it}"));
+            let whose = penalty.user.clone().or(class);
+            let text = format!(
+                "{} refills at half speed on {} for {}",
+                whose.as_deref().unwrap_or("somebody"),
+                platform.platform,
+                spoken(penalty.left_seconds)
             );
-            out.push_str(&toned(&line, Tone::Warning));
-            out.push('\n');
+            line(out, &toned(&text, Tone::Warning));
         }
     }
 }
 
-fn limits(out: &mut String, limits: &[LimitView]) {
-    let watched: Vec<String> = limits
-        .iter()
-        .filter(|it| it.keyless == Mode::Watch)
-        .map(|it| plain(&it.limit))
-        .collect();
-    let _infallible = if watched.is_empty() {
-        writeln!(out, "\nall limits are enforced for everyone")
-    } else {
-        writeln!(
-            out,
-            "\nonly watched for calls without a key: {}\nenforce them with `tidegate serve --enforce`",
-            watched.join(", ")
-        )
+fn limits(out: &mut String, status: &Status) {
+    let names = |wanted: fn(&LimitMode) -> bool| {
+        let limits = status.limits.iter().filter(|it| wanted(it));
+        let names: Vec<String> = limits.map(|it| plain(&it.limit)).collect();
+        names.join(", ")
     };
+    let named = names(|it| it.asking == Mode::Watch);
+    let built_in = names(|it| it.keyless == Mode::Watch && it.asking == Mode::Enforce);
+    out.push('\n');
+    if named.is_empty() && built_in.is_empty() {
+        line(out, "all limits are enforced for everyone");
+    }
+    if !built_in.is_empty() {
+        let text = format!("only watched for calls without a key: {built_in}");
+        line(out, &text);
+        let command = plain(&status.watched.enforce_with);
+        line(out, &format!("enforce them with `{command}`"));
+    }
+    if !named.is_empty() {
+        let text = format!("only watched for everyone, as somebody said: {named}");
+        line(out, &text);
+    }
+}
+
+fn reservations(out: &mut String, status: &Status) {
+    out.push('\n');
+    let Status {
+        open_reservations: open,
+        unknown_reservations: unknown,
+        dropped_reservations: dropped,
+        shed_records: shed,
+        ..
+    } = *status;
+    line(out, &format!("open reservations: {}", grouped(open)));
+    let mut found = |count: u64, text: String| {
+        if count > 0 {
+            line(out, &toned(&text, Tone::Bad));
+        }
+    };
+    found(
+        unknown,
+        format!(
+            "of them left unknown by a crash: {} (`tidegate ledger unknown` lists them, `tidegate ledger settle` ends one)",
+            grouped(unknown)
+        ),
+    );
+    found(
+        dropped,
+        format!(
+            "reservations dropped unsettled: {}: a defect of Tidegate, please report it with the log",
+            grouped(dropped)
+        ),
+    );
+    found(
+        shed,
+        format!(
+            "records of calls that were not kept: {} (the ledger has what they cost; the disk is too slow or full)",
+            grouped(shed)
+        ),
+    );
 }

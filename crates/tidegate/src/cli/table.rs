@@ -50,6 +50,12 @@ pub(super) fn for_reader(text: &str, colours: bool) -> String {
     out
 }
 
+/// Adds a line to a text.
+pub(super) fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
 /// A table. Columns whose head begins with `>` are aligned to the right.
 #[derive(Clone, Debug)]
 pub(super) struct Table {

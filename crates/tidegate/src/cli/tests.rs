@@ -1,14 +1,9 @@
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _},
-    net::TcpListener,
-};
+use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
 use expect_test::{Expect, expect};
-use tidegate_ledger::{LevelKey, LevelKind, LevelView, Limit};
 use tidegate_observe::calls::{CallRecord, Outcome};
-use tidegate_types::{CallId, Secret, Timestamp, Tokens, Usage};
+use tidegate_types::{CallId, Timestamp, Tokens, Usage};
 
 use super::*;
 
@@ -39,6 +34,12 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
         "tidegate run claude",
         "tidegate sim provider --bench --unlimited",
         "tidegate calls --limit 0",
+        "tidegate calls --since yesterday",
+        "tidegate calls --since 5",
+        "tidegate budget --user ada set task 5",
+        "tidegate keys add x\u{7} --user ada",
+        "tidegate keys revoke laptop",
+        "tidegate ledger settle resv_0000000000000001 -- -5",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -114,41 +115,80 @@ fn numbers_are_grouped_by_thousands() {
     assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "-1,000"]);
 }
 
+/// A status as the API gives it, with these fields of it.
+fn status(fields: serde_json::Value) -> tidegate_control::wire::Status {
+    let mut all = serde_json::json!({
+        "version": "0.1.0", "ready": true, "reasons": [], "platforms": [], "limits": [],
+        "watched": { "limits": [], "enforce_with": "tidegate serve --enforce" },
+        "open_reservations": 0, "unknown_reservations": 0, "dropped_reservations": 0,
+        "shed_records": 0, "a_field_of_a_later_version": 1,
+    });
+    for (name, value) in fields.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    serde_json::from_value(all).unwrap()
+}
+
+fn bucket(name: &str, resource: &str, fields: serde_json::Value) -> serde_json::Value {
+    let mut all = serde_json::json!({
+        "name": name, "resource": resource, "owner": "ours", "keyless": "watch",
+        "asking": "enforce", "threshold": 0, "held": 0, "debt": 0, "overdrawn": 0,
+        "debt_total": 0, "full_in_seconds": null, "classes": [],
+    });
+    for (name, value) in fields.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    all
+}
+
 #[test]
 fn status_shows_buckets_and_names_what_only_watches() {
-    let status = serde_json::json!({
-        "version": "0.1.0", "writable": true, "open_reservations": 2, "dropped_reservations": 0,
-        "a_field_of_a_later_version": 1,
-        "platforms": [
-            { "platform": "sonnet", "buckets": [
-                { "name": "units", "resource": "units", "capacity": 10000, "level": 6500,
-                  "threshold": 7000, "held": 12, "full_in_seconds": 63000 },
-                { "name": "day", "resource": "nano_usd", "capacity": 20_000_000_000_u64,
-                  "level": -1_500_000_000, "threshold": 0, "held": 0, "full_in_seconds": 90 },
-                { "name": "slots", "resource": "concurrency", "capacity": 10, "level": 9,
-                  "threshold": 0, "held": 1 },
-              ],
-              "penalties": [{ "user": "ada", "left_seconds": 600 }] },
-        ],
+    let units = serde_json::json!({
+        "capacity": 10_000, "level": 6_500, "threshold": 7_000, "held": 12,
+        "full_in_seconds": 63_000,
+    });
+    let day = serde_json::json!({
+        "capacity": 20_000_000_000_u64, "level": -1_500_000_000, "full_in_seconds": 90,
+        "keyless": "enforce",
+    });
+    let slots = serde_json::json!({
+        "capacity": 10, "level": 9, "held": 1, "keyless": "watch", "asking": "watch",
+    });
+    let status = status(serde_json::json!({
+        "open_reservations": 2,
+        "platforms": [{
+            "platform": "sonnet",
+            "buckets": [
+                bucket("units", "units", units),
+                bucket("day", "nano_usd", day),
+                bucket("slots", "concurrency", slots),
+            ],
+            "penalties": [
+                { "user": "ada", "left_seconds": 600 },
+                { "priority": "low", "left_seconds": 5 },
+            ],
+        }],
         "limits": [
             { "limit": "sonnet.units", "keyless": "watch", "asking": "enforce" },
+            { "limit": "sonnet.slots", "keyless": "watch", "asking": "watch" },
             { "limit": "task", "keyless": "enforce", "asking": "enforce" },
         ],
-    });
-    let status = serde_json::from_value(status).unwrap();
+    }));
     check(
         &status::show(&status, "127.0.0.1:8787"),
         expect![[r#"
-        tidegate 0.1.0 at http://127.0.0.1:8787, ledger writable
+        tidegate 0.1.0 at http://127.0.0.1:8787, takes calls, the ledger is writable
 
-        bucket          left      of  counts        held  guarded  full in
-        sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min
-        sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s
-        sonnet.slots       9      10  concurrency      1        0
+        bucket          left      of  counts        held  guarded  full in      does
+        sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min  enforce with a key
+        sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s   enforce
+        sonnet.slots       9      10  concurrency      1        0               watch
         ada refills at half speed on sonnet for 10 min 0 s
+        the class low refills at half speed on sonnet for 5 s
 
         only watched for calls without a key: sonnet.units
         enforce them with `tidegate serve --enforce`
+        only watched for everyone, as somebody said: sonnet.slots
 
         open reservations: 2
     "#]],
@@ -156,74 +196,97 @@ fn status_shows_buckets_and_names_what_only_watches() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_written_is_the_first_thing_said() {
-    let status = serde_json::json!({
-        "version": "0.1.0", "writable": false, "why_not": "`state.db`: no space left on device",
-        "dropped_reservations": 1,
-    });
-    let status = serde_json::from_value(status).unwrap();
+fn what_is_wrong_is_said_first_with_what_to_do() {
+    let status = status(serde_json::json!({
+        "ready": false,
+        "reasons": [{ "code": "ledger_unwritable", "message": "the ledger can't be written" }],
+        "store_says": "`state.db`: no space left on device",
+        "open_reservations": 3, "unknown_reservations": 2, "dropped_reservations": 1,
+        "shed_records": 1_000,
+    }));
     check(
         &status::show(&status, "127.0.0.1:8787"),
         expect![[r#"
-        tidegate 0.1.0 at http://127.0.0.1:8787, LEDGER NOT WRITABLE: `state.db`: no space left on device
+        tidegate 0.1.0 at http://127.0.0.1:8787
+        NOT READY: the ledger can't be written
+          the store says: `state.db`: no space left on device
+          what to do: free space in the data folder, or make it writable: calls go on by themselves then
 
         no platform has buckets
 
         all limits are enforced for everyone
 
-        open reservations: 0
-        reservations dropped unsettled: 1
+        open reservations: 3
+        of them left unknown by a crash: 2 (`tidegate ledger unknown` lists them, `tidegate ledger settle` ends one)
+        reservations dropped unsettled: 1: a defect of Tidegate, please report it with the log
+        records of calls that were not kept: 1,000 (the ledger has what they cost; the disk is too slow or full)
     "#]],
     );
 }
 
-#[test]
-fn budgets_are_listed_in_the_order_they_are_checked() {
-    let level = |kind, user: Option<&str>, task: Option<&str>, spent: u64, soft_passed| LevelView {
-        key: LevelKey {
-            kind,
-            organisation: "acme".into(),
-            user: user.map(Into::into),
-            task: task.map(Into::into),
-            opens: None,
-        },
-        window: None,
-        limit: Limit::built_in(NanoUsd::from_usd(5)),
-        spent: NanoUsd(spent),
-        held: NanoUsd(1_000_000),
-        notional: NanoUsd::ZERO,
-        left: Some(NanoUsd::from_usd(5).saturating_sub(NanoUsd(spent))),
-        would_refuse: u64::from(soft_passed),
-        soft_passed,
+/// A budget as the API gives it: 5 $ of hard limit.
+fn budget(level: &str, user: Option<&str>, task: Option<&str>, spent: u64) -> serde_json::Value {
+    let money = |nanos: u64| {
+        let usd = NanoUsd(nanos).to_string();
+        serde_json::json!({ "usd": usd.trim_start_matches('$'), "nano_usd": nanos })
     };
-    let levels = [
-        level(
-            LevelKind::Task,
-            Some("ada"),
-            Some("t-1"),
-            4_500_000_000,
-            true,
-        ),
-        level(LevelKind::Organisation, None, None, 6_488_000, false),
-        level(
-            LevelKind::Task,
-            Some("ada"),
-            Some("t-0"),
-            5_000_000_000,
-            true,
-        ),
+    let window = task.is_none().then(|| {
+        serde_json::json!({ "opens": "2026-11-01", "starts_at": "2026-11-01T00:00:00Z",
+            "ends_at": "2026-12-01T00:00:00Z" })
+    });
+    let hard = 5_000_000_000;
+    serde_json::json!({
+        "level": level, "organisation": "acme", "user": user, "task": task, "window": window,
+        "limit": { "soft": null, "hard": money(hard), "overage_allowed": false, "named": false,
+            "keyless": "watch", "asking": "enforce" },
+        "spent": money(spent), "held": money(1_000_000), "notional": money(spent),
+        "left": money(hard - spent), "would_refuse": u64::from(spent == hard),
+        "soft_passed": spent > 4_000_000_000, "in_use": true,
+    })
+}
+
+fn budgets(all: &[serde_json::Value], more: u64) -> tidegate_control::wire::Budgets {
+    serde_json::from_value(serde_json::json!({ "budgets": all, "more": more })).unwrap()
+}
+
+#[test]
+fn budgets_are_a_tree_and_say_what_enforcing_would_have_done() {
+    let all = [
+        budget("organisation", None, None, 6_488_000),
+        budget("llm", None, None, 6_488_000),
+        budget("user_month", Some("ada"), None, 0),
+        budget("user_day", Some("ada"), None, 0),
+        budget("task", Some("ada"), Some("t-0"), 5_000_000_000),
+        budget("task", Some("ada"), Some("t-1"), 4_500_000_000),
     ];
     check(
-        &budget::show(&levels),
+        &budget::show(&budgets(&all, 3)),
         expect![[r#"
-        budget        whose             spent    held  limit       left  does                would refuse  resets
-        organisation  acme          $0.006488  $0.001  $5.00  $4.993512  enforce with a key                never
-        task          acme/ada/t-0      $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
-        task          acme/ada/t-1      $4.50  $0.001  $5.00      $0.50  enforce with a key             1  never
-    "#]],
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              user ada, month             $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                day                       $0.00               $0.001  $5.00      $5.00  enforce with a key                2026-12-01T00:00:00Z
+                task t-0                  $5.00        $5.00  $0.001  $5.00      $0.00  enforce with a key             1  never
+                task t-1                  $4.50        $4.50  $0.001  $5.00      $0.50  enforce with a key                never
+            3 more tasks are only in the ledger; `tidegate budget --task TASK` shows one
+
+            enforcing would have refused at least 1 call, by task
+            enforce all limits with `tidegate serve --enforce`, or one with `tidegate budget set LEVEL`
+        "#]],
     );
     check(
-        &budget::show(&[]),
+        &budget::show(&budgets(&all[..2], 0)),
+        expect![[r#"
+            budget                        spent  not charged    held  limit       left  does                would refuse  resets
+            organisation acme, month  $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+              llm, month              $0.006488    $0.006488  $0.001  $5.00  $4.993512  enforce with a key                2026-12-01T00:00:00Z
+
+            enforcing them would have refused nothing
+        "#]],
+    );
+    check(
+        &budget::show(&budgets(&[], 0)),
         expect![[r#"
         nothing is spent or held yet
     "#]],
@@ -275,7 +338,7 @@ fn calls_show_outcome_use_and_cost() {
     subscription.estimated = true;
     subscription.would_refuse = vec!["task".into()];
     check(
-        &calls::show(&[call(), refused, subscription]),
+        &calls::show([&call(), &refused, &subscription]),
         expect![[r#"
             call                   at                    user  platform  model            outcome                           in  out          cost      took
             call_0000000000000001  2026-11-21T10:00:00Z  ada   sonnet    claude-opus-5-5  answered                     120,012  700     $0.006488  2,900 ms
@@ -284,7 +347,7 @@ fn calls_show_outcome_use_and_cost() {
         "#]],
     );
     check(
-        &calls::show(&[]),
+        &calls::show([]),
         expect![[r#"
         no call is recorded
     "#]],
@@ -333,23 +396,27 @@ fn one_call_is_shown_with_every_figure() {
 }
 
 #[test]
-fn keys_show_no_secret() {
-    let keys = serde_json::json!([
-        { "id": "key_0000000000000001", "name": "laptop", "role": "caller", "user": "ada",
-          "organisation": "acme", "highest_priority": "high", "created_at": 1_795_255_200_000_000_000_u64,
-          "hash": "must not be shown" },
-        { "id": "key_0000000000000002", "name": "old", "role": "admin", "user": "bob",
-          "organisation": "acme", "highest_priority": "critical", "created_at": 0,
-          "revoked_at": 1_795_255_200_000_000_000_u64 },
-    ]);
-    let keys: Vec<keys::KeyView> = serde_json::from_value(keys).unwrap();
+fn since_when_is_how_long_ago_or_a_time() {
+    let now = Timestamp::from_seconds(1_795_255_200);
+    let asked = |line: &str| match parse(line).unwrap().command {
+        Command::Calls(args) => args.path(now),
+        _ => panic!("not calls"),
+    };
+    let shown = [
+        asked("tidegate calls --since 2h"),
+        asked("tidegate calls --since 3d --limit 5 --user a&b"),
+        asked("tidegate calls --since 2026-07-14T12:00:00+02:00 --session s --task t"),
+        asked("tidegate calls --before call_0000000000000001"),
+        asked("tidegate calls call_0000000000000001"),
+    ];
     check(
-        &keys::show(&keys),
+        &shown.join("\n"),
         expect![[r#"
-        key                   name    user         role    up to     made                  state
-        key_0000000000000001  laptop  ada of acme  caller  high      2026-11-21T10:00:00Z  in force
-        key_0000000000000002  old     bob of acme  admin   critical  1970-01-01T00:00:00Z  revoked 2026-11-21T10:00:00Z
-    "#]],
+        /api/v1/calls?limit=20&since=2026-11-21T08%3A00%3A00.000000Z
+        /api/v1/calls?limit=5&since=2026-11-18T10%3A00%3A00.000000Z&user=a%26b
+        /api/v1/calls?limit=20&since=2026-07-14T10%3A00%3A00.000000Z&task=t&session=s
+        /api/v1/calls?limit=20&before=call_0000000000000001
+        /api/v1/calls/call_0000000000000001"#]],
     );
 }
 
@@ -390,83 +457,6 @@ fn a_program_is_pointed_at_the_gateway_and_nobody_else_pays() {
     );
 }
 
-/// Answers one request with `answer`, and gives back what was asked.
-fn answer_once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let (mut asked, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            asked.push_str(&line);
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        asked.push_str(&String::from_utf8(body).unwrap());
-        stream.write_all(answer.as_bytes()).unwrap();
-        asked
-    });
-    let token = Secret::new("tgl-token".to_owned());
-    (Client::to(address, Some(token)), server)
-}
-
-#[test]
-fn a_refusal_of_the_gateway_is_told_in_its_words() {
-    let (client, server) = answer_once(
-        "HTTP/1.1 403 Forbidden\r\ncontent-length: 62\r\nconnection: close\r\n\r\n{\"error\":{\"code\":\"role\",\"message\":\"your key may not do that\"}}",
-    );
-    let set = parse("tidegate budget set task 5 --user ada").unwrap();
-    let Command::Budget(args) = set.command else {
-        panic!("not budget")
-    };
-    let error = budget::answer(&args, &client).unwrap_err();
-    assert_eq!(error.to_string(), "your key may not do that");
-    let asked = server.join().unwrap();
-    assert!(
-        asked.starts_with("PUT /api/v1/budgets/task HTTP/1.1\r\n"),
-        "{asked}"
-    );
-    assert!(
-        asked.contains("authorization: Bearer tgl-token\r\n"),
-        "{asked}"
-    );
-    let body = asked.rsplit("\r\n").next().unwrap();
-    expect![[r#"{"user":"ada","hard":"$5.00","mode":"enforce"}"#]].assert_eq(body);
-}
-
-#[test]
-fn an_answer_of_another_kind_is_an_error_and_not_a_panic() {
-    let (client, server) =
-        answer_once("HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n<html/>");
-    let error = status::answer(Format::default(), &client).unwrap_err();
-    assert!(error.to_string().contains("does not understand"), "{error}");
-    let asked = server.join().unwrap();
-    assert!(asked.starts_with("GET /api/v1/status "), "{asked}");
-}
-
-#[test]
-fn where_nobody_listens_the_remedy_is_told() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let client = Client::to(free, None);
-    assert!(!client.is_running());
-    let error = status::answer(Format::default(), &client)
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("start one with `tidegate serve`"), "{error}");
-}
-
 #[test]
 fn the_doctor_finds_a_token_that_others_may_read() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -505,14 +495,14 @@ fn the_ledger_of_a_folder_that_is_not_there_is_an_error_with_the_remedy() {
 
 #[test]
 fn an_empty_ledger_is_clean() {
-    let report = tidegate_ledger::verify([]);
+    let report = (&tidegate_ledger::verify([])).into();
     check(
         &ledger::show_report(&report),
         expect![[r#"
-        0 rows, 0 reservations, 0 open that hold $0.00
-        head 0000000000000000000000000000000000000000000000000000000000000000
-        nothing is wrong
-    "#]],
+            rows: 0, reservations: 0, 0 open that hold $0.00
+            head 0000000000000000000000000000000000000000000000000000000000000000
+            nothing is wrong
+        "#]],
     );
 }
 
@@ -547,6 +537,8 @@ fn a_configuration_that_is_wrong_fails_the_check() {
 fn prices_are_listed_in_dollars_per_million_tokens() {
     let sources = Sources {
         data: Some("/data".into()),
+        // Nobody listens on port 0: the prices are those of the settings.
+        listen: Some("127.0.0.1:0".to_owned()),
         ..Sources::default()
     };
     let settings = crate::config::load(&sources).unwrap().settings;

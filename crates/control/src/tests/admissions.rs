@@ -1,0 +1,260 @@
+//! Leave to act, from asking to settling.
+
+use std::sync::Arc;
+
+use expect_test::expect;
+use tidegate_ledger::verify_store;
+use tidegate_store::MemoryStore;
+use tokio::task::JoinSet;
+
+use super::world::{World, check, check_in, run};
+
+#[test]
+fn an_admission_is_approved_extended_and_settled_once() {
+    check(
+        r#"caller POST /api/v1/admissions {"platform": "claude_code", "tokens": 100, "priority": "critical", "task_type": "review", "estimated_duration_seconds": 1800.5, "session": "s", "task": "t-1", "cost_usd": 0.1}
+           caller GET /api/v1/reservations
+           caller POST /api/v1/reservations/{last}/extend {"cost_usd": "0.05", "seconds": 7200}
+           caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07, "tokens": 60, "usage": {"input": 10, "output": 5}, "model": "claude-opus-5-5"}
+           caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07}
+           caller GET /api/v1/budgets?level=task"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"platform": "claude_code", "tokens": 100, "priority": "critical", "task_type": "review", "estimated_duration_seconds": 1800.5, "session": "s", "task": "t-1", "cost_usd": 0.1}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T13:00:01Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller GET /api/v1/reservations
+            200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T13:00:01Z", held: $0.10, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", task: "t-1", unknown: false, user: "ann"}]}
+            > caller POST /api/v1/reservations/{last}/extend {"cost_usd": "0.05", "seconds": 7200}
+            200 {expires_at: "2026-07-14T14:00:00Z", reservation: "resv_19f607f8e0000007"}
+            > caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07, "tokens": 60, "usage": {"input": 10, "output": 5}, "model": "claude-opus-5-5"}
+            200 {cost: $0.07, reservation: "resv_19f607f8e0000007"}
+            > caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07}
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            > caller GET /api/v1/budgets?level=task
+            200 {budgets: [{held: $0.00, in_use: true, left: $4.93, level: "task", limit: [$1.00/$5.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.07, task: "t-1", user: "ann", window: null, would_refuse: 0}], more: 0}
+        "#]],
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_deferred_with_the_exact_wait_and_an_alternative() {
+    check(
+        r#"operator POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+           operator POST /api/v1/admissions {"tokens": 7, "priority": "high"}
+           operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
+           operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
+           operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "simple"}
+           operator POST /api/v1/reservations/{last}/release
+           operator POST /api/v1/admissions {"platform": "sonnet", "tokens": 20000}"#,
+        expect![[r#"
+            > operator POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > operator POST /api/v1/admissions {"tokens": 7, "priority": "high"}
+            200 {alternative: "sonnet", approved: false, confidence: null, expires_at: null, limit: "claude_code.units", platform: "claude_code", reasons: ["`claude_code.units` makes oli wait 6 min 0 s: less is left than this call needs · try again then, or use another platform"], reservation: null, wait_for: "refill", wait_time: 360.0}
+            > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "sonnet", reasons: ["sonnet has what this needs"], reservation: "resv_19f607f8e0000008", wait_time: null}
+            > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "expert"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "sonnet", reasons: ["sonnet has what this needs"], reservation: "resv_19f607f8e0000009", wait_time: null}
+            > operator POST /api/v1/admissions {"platform": "sonnet", "complexity": "simple"}
+            200 {alternative: null, approved: false, confidence: null, expires_at: null, limit: "sonnet.slots", platform: "sonnet", reasons: ["`sonnet.slots` is taken: as many calls are in flight as may be · try again when one of them has ended"], reservation: null, wait_for: "running_calls", wait_time: 0.0}
+            > operator POST /api/v1/reservations/{last}/release
+            200 {reservation: "resv_19f607f8e0000009"}
+            > operator POST /api/v1/admissions {"platform": "sonnet", "tokens": 20000}
+            200 {alternative: null, approved: false, confidence: null, expires_at: null, limit: "sonnet.units", platform: "sonnet", reasons: ["`sonnet.units` makes oli wait 3 min 0 s: this call is so large that it needs a full bucket · try again then, or use another platform"], reservation: null, wait_for: "refill", wait_time: 180.0}
+        "#]],
+    );
+}
+
+#[test]
+fn a_budget_that_is_short_is_told_in_figures() {
+    check(
+        r#"caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
+           caller POST /api/v1/admissions {"cost_usd": "20.01"}
+           caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
+           caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
+            200 {
+              alternative: null
+              approved: false
+              confidence: null
+              expires_at: null
+              limit: "task"
+              platform: "claude_code"
+              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"]
+              reservation: null
+              shortage: {asked: $5.01, held: $0.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
+              wait_time: null
+            }
+            > caller POST /api/v1/admissions {"cost_usd": "20.01"}
+            200 {
+              alternative: null
+              approved: false
+              confidence: null
+              expires_at: null
+              limit: "user_day"
+              platform: "claude_code"
+              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input"]
+              reservation: null
+              shortage: {asked: $20.01, held: $0.00, level: "user_day", limit: $20.00, resets_at: "2026-07-15T00:00:00Z", spent: $0.00}
+              wait_for: "reset"
+              wait_time: 43200.0
+            }
+            > caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["soft limit task passed", "claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
+            409 short: the reservation can't be extended: budget `task` of $5.00 can't hold this call: $0.00 spent, $4.00 held by running calls, $2.00 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
+        "#]],
+    );
+}
+
+#[test]
+fn another_keys_reservation_does_not_exist() {
+    check(
+        r#"caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
+           stranger POST /api/v1/reservations/{last}/settle {"cost_usd": 0}
+           boss POST /api/v1/reservations/{last}/release
+           nobody POST /api/v1/reservations/{last}/release
+           viewer POST /api/v1/reservations/{last}/release
+           stranger GET /api/v1/reservations
+           operator POST /api/v1/reservations/{last}/release
+           operator GET /api/v1/audit?limit=1"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > stranger POST /api/v1/reservations/{last}/settle {"cost_usd": 0}
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            > boss POST /api/v1/reservations/{last}/release
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            > nobody POST /api/v1/reservations/{last}/release
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            > viewer POST /api/v1/reservations/{last}/release
+            403 role_needed: a key with the role viewer may look but not ask for admissions · ask an admin for a key with that right (`tidegate keys add`)
+            > stranger GET /api/v1/reservations
+            200 {expired: [], more: 0, open: []}
+            > operator POST /api/v1/reservations/{last}/release
+            200 {reservation: "resv_19f607f8e0000007"}
+            > operator GET /api/v1/audit?limit=1
+            200 {changes: [{action: "reservation_released", at: "2026-07-14T12:00:00.000000Z", object: "resv_19f607f8e0000007", organisation: "local", role: "operator", who: "key_19f607f8e0000003"}]}
+        "#]],
+    );
+}
+
+#[test]
+fn only_operators_ask_for_others() {
+    check(
+        r#"caller POST /api/v1/admissions {"tokens": 1, "user": "vic"}
+           nobody POST /api/v1/admissions {"tokens": 1, "user": "ann"}
+           operator POST /api/v1/admissions {"tokens": 1, "user": "ann"}
+           caller POST /api/v1/reservations/{last}/release"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 1, "user": "vic"}
+            403 not_yours: this key acts as `ann`, and may not ask for `vic`: leave `user` out, or use an operator's key
+            > nobody POST /api/v1/admissions {"tokens": 1, "user": "ann"}
+            403 not_yours: this key acts as `local`, and may not ask for `ann`: leave `user` out, or use an operator's key
+            > operator POST /api/v1/admissions {"tokens": 1, "user": "ann"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/reservations/{last}/release
+            200 {reservation: "resv_19f607f8e0000007"}
+        "#]],
+    );
+}
+
+#[test]
+fn what_nobody_settles_is_settled_at_its_bound_and_listed() {
+    check(
+        r#"nobody POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+           pass 901
+           nobody GET /api/v1/reservations
+           stranger GET /api/v1/reservations"#,
+        expect![[r#"
+            > nobody POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > pass 901
+            > nobody GET /api/v1/reservations
+            200 {expired: [{at: "2026-07-14T12:15:01.000000Z", cost: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", user: "local"}], more: 0, open: []}
+            > stranger GET /api/v1/reservations
+            200 {expired: [], more: 0, open: []}
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_crash_left_open_is_ended_by_an_operator_only() {
+    let store = Arc::new(MemoryStore::default());
+    let before = World::with_store(&store);
+    let body = r#"{"tokens": 1, "cost_usd": "0.25"}"#;
+    let asked = before.ask("nobody", "POST", "/api/v1/admissions", body);
+    let (_, text) = run(asked);
+    before.engine.flush();
+    // Killed: nothing of it ends in good order.
+    std::mem::forget(before);
+    let after = World::with_store(&store);
+    let id = text.split('"').find(|it| it.starts_with("resv_")).unwrap();
+    let script = format!(
+        r#"nobody GET /api/v1/reservations
+           nobody POST /api/v1/reservations/{id}/settle {{"cost_usd": 0}}
+           token POST /api/v1/reservations/{id}/settle {{"cost_usd": "0.2"}}
+           token GET /api/v1/audit?limit=1"#
+    );
+    check_in(
+        &after,
+        &script,
+        expect![[r#"
+        > nobody GET /api/v1/reservations
+        200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T12:15:00Z", held: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", unknown: true, user: "local"}]}
+        > nobody POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": 0}
+        403 unknown_reservation: `resv_19f607f8e0000007` was left open by a crash, and whether it was answered is not known: an operator settles or releases it
+        > token POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": "0.2"}
+        200 {cost: $0.20, reservation: "resv_19f607f8e0000007"}
+        > token GET /api/v1/audit?limit=1
+        200 {changes: [{action: "unknown_settled", at: "2026-07-14T12:00:00.000000Z", object: "resv_19f607f8e0000007", organisation: "local", role: "admin", who: "local"}]}
+    "#]],
+    );
+}
+
+#[test]
+fn a_ledger_that_can_not_be_written_admits_nothing_and_is_not_ready() {
+    let world = World::new();
+    world.fill_disk();
+    world.drain();
+    check_in(
+        &world,
+        r#"caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
+           remote GET /readyz
+           remote GET /healthz"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
+            503 ledger_unwritable: the ledger can't be written, and nothing is admitted that it can't hold: see `tidegate status`
+            > remote GET /readyz
+            503 {ready: false, reasons: [{code: "ledger_unwritable", message: "the ledger can't be written: calls under enforced limits are refused; see `tidegate status`"}, {code: "draining", message: "the gateway is stopping: it takes no new calls and waits for those in flight"}]}
+            > remote GET /healthz
+            200 serving
+        "#]],
+    );
+}
+
+#[test]
+fn of_a_thousand_at_once_exactly_those_are_admitted_that_the_budget_holds() {
+    let admitted = run(async {
+        let mut asking = JoinSet::new();
+        let world = Arc::new(World::new());
+        for _ in 0..1_000 {
+            let world = Arc::clone(&world);
+            asking.spawn(async move {
+                let body = r#"{"cost_usd": "0.10", "task": "t"}"#;
+                let (status, text) = world
+                    .ask("caller", "POST", "/api/v1/admissions", body)
+                    .await;
+                assert_eq!(status, 200, "{text}");
+                text.contains("\"approved\":true")
+            });
+        }
+        let admitted = asking.join_all().await;
+        world.engine.flush();
+        let report = verify_store(world.engine.ledger()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        assert_eq!(report.held.to_string(), "$5.00");
+        admitted.into_iter().filter(|it| *it).count()
+    });
+    assert_eq!(admitted, 50);
+}

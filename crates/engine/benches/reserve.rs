@@ -1,0 +1,226 @@
+//! From `Routed` to `Reserved`: six buckets, five budget levels, 64 users of 4 organisations on 3
+//! platforms, on one thread and on two.
+//!
+//! Prints one JSON object a line for each figure; the clock's own two readings are in them.
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a bench measures, prints and stops where it can't"
+)]
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
+use tidegate_engine::{
+    Engine, Parts,
+    call::{Routed, Signals},
+    identity::{Credential, Principal},
+    observer::NoRecords,
+    settings::{Local, Platform, ReserveRules, Settings, Weights},
+    writer::Stores,
+};
+use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
+use tidegate_observe::metrics::Registry;
+use tidegate_providers::{Dialect, accounting::Family, prices::PriceBook, scan};
+use tidegate_store::{MemoryJournal, MemoryStore};
+use tidegate_types::{Caller, Enforcement, Mode, NanoUsd, Priority, Role, SystemClock};
+
+const ORGANISATIONS: usize = 4;
+const USERS: usize = 64;
+const PLATFORMS: usize = 3;
+const ROUNDS: usize = 200_000;
+
+const BODY: &[u8] =
+    br#"{"model":"claude-sonnet-5-5","max_tokens":4000,"messages":[{"role":"user","content":"hello"}]}"#;
+
+fn main() {
+    // `cargo test` builds and runs benches too: then once through is enough.
+    let rounds = if std::env::args().any(|it| it == "--bench") {
+        ROUNDS
+    } else {
+        100
+    };
+    let engine = engine();
+    for threads in [1, 2] {
+        let mut nanos: Vec<u64> = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let engine = &engine;
+                    scope.spawn(move || measure(engine, thread, rounds))
+                })
+                .collect();
+            running
+                .into_iter()
+                .flat_map(|it| it.join().unwrap())
+                .collect()
+        });
+        nanos.sort_unstable();
+        let at = |percent: usize| nanos[(nanos.len() - 1) * percent / 100];
+        figure(
+            &format!("reserve, {threads} thread(s), median"),
+            "ns",
+            at(50),
+            300,
+        );
+        figure(
+            &format!("reserve, {threads} thread(s), p99"),
+            "ns",
+            at(99),
+            2_000,
+        );
+    }
+    let mut routed = calls(&engine, 0);
+    let counted = allocation_counter::measure(|| {
+        for slot in &mut routed {
+            reserve(&engine, slot);
+        }
+    });
+    let each = counted.count_total / routed.len() as u64;
+    figure("reserve, allocations", "allocations", each, 0);
+}
+
+fn figure(name: &str, unit: &str, value: u64, at_most: u64) {
+    println!(r#"{{"name":"{name}","unit":"{unit}","value":{value},"at_most":{at_most}}}"#);
+}
+
+/// Nanoseconds of each reservation.
+fn measure(engine: &Arc<Engine>, thread: usize, rounds: usize) -> Vec<u64> {
+    let mut routed = calls(engine, thread);
+    let mut nanos = Vec::with_capacity(rounds);
+    let count = routed.len();
+    for round in 0..rounds {
+        nanos.push(reserve(engine, &mut routed[round % count]));
+    }
+    nanos
+}
+
+fn reserve(engine: &Engine, slot: &mut Option<Box<Routed>>) -> u64 {
+    let call = slot.take().unwrap();
+    let now = engine.now();
+    let began = Instant::now();
+    let reserved = engine.reserve(call, now);
+    let took = began.elapsed();
+    let Ok(reserved) = reserved else {
+        unreachable!("limits are far away")
+    };
+    engine.give_back(reserved.holding);
+    *slot = Some(reserved.routed);
+    u64::try_from(took.as_nanos()).unwrap()
+}
+
+/// One call of each user, spread over the platforms.
+fn calls(engine: &Arc<Engine>, thread: usize) -> Vec<Option<Box<Routed>>> {
+    let settings = engine.settings().clone();
+    let call = |user: usize| {
+        let principal = Principal {
+            organisation: format!("org-{}", user % ORGANISATIONS).into(),
+            user: format!("user-{user}").into(),
+            key: None,
+            role: Role::Caller,
+            caller: Caller::Asking,
+            default_priority: None,
+            highest_priority: Priority::Critical,
+            default_task_type: None,
+            credential: Credential::Key,
+            credential_is_ours: false,
+        };
+        let facts = scan(Dialect::Anthropic, BODY).unwrap();
+        let (record, now) = engine.arrived("anthropic", "/v1/messages");
+        let prompt = format!("prompt-{thread}-{user}");
+        let signals = Signals {
+            prompt: Some(&prompt),
+            ..Signals::default()
+        };
+        let identified = engine
+            .identify(record, principal, &signals, facts, now)
+            .unwrap();
+        let platform = &settings.platforms[user % PLATFORMS];
+        Some(engine.route(Box::new(identified), platform, now))
+    };
+    (0..USERS).map(call).collect()
+}
+
+fn engine() -> Arc<Engine> {
+    let store = Arc::new(MemoryStore::default());
+    let limit = Limit {
+        soft: None,
+        hard: Some(NanoUsd::from_usd(1_000_000_000)),
+        overage_allowed: false,
+        enforcement: Enforcement::Named(Mode::Enforce),
+    };
+    let mut table = LimitTable::default();
+    for level in LevelKind::ALL {
+        *table.defaults.of_mut(level) = limit;
+    }
+    let policy = BudgetPolicy::try_new(
+        jiff::tz::TimeZone::UTC,
+        std::collections::BTreeMap::new(),
+        table,
+    );
+    Engine::start(Parts {
+        clock: Arc::new(SystemClock::start()),
+        settings: Settings {
+            local: Local {
+                organisation: "local".into(),
+                user: "local".into(),
+            },
+            keyless: true,
+            platforms: (0..PLATFORMS).map(platform).collect(),
+            budgets: Arc::new(policy.unwrap()),
+            reserve: ReserveRules::default(),
+            weights: Weights::default(),
+        },
+        prices: PriceBook::builtin(),
+        stores: Stores {
+            ledger: store.clone(),
+            calls: store.clone(),
+            settings: store.clone(),
+            journal: Arc::new(MemoryJournal::default()),
+        },
+        keys: store.clone(),
+        audit: store,
+        registry: Arc::new(Registry::new()),
+        records: Arc::new(NoRecords),
+        seed: 1,
+    })
+    .unwrap()
+}
+
+fn platform(place: usize) -> Arc<Platform> {
+    let resources = [
+        Resource::Units,
+        Resource::Requests,
+        Resource::InputTokens,
+        Resource::OutputTokens,
+        Resource::Tokens,
+        Resource::Concurrency,
+    ];
+    let bucket = |resource: Resource| BucketSpec {
+        name: resource.word().to_owned(),
+        resource,
+        capacity: 1_000_000_000,
+        refill: (resource != Resource::Concurrency).then_some(Refill {
+            amount: 1_000_000_000,
+            period: std::time::Duration::from_secs(1),
+        }),
+        threshold: 0,
+        owner: Owner::Ours,
+        enforcement: Enforcement::Named(Mode::Enforce),
+    };
+    let name = format!("platform-{place}");
+    let pool = PoolSpec::try_new(name.clone(), resources.map(bucket).to_vec()).unwrap();
+    Arc::new(Platform {
+        name: name.into(),
+        provider: "anthropic".into(),
+        family: Family::Anthropic,
+        subscription: false,
+        free: false,
+        operators_credential: false,
+        local_may_spend: false,
+        models: Vec::new(),
+        model_map: HashMap::new(),
+        fallback: Vec::new(),
+        pool,
+    })
+}

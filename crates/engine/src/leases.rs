@@ -1,0 +1,285 @@
+//! What a power cut could take of an enforced limit, bounded.
+//!
+//! A reservation is sent as soon as it is in the journal, which a killed process survives. Until
+//! the store has it too, a power cut could forget it: so on each enforced level no more than a
+//! lease is held by reservations that the store does not have yet, and the lease itself is in the
+//! store before anything is sent on it. After a power cut its amount is not given to anybody until
+//! it expires.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use foldhash::fast::RandomState;
+use parking_lot::{Condvar, Mutex};
+use tidegate_ledger::{
+    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, StoreError,
+    leases::{Cover, Grant, Lease, LeaseAsk, share},
+};
+use tidegate_types::{NanoUsd, Timestamp};
+
+use crate::Engine;
+
+/// How long a lease lasts, and so how long what a power cut took is kept from everybody: as long
+/// as anything else whose fate is unknown.
+const LEASE_LIFE: Duration = crate::recover::UNKNOWN_MAX;
+
+/// A lease is renewed when less than this is left of it, so that none runs out under a call.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// Times that the store is waited for before a call is refused: two seconds, in which a disk that
+/// works writes what was before it many times over.
+const WAITS_MAX: u32 = 200;
+
+/// How long one such wait is. What holds the lease may have been covered and not yet be queued for
+/// the store, so that a flush alone does not wait for it.
+const WAIT: Duration = Duration::from_millis(10);
+
+/// The leases of this run.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    /// Tells this run's leases from an earlier one's.
+    holder: String,
+    all: Mutex<HashMap<LevelKey, Lease, RandomState>>,
+    /// Rung when something of a lease can be used again.
+    given_back: Condvar,
+}
+
+/// No lease covers the call.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Uncovered {
+    /// What is left is leased to a run that a power cut ended.
+    #[error(
+        "of budget `{level}` only {left} can be promised: what a run before a power cut was spending is not known for up to 15 minutes"
+    )]
+    Short {
+        /// Which level.
+        level: LevelKey,
+        /// What the owner can still grant.
+        left: NanoUsd,
+    },
+    /// The store can't say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store does not keep up.
+    #[error("the ledger is being written too slowly for so many calls at once")]
+    Behind,
+}
+
+impl Leases {
+    pub(crate) fn new(run: u64) -> Self {
+        Self {
+            holder: format!("run-{run:016x}"),
+            all: Mutex::default(),
+            given_back: Condvar::new(),
+        }
+    }
+
+    /// Says that these entries are in the store: their bounds need no lease any more.
+    pub(crate) fn written(&self, entries: &[Entry]) {
+        let mut all = self.all.lock();
+        if all.is_empty() {
+            return;
+        }
+        for entry in entries {
+            if let Entry::Call(CallEntry {
+                path,
+                enforced,
+                event,
+                ..
+            }) = entry
+            {
+                let amount = match event {
+                    Event::Reserve { bound, .. } => *bound,
+                    Event::Extend { by } => *by,
+                    _ => continue,
+                };
+                for key in enforced_keys(path, *enforced) {
+                    if let Some(lease) = all.get_mut(&key) {
+                        lease.give_back(amount);
+                    }
+                }
+            }
+        }
+        self.given_back.notify_all();
+    }
+
+    /// Waits a moment for a level's lease to have room for `bound` within `share`.
+    ///
+    /// Nobody waits for each other: levels are covered in the order of their check, and whoever
+    /// has covered the last one goes on without waiting.
+    fn wait_for_room(&self, key: &LevelKey, bound: NanoUsd, share: NanoUsd) {
+        let mut all = self.all.lock();
+        let full = |all: &mut HashMap<LevelKey, Lease, RandomState>| {
+            let lease = all.get(key);
+            lease.is_some_and(|it| it.used.saturating_add(bound) > share)
+        };
+        let _timed_out = self.given_back.wait_while_for(&mut all, full, WAIT);
+    }
+
+    /// Forgets leases that nothing was reserved on for their whole life, in the store too.
+    pub(crate) fn tidy(&self, store: &dyn LedgerStore, now: Timestamp) -> Result<(), StoreError> {
+        let over: Vec<LevelKey> = {
+            let mut all = self.all.lock();
+            let over = all
+                .iter()
+                .filter(|(_, it)| it.used.is_zero() && it.expires <= now);
+            let over: Vec<LevelKey> = over.map(|(key, _)| key.clone()).collect();
+            for key in &over {
+                all.remove(key);
+            }
+            over
+        };
+        for key in over {
+            store.return_lease(&key, &self.holder)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what earlier runs leased: their journal says all that they did.
+    pub(crate) fn take_over(store: &dyn LedgerStore) -> Result<(), StoreError> {
+        for lease in store.leases()? {
+            store.return_lease(&lease.level, &lease.holder)?;
+        }
+        Ok(())
+    }
+
+    /// What is missing for `bound` on a level; `None` where the lease covers it, which it then
+    /// does.
+    fn missing(&self, key: &LevelKey, bound: NanoUsd, now: Timestamp) -> Option<NanoUsd> {
+        let mut all = self.all.lock();
+        // Only a level that was never leased is copied.
+        if !all.contains_key(key) {
+            let none = Lease {
+                level: key.clone(),
+                holder: self.holder.clone(),
+                granted: NanoUsd::ZERO,
+                used: NanoUsd::ZERO,
+                expires: Timestamp(0),
+            };
+            all.insert(key.clone(), none);
+        }
+        let lease = all.get_mut(key)?;
+        let ending = lease.expires <= now.after(RENEW_BEFORE);
+        // One that ends soon is treated as ended, and so renewed.
+        match lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now }) {
+            Cover::Covered => None,
+            Cover::NeedsGrant { amount } => Some(amount),
+        }
+    }
+
+    fn give_back(&self, keys: &[LevelKey], bound: NanoUsd) {
+        let mut all = self.all.lock();
+        for key in keys {
+            if let Some(lease) = all.get_mut(key) {
+                lease.give_back(bound);
+            }
+        }
+        self.given_back.notify_all();
+    }
+}
+
+fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
+    path.keys()
+        .into_iter()
+        .filter(move |it| enforced.contains(it.kind))
+}
+
+impl Engine {
+    /// Makes sure that no power cut can take more of the enforced levels than their leases.
+    ///
+    /// Mostly a few comparisons in memory. The first call on a level, and one that would pass the
+    /// lease, wait for the store.
+    pub(crate) fn cover(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+    ) -> Result<(), Uncovered> {
+        if bound.is_zero() || enforced.is_empty() {
+            return Ok(());
+        }
+        let mut covered: Vec<LevelKey> = Vec::new();
+        for key in enforced_keys(path, enforced) {
+            if let Err(uncovered) = self.cover_level(&key, bound) {
+                self.leases.give_back(&covered, bound);
+                if let Uncovered::Store(refused) = &uncovered {
+                    self.writer.health().failed(refused);
+                }
+                return Err(uncovered);
+            }
+            covered.push(key);
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.
+    pub(crate) fn uncover(&self, path: &EntryPath, enforced: Levels, bound: NanoUsd) {
+        if bound.is_zero() || enforced.is_empty() {
+            return;
+        }
+        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
+        self.leases.give_back(&covered, bound);
+    }
+
+    fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {
+        for _wait in 0..=WAITS_MAX {
+            let now = self.clock.now();
+            let Some(amount) = self.leases.missing(key, bound, now) else {
+                return Ok(());
+            };
+            let limit = self.settings.load().budgets.limit(key).hard;
+            let share = limit.map_or(bound, |it| share(it, bound));
+            if amount > share {
+                // More is on its way to the store than a power cut may take: let it arrive.
+                self.writer.flush();
+                self.leases.wait_for_room(key, bound, share);
+                continue;
+            }
+            self.lease(key, limit, share, amount, now)?;
+        }
+        Err(Uncovered::Behind)
+    }
+
+    /// Has the owner of the limit grant a lease: of the whole share, else of what is needed.
+    #[expect(clippy::too_many_arguments, reason = "each is one term of the lease")]
+    fn lease(
+        &self,
+        key: &LevelKey,
+        limit: Option<NanoUsd>,
+        share: NanoUsd,
+        needed: NanoUsd,
+        now: Timestamp,
+    ) -> Result<(), Uncovered> {
+        let ask = |amount| LeaseAsk {
+            level: key.clone(),
+            holder: self.leases.holder.clone(),
+            limit,
+            amount,
+            expires: now.after(LEASE_LIFE),
+        };
+        let granted = match self.stores.ledger.grant_lease(ask(share), now)? {
+            Grant::Short { .. } if needed < share => {
+                self.stores.ledger.grant_lease(ask(needed), now)?
+            }
+            other => other,
+        };
+        match granted {
+            Grant::Granted(granted) => {
+                if let Some(lease) = self.leases.all.lock().get_mut(key) {
+                    lease.granted = granted.granted;
+                    lease.expires = granted.expires;
+                }
+                Ok(())
+            }
+            Grant::Short { left } => Err(Uncovered::Short {
+                level: key.clone(),
+                left,
+            }),
+        }
+    }
+}
+
+/// What tells the leases that entries are in the store.
+pub(crate) fn teller(leases: &Arc<Leases>) -> impl Fn(&[Entry]) + Send + 'static {
+    let leases = Arc::clone(leases);
+    move |entries| leases.written(entries)
+}

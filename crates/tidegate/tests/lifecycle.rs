@@ -1,0 +1,146 @@
+//! Starting, reloading and stopping.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{
+    wire::{OWN_KEY, get, is_complete, post},
+    world::{Gateway, World, mode, until},
+};
+
+/// A prompt whose answer streams for about two seconds.
+const LONG: &str = "sim:tokens 200 sim:stream-ms 2000";
+
+/// A prompt whose answer stops after two events and stays open for ten minutes.
+const ENDLESS: &str = "sim:tokens 200 sim:fault stall-mid-stream=2";
+
+/// The hard limit of tasks that is in force.
+fn task_limit(gateway: &Gateway) -> String {
+    let limits = get(gateway.address, "/api/v1/limits", &[]).json();
+    let all = limits["budgets"].as_array().unwrap().clone();
+    let task = all.iter().find(|it| it["level"] == "task").unwrap();
+    task["limit"]["hard"]["usd"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_hangup_puts_another_configuration_in_force_and_streams_go_on() {
+    let (mut world, _provider) = World::with_provider();
+    world.configure("[budgets.task]\nhard = \"3\"\n");
+    let gateway = world.serve();
+    assert_eq!(task_limit(&gateway), "3.00");
+    let stream = gateway.stream(&[OWN_KEY], LONG);
+    world.configure("[budgets.task]\nhard = \"2\"\n");
+    gateway.program.signal(Signal::HUP);
+    until("the limit is another", || task_limit(&gateway) == "2.00");
+    assert!(is_complete(&stream.end()));
+}
+
+#[test]
+fn the_api_reloads_and_says_what_is_new() {
+    let (mut world, _provider) = World::with_provider();
+    world.configure("[budgets.task]\nhard = \"3\"\n");
+    let gateway = world.serve();
+    let stream = gateway.stream(&[OWN_KEY], LONG);
+    let bearer = format!("Bearer {}", world.token());
+    let token = [("authorization", bearer.as_str())];
+    world.configure("[budgets.task]\nhard = \"2\"\n");
+    let reloaded = post(gateway.address, "/api/v1/reload", &token, &json!({}));
+    assert_eq!(reloaded.json(), json!({ "changed": "budgets.task.hard" }));
+    assert_eq!(task_limit(&gateway), "2.00");
+    // What is wrong changes nothing.
+    world.configure("[budgets.task]\nhard = \"two\"\n");
+    let refused = post(gateway.address, "/api/v1/reload", &token, &json!({}));
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.text.contains("tidegate.toml:3:8"), "{refused:?}");
+    assert_eq!(task_limit(&gateway), "2.00");
+    assert!(is_complete(&stream.end()));
+}
+
+#[test]
+fn the_first_signal_to_stop_lets_streams_end() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let stream = gateway.stream(&[OWN_KEY], LONG);
+    gateway.program.signal(Signal::TERM);
+    until("nobody listens any more", || !gateway.listens());
+    assert!(is_complete(&stream.end()));
+    let answer = gateway.program.end();
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let gateway = world.serve();
+    let calls = world.json("calls --json");
+    assert_eq!(calls["calls"][0]["outcome"]["kind"], "answered", "{calls}");
+    assert_eq!(calls["calls"][0]["estimated"], false);
+    gateway.program.stop();
+    assert!(world.said("ledger verify").contains(", 0 open"));
+}
+
+#[test]
+fn the_second_signal_to_stop_cuts_what_is_left_and_settles_it() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let stream = gateway.stream(&[OWN_KEY], ENDLESS);
+    gateway.program.signal(Signal::TERM);
+    until("nobody listens any more", || !gateway.listens());
+    gateway.program.signal(Signal::TERM);
+    let answer = gateway.program.end();
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(!is_complete(&stream.end()));
+    let verified = world.said("ledger verify");
+    assert!(
+        verified.contains(", 0 open") && verified.contains("nothing is wrong"),
+        "{verified}"
+    );
+    let _gateway = world.serve();
+    let calls = world.json("calls --json");
+    assert_eq!(calls["calls"][0]["estimated"], true, "{calls}");
+}
+
+#[test]
+fn a_second_gateway_on_the_same_data_or_port_names_the_first_ones_process() {
+    let (mut world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let id = gateway.program.id.to_string();
+    let data = world.ask("serve --listen 127.0.0.1:0");
+    assert_eq!(data.code, 1, "{data:?}");
+    assert!(data.err.contains(&id), "{data:?}");
+    let other = world.path("other");
+    world.set("TIDEGATE_DATA", other.to_str().unwrap());
+    let port = world.ask(&format!("serve --listen {}", gateway.address));
+    assert_eq!(port.code, 1, "{port:?}");
+    assert!(
+        port.err.contains(&format!("process {id} (tidegate)")),
+        "{port:?}"
+    );
+    assert!(port.err.contains("--listen"), "{port:?}");
+}
+
+#[test]
+fn the_token_is_for_its_owner_alone_and_stays_the_same() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let (file, token) = (world.data().join("token"), world.token());
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(&world.data()), 0o700);
+    gateway.program.stop();
+    // Somebody opened it to others: that is taken back.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&file, open).unwrap();
+    let _gateway = world.serve();
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(world.token(), token);
+}
+
+#[test]
+fn the_greeting_names_what_only_watches_and_how_to_enforce_it() {
+    let (world, _provider) = World::with_provider();
+    let answer = world.serve().program.stop();
+    assert!(
+        answer
+            .err
+            .contains("\nenforce them with `tidegate serve --enforce`\n"),
+        "{answer:?}"
+    );
+    let answer = world.serve_with("--enforce").program.stop();
+    assert!(!answer.err.contains("only watched"), "{answer:?}");
+    assert_eq!(answer.out, "", "standard output is for who is served");
+}

@@ -1,0 +1,15 @@
+//! The program as its users meet it: started, asked, signalled, and read.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a step that can't be taken is the test's failure"
+)]
+
+mod commands;
+mod configuration;
+mod keys;
+mod lifecycle;
+mod run;
+mod unwritable;
+mod wire;
+mod world;

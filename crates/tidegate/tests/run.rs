@@ -1,0 +1,189 @@
+//! `tidegate run`: programs that are started already governed.
+
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    wire::{OWN_KEY, get, is_complete, message, post, stream},
+    world::{Program, World},
+};
+
+/// Where the program's calls go, by its own environment.
+fn base_url(program: &mut Program) -> std::net::SocketAddr {
+    let line = program.line("ANTHROPIC_BASE_URL=http://");
+    let (_, address) = line.split_once("http://").unwrap();
+    address.parse().unwrap()
+}
+
+/// Puts a program called `claude` on the machine: it shows its environment, says `ready`, and ends
+/// with 7 once it is told something.
+fn claude(world: &mut World) -> String {
+    let file = world.path("claude");
+    std::fs::write(&file, "#!/bin/sh\nenv\necho ready\nread line\nexit 7\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o700)).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn it_ends_as_its_program_ends() {
+    let world = World::new();
+    assert_eq!(
+        world
+            .start_with(&["run", "--", "sh", "-c", "exit 7"])
+            .end()
+            .code,
+        7
+    );
+    assert_eq!(world.start_with(&["run", "--", "true"]).end().code, 0);
+    // As a shell says it: 128 and the signal's number.
+    let killed = world
+        .start_with(&["run", "--", "sh", "-c", "kill -KILL $$"])
+        .end();
+    assert_eq!(killed.code, 137, "{killed:?}");
+}
+
+#[test]
+fn a_gateway_of_its_own_ends_with_its_program() {
+    let (world, _provider) = World::with_provider();
+    let mut run = world.start_with(&["run", "--", "sh", "-c", "env; echo ready; read line"]);
+    let address = base_url(&mut run);
+    run.line("ready");
+    assert_eq!(get(address, "/healthz", &[]).status, 200);
+    let reply = post(
+        address,
+        "/v1/messages",
+        &[OWN_KEY],
+        &message("sim:say hello"),
+    );
+    assert_eq!(reply.status, 200, "{reply:?}");
+    // It is a gateway as any: other commands find it.
+    assert_eq!(
+        world.json("calls --json")["calls"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    run.tell("end");
+    assert_eq!(run.end().code, 0);
+    assert!(std::net::TcpStream::connect(address).is_err());
+    assert_eq!(world.ask("status").code, 1);
+    assert!(world.said("ledger verify").contains(", 0 open"));
+}
+
+#[test]
+fn what_a_program_leaves_open_does_not_keep_its_gateway() {
+    let (mut world, _provider) = World::with_provider();
+    world.set("TIDEGATE__SERVER__DRAIN", "1s");
+    let mut run = world.start_with(&["run", "--", "sh", "-c", "env; echo ready; read line"]);
+    let address = base_url(&mut run);
+    run.line("ready");
+    let endless = "sim:tokens 200 sim:fault stall-mid-stream=2";
+    let stream = stream(address, &[OWN_KEY], endless);
+    run.tell("end");
+    assert_eq!(run.end().code, 0);
+    assert!(!is_complete(&stream.end()));
+    let verified = world.said("ledger verify");
+    assert!(verified.contains("nothing is wrong"), "{verified}");
+}
+
+#[test]
+fn a_gateway_that_answers_is_used_and_left_running() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let mut run = world.start_with(&["run", "--", "sh", "-c", "env"]);
+    assert_eq!(base_url(&mut run), gateway.address);
+    assert_eq!(run.end().code, 0);
+    assert_eq!(get(gateway.address, "/healthz", &[]).status, 200);
+}
+
+#[test]
+fn claude_code_is_pointed_at_the_gateway_and_nobody_else_pays() {
+    let (mut world, _provider) = World::with_provider();
+    world.set("ANTHROPIC_API_KEY", "sk-ant-api03-of-the-user");
+    let claude = claude(&mut world);
+    let mut run = world.start_with(&["run", "--", &claude]);
+    let address = base_url(&mut run);
+    run.line("ready");
+    run.tell("end");
+    let answer = run.end();
+    assert_eq!(answer.code, 7);
+    let hints = "CLAUDE_CODE_GATEWAY_HINT_HEADERS=1";
+    assert!(answer.out.contains(hints), "{}", answer.out);
+    assert!(
+        answer
+            .out
+            .contains("ANTHROPIC_API_KEY=sk-ant-api03-of-the-user")
+    );
+    assert!(
+        !answer.out.contains("ANTHROPIC_AUTH_TOKEN"),
+        "{}",
+        answer.out
+    );
+    assert!(!answer.out.contains("OPENAI_BASE_URL"), "{}", answer.out);
+    let line =
+        format!("Claude Code's calls go through http://{address}; its own login or key pays");
+    assert!(answer.err.contains(&line), "{}", answer.err);
+}
+
+#[test]
+fn a_budget_binds_the_run_and_nothing_else() {
+    let (mut world, _provider) = World::with_provider();
+    world.set("ANTHROPIC_CUSTOM_HEADERS", "x-own: 1");
+    let claude = claude(&mut world);
+    let gateway = world.serve();
+    let mut run = world.start_with(&["run", "--budget", "0.000001", "--", &claude]);
+    run.line("ready");
+    let limits = get(gateway.address, "/api/v1/limits", &[]).json();
+    let is_runs = |it: &&Value| it["scope"].as_str().unwrap().starts_with("task local/run-");
+    let limit = limits["budgets"].as_array().unwrap().iter().find(is_runs);
+    let scope = limit.unwrap()["scope"].as_str().unwrap();
+    let task = scope.strip_prefix("task local/").unwrap().to_owned();
+    let within = [OWN_KEY, ("x-tidegate-task", task.as_str())];
+    let refused = gateway.call(&within, "sim:say hello");
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert_eq!(gateway.call(&[OWN_KEY], "sim:say hello").status, 200);
+    run.tell("end");
+    let answer = run.end();
+    assert_eq!(answer.code, 7);
+    let headers = format!("ANTHROPIC_CUSTOM_HEADERS=x-own: 1\nx-tidegate-task: {task}\n");
+    assert!(answer.out.contains(&headers), "{}", answer.out);
+}
+
+#[test]
+fn a_budget_needs_a_program_whose_calls_can_carry_it() {
+    let world = World::new();
+    let answer = world.ask("run --budget 5 -- true");
+    assert_eq!(answer.code, 1);
+    assert!(answer.err.contains("tidegate keys add"), "{answer:?}");
+}
+
+#[test]
+fn a_signal_to_stop_is_the_programs_to_answer() {
+    let world = World::new();
+    let script = "trap 'kill $p; echo told; exit 9' TERM; sleep 600 & p=$!; echo ready; wait $p";
+    let mut run = world.start_with(&["run", "--", "sh", "-c", script]);
+    run.line("ready");
+    run.signal(Signal::TERM);
+    run.line("told");
+    assert_eq!(run.end().code, 9);
+}
+
+#[test]
+fn two_runs_share_a_machine() {
+    let (world, _provider) = World::with_provider();
+    let script = ["run", "--", "sh", "-c", "env; echo ready; read line"];
+    let mut first = world.start_with(&script);
+    let address = base_url(&mut first);
+    first.line("ready");
+    let mut second = world.start_with(&script);
+    assert_eq!(base_url(&mut second), address);
+    second.line("ready");
+    second.tell("end");
+    assert_eq!(second.end().code, 0);
+    assert_eq!(get(address, "/healthz", &[]).status, 200);
+    first.tell("end");
+    assert_eq!(first.end().code, 0);
+}
