@@ -37,8 +37,12 @@ fn units(tokens: u64) -> AdmissionAsk {
 }
 
 impl World {
-    fn admit(&self, principal: &Principal, ask: &AdmissionAsk) -> Result<Admitted, NotAdmitted> {
-        self.engine.admit(principal, ask).unwrap().map_err(|it| *it)
+    fn admit(
+        &self,
+        principal: &Principal,
+        ask: &AdmissionAsk,
+    ) -> Result<Admitted, Box<NotAdmitted>> {
+        self.engine.admit(principal, ask).unwrap()
     }
 }
 
@@ -175,15 +179,6 @@ fn anothers_reservation_is_not_there() {
                 "{other:?}"
             );
         }
-        if other.role != Role::Viewer {
-            assert!(
-                engine
-                    .reservations(
-                        |it| it.user == other.user && it.organisation == other.organisation
-                    )
-                    .is_empty()
-            );
-        }
     }
     let operator = Principal {
         role: Role::Operator,
@@ -214,21 +209,10 @@ fn what_nobody_settles_in_time_is_settled_at_its_bound() {
         .clock
         .advance(Duration::from_mins(15) - Duration::from_nanos(1));
     world.engine.tidy();
-    assert_eq!(
-        world
-            .engine
-            .reservations(|it| it.user == ada.user && it.organisation == ada.organisation)
-            .len(),
-        1
-    );
+    assert_eq!(world.engine.reservations(|_| true).len(), 1);
     world.clock.advance(Duration::from_nanos(1));
     world.engine.tidy();
-    assert!(
-        world
-            .engine
-            .reservations(|it| it.user == ada.user && it.organisation == ada.organisation)
-            .is_empty()
-    );
+    assert!(world.engine.reservations(|_| true).is_empty());
     expect![[r#"
         0: reserve $0.10
         0: expire $0.10

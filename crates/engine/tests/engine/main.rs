@@ -1,5 +1,11 @@
 //! The engine with real stores: phases of a call, admissions, restarts, and a ledger that fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    reason = "a test: stopping is the point, and its transcripts are text"
+)]
+
 mod admitting;
 mod harness;
 mod reserving;

@@ -232,7 +232,7 @@ fn what_was_settled_stays_settled_and_what_was_open_is_unknown_at_its_bound() {
     let rows = after_a_crash(|_, clock, run, open| {
         assert_eq!(task(run), "$1.50 spent, $2.00 held");
         assert_eq!(run.world.engine.unknown_reservations(), 2);
-        for view in run.world.engine.reservations(|it| &*it.user == "ada") {
+        for view in run.world.engine.reservations(|_| true) {
             assert!(view.unknown && open.contains(&view.id));
             assert_eq!(view.expires_at.since(clock.now()), Duration::from_mins(15));
         }
@@ -372,7 +372,7 @@ fn a_call_that_a_crash_cut_off_is_unknown_at_its_bound() {
     cut.settle(end(None, Outcome::Interrupted));
     drop(run);
     let run = Run::start(directory.path(), &clock);
-    let views = run.world.engine.reservations(|it| &*it.user == "ada");
+    let views = run.world.engine.reservations(|_| true);
     let [view] = &views[..] else {
         panic!("one is open: {views:?}")
     };
