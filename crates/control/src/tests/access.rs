@@ -129,7 +129,8 @@ fn what_a_page_of_another_site_loads_without_saying_so_is_refused() {
     };
     assert_eq!(ask("sec-fetch-site", "cross-site"), 403);
     assert_eq!(ask("sec-fetch-site", "same-origin"), 200);
-    assert_eq!(ask("origin", "http://localhost:8787"), 200);
+    assert_eq!(ask("origin", "http://127.0.0.1:8787"), 200);
+    assert_eq!(ask("origin", "http://localhost:3000"), 403);
     assert_eq!(ask("origin", "null"), 403);
 }
 

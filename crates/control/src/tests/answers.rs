@@ -271,7 +271,7 @@ fn the_ledger_is_verified_and_exported() {
             > caller POST /api/v1/reservations/{last}/settle {"cost_usd": "0.4"}
             200 {cost: $0.40, reservation: "resv_19f607f8e0000007"}
             > operator POST /api/v1/ledger/verify
-            200 {clean: true, findings: [], findings_total: 0, head: "efa3804d483f714e110debfc061107e5af76d688089f76cede5343a54b1d4eb9", held: $0.00, open: 0, overruns: [{at: "2026-07-14T12:00:00.000000Z", by: $0.15, reservation: "resv_19f607f8e0000007"}], overruns_total: 1, reservations: 1, rows: 3}
+            200 {clean: true, findings: [], findings_total: 0, head: "03f1c180215dd199f57b2463b3043cadf5ea091124c2d8f7d2b1847bc30a9937", held: $0.00, open: 0, overruns: [{at: "2026-07-14T12:00:00.000000Z", by: $0.15, cause: "settled above its hold", reservation: "resv_19f607f8e0000007"}], overruns_total: 1, reservations: 1, rows: 3}
             > caller GET /api/v1/ledger/entries?limit=2
             200 {
               next: 3
