@@ -25,6 +25,11 @@ const LEASE_LIFE: Duration = crate::recover::UNKNOWN_MAX;
 /// A lease is renewed when less than this is left of it, so that none runs out under a call.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
+/// Times that the owner of a limit is asked again, with all that has ended in the store, before a
+/// call is refused because too little can be promised: once would do, but for other calls whose
+/// entries are written in between.
+const SHORTS_MAX: u32 = 3;
+
 /// Times that the store is waited for before a call is refused: two seconds, in which a disk that
 /// works writes what was before it many times over.
 const WAITS_MAX: u32 = 200;
@@ -221,6 +226,7 @@ impl Engine {
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {
+        let mut shorts = 0;
         for _wait in 0..=WAITS_MAX {
             let now = self.clock.now();
             let Some(amount) = self.leases.missing(key, bound, now) else {
@@ -234,7 +240,15 @@ impl Engine {
                 self.leases.wait_for_room(key, bound, share);
                 continue;
             }
-            self.lease(key, limit, share, amount, now)?;
+            match self.lease(key, limit, share, amount, now) {
+                Ok(()) => {}
+                // The owner may not have the ends yet that made room for this call.
+                Err(Uncovered::Short { .. }) if shorts < SHORTS_MAX => {
+                    shorts += 1;
+                    self.writer.flush();
+                }
+                Err(uncovered) => return Err(uncovered),
+            }
         }
         Err(Uncovered::Behind)
     }

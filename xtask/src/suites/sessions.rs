@@ -32,7 +32,7 @@ pub(super) const SUITES: &[Suite] = &[Suite {
 /// Sessions at once.
 const LANES: usize = 8;
 
-/// What the issue of limits is about: a task's hard limit where nobody says otherwise.
+/// A task's hard limit where nobody says otherwise.
 const TASK_LIMIT: u64 = 5_000_000_000;
 
 /// How much of the limit a prompt must be able to use, at the median, before its first refusal.
