@@ -63,7 +63,7 @@ impl Engine {
     /// Reads back what an earlier run left, and starts the writer.
     ///
     /// Reservations that were sent and of which no end is known are held at their bound as
-    /// unknown for [`UNKNOWN_MAX`].
+    /// unknown for `UNKNOWN_MAX`.
     pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let now = parts.clock.now();
         let mono = parts.clock.monotonic();

@@ -1,7 +1,7 @@
 //! Is there money for it; hold it, settle it exactly.
 //!
 //! [`Books`] decides in memory, in nanoseconds; [`Entry`]s say what was decided, for a
-//! [`LedgerStore`] to keep; [`Fold`] and [`verify`] recompute the books from the entries, for
+//! [`LedgerStore`] to keep; [`Fold`] and [`verify()`] recompute the books from the entries, for
 //! start-up and for whoever doesn't believe us. Nothing here does IO or reads a clock.
 
 mod books;
