@@ -96,10 +96,12 @@ fn in_folder(program: &Path, home: &Path) -> anyhow::Result<()> {
     std::fs::write(site.file(), text.replace("LOOSE", &loose.to_string()))?;
     let mut left = Left::new(home);
     let ours = commands::make_keys(&site, &mut left)?;
+    commands::name_by_secrets(&site, &mut left)?;
 
     let gateway = site.gateway("first.log")?;
     let caller = Caller::new(&gateway.address, &ours);
     caller.send_everything(&mut left)?;
+    commands::name_by_secrets(&site, &mut left)?;
     commands::refuse_configurations(&site, &gateway, &mut left)?;
     let outcomes = commands::look_around(&site, &gateway, &mut left)?;
     for wanted in calls::OUTCOMES {

@@ -193,6 +193,18 @@ impl Node {
         }
     }
 
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.strict() {
+            Content::Text(_) | Content::Loose(..) => "a text",
+            Content::Integer(_) | Content::Decimal(_) => "a number",
+            Content::Boolean(_) => "true or false",
+            Content::Date(_) => "a date",
+            Content::List(_) => "a list",
+            Content::Table(_) => "a table",
+        }
+    }
+
     /// As it would be written in a file, on one line.
     pub(super) fn to_toml(&self) -> String {
         match self.strict() {

@@ -329,12 +329,32 @@ impl<'a> Caller<'a> {
             ensure!(answer.status >= 400, "{path} {body}: {}", answer.status);
             left.keep("a refusal of the API", &answer.body);
         }
+        self.set_limits(left)?;
         let path = format!("/api/v1/reservations/{}/settle", mark::key("NoReservation"));
         let answer = self.send(&path, &[], "{}")?;
         left.keep("a refusal of the API", &answer.body);
         let headers = [format!("authorization: Bearer {}", mark::key("WrongToken"))];
         let answer = self.send("/api/v1/keys", &headers, "{}")?;
         left.keep("a refusal of the API", &answer.body);
+        Ok(())
+    }
+
+    /// Limits of tasks and users: an operator's names, which are kept.
+    fn set_limits(&self, left: &mut Left<'_>) -> anyhow::Result<()> {
+        let operator = self.keys.last().context("no operator's key")?;
+        let headers = [format!("x-tidegate-key: {operator}")];
+        for (level, key) in [("task", "task"), ("user_day", "user")] {
+            for (name, status) in [
+                ("harbour-limit".to_owned(), 200),
+                (mark::key("Limited"), 400),
+            ] {
+                let body = json!({ "hard_usd": "7", (key): name }).to_string();
+                let request = request("PUT", &format!("/api/v1/budgets/{level}"), &headers, &body);
+                let answer = wire::once(self.address, &request)?;
+                expect(level, &answer, status)?;
+                left.keep("a limit", &answer.body);
+            }
+        }
         Ok(())
     }
 

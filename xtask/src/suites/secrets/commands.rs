@@ -10,7 +10,7 @@ use super::{super::wire, Site, api, left::Left, mark, until};
 use crate::server::Server;
 
 /// Configurations that are refused, each with an operator's secret in it.
-const REFUSED: [&str; 7] = [
+const REFUSED: [&str; 9] = [
     "version = 1\nproviders.anthropic.api_key = [\"SECRET\"]\n",
     "version = 1\nproviders.anthropic = \"SECRET\"\n",
     "version = 1\nproviders.anthropic.api_key = \"SECRET\n",
@@ -18,6 +18,8 @@ const REFUSED: [&str; 7] = [
     "version = 1\nproviders.anthropic.api_kee = \"SECRET\"\n",
     "version = 1\nproviders.anthropic.base_url = \"https://me:TEXT@host\"\n",
     "version = 1\n\"SECRET\" = 1\n",
+    "version = 1\nproviders.openai = \"TEXT\"\n",
+    "version = 1\nproviders.openai.api_key = { key = \"TEXT\" }\n",
 ];
 
 /// Makes a key of each kind while no gateway runs, and remembers their secrets.
@@ -47,6 +49,20 @@ pub(super) fn make_keys(site: &Site, left: &mut Left<'_>) -> anyhow::Result<Vec<
     Ok(secrets)
 }
 
+/// Names that operators give: none may be a secret, with a gateway and without.
+pub(super) fn name_by_secrets(site: &Site, left: &mut Left<'_>) -> anyhow::Result<()> {
+    let (key, text) = (mark::key("KeyName"), mark::key("KeyUser"));
+    for line in [
+        format!("keys add {key} --user harbour-master"),
+        format!("keys add harbour --user {text}"),
+        format!("keys add harbour --user harbour-master --organisation {text}"),
+    ] {
+        let done = say_as(&mut site.tidegate(), &line, "keys add", left)?;
+        ensure!(!done, "a key was made with a secret for a name");
+    }
+    Ok(())
+}
+
 /// Has the gateway read configurations that are wrong: what is wrong is told, the secret is not.
 pub(super) fn refuse_configurations(
     site: &Site,
@@ -69,7 +85,7 @@ pub(super) fn refuse_configurations(
     }
     std::fs::write(site.file(), right)?;
     let mut with_variable = site.tidegate();
-    with_variable.env("TIDEGATE__PROVIDERS__OPENAI", mark::key("Variable"));
+    with_variable.env("TIDEGATE__PROVIDERS__OPENAI", mark::text("Variable"));
     say(&mut with_variable, "config check", left)?;
     Ok(())
 }
@@ -174,9 +190,19 @@ pub(super) fn read_what_is_kept(site: &Site, left: &mut Left<'_>) -> anyhow::Res
 
 /// Runs a command and keeps all it says; whether it was content.
 fn say(program: &mut Command, line: &str, left: &mut Left<'_>) -> anyhow::Result<bool> {
+    say_as(program, line, line, left)
+}
+
+/// The same, where the line itself is no name for what it said.
+fn say_as(
+    program: &mut Command,
+    line: &str,
+    name: &str,
+    left: &mut Left<'_>,
+) -> anyhow::Result<bool> {
     let output = program.args(line.split(' ')).output();
-    let output = output.with_context(|| format!("cannot start `tidegate {line}`"))?;
-    left.keep(&format!("tidegate {line}"), &output.stdout);
-    left.keep(&format!("tidegate {line}, its errors"), &output.stderr);
+    let output = output.with_context(|| format!("cannot start `tidegate {name}`"))?;
+    left.keep(&format!("tidegate {name}"), &output.stdout);
+    left.keep(&format!("tidegate {name}, its errors"), &output.stderr);
     Ok(output.status.success())
 }
