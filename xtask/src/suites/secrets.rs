@@ -123,7 +123,13 @@ fn in_folder(program: &Path, home: &Path) -> anyhow::Result<()> {
     commands::read_what_is_kept(&site, &mut left)?;
     drop(provider);
     let searched = left.search("after a stop")?;
-    left.is_not_blind(&[PLAIN_TASK, PLAIN_SESSION])?;
+    let logs = ["data/log/tidegate.jsonl", "first.log", "second.log"];
+    left.is_not_blind(&[
+        (PLAIN_TASK, &["data/state.db", "data/calls.db"]),
+        (PLAIN_TASK, &logs),
+        (PLAIN_SESSION, &["data/calls.db"]),
+        (PLAIN_SESSION, &logs),
+    ])?;
     report::say(format_args!(
         "{searched}; calls ended as {}",
         listed(&outcomes)

@@ -10,5 +10,6 @@ mod admitting;
 mod harness;
 mod reserving;
 mod restarting;
+mod secrets;
 mod tasks;
 mod unwritable;

@@ -193,15 +193,15 @@ impl Node {
         }
     }
 
-    /// What it is, in words.
-    pub(super) fn kind(&self) -> &'static str {
+    /// What it is, where what it says may be a secret of any form: only what no secret can be is quoted.
+    pub(super) fn kind(&self) -> String {
         match self.strict() {
-            Content::Text(_) | Content::Loose(..) => "a text",
-            Content::Integer(_) | Content::Decimal(_) => "a number",
-            Content::Boolean(_) => "true or false",
-            Content::Date(_) => "a date",
-            Content::List(_) => "a list",
-            Content::Table(_) => "a table",
+            Content::Text(_) | Content::Loose(..) => "a text".to_owned(),
+            Content::List(_) => "a list".to_owned(),
+            Content::Table(_) => "a table".to_owned(),
+            Content::Integer(_) | Content::Decimal(_) | Content::Date(_) | Content::Boolean(_) => {
+                format!("`{}`", self.to_toml())
+            }
         }
     }
 

@@ -61,8 +61,9 @@ impl<'a> Caller<'a> {
         self.send_wrong_credentials(left)?;
         self.send_what_is_not_understood(left)?;
         self.ask_for_what_is_not_there(left)?;
-        self.meet_limits(left)?;
         self.use_the_api(left)?;
+        // Last: names that are taken out are one task, which can spend no more then.
+        self.meet_limits(left)?;
         self.hang_up()
     }
 

@@ -90,39 +90,25 @@ impl<'a> Left<'a> {
         findings
     }
 
-    /// That each name was kept in a database, in a log and among the answers: else nothing would be found there either.
-    pub(super) fn is_not_blind(&self, names: &[&str]) -> anyhow::Result<()> {
+    /// That each name was found in each file of its list, and among the answers: else nothing would be found there either.
+    pub(super) fn is_not_blind(&self, kept: &[(&str, &[&str])]) -> anyhow::Result<()> {
         let files = self.files()?;
-        for name in names {
-            let of = |ending: &str| {
-                let mut of_kind = files
-                    .iter()
-                    .filter(|(it, _)| it.to_string_lossy().ends_with(ending));
-                of_kind.any(|(_, bytes)| mark::holds(bytes, name))
-            };
-            ensure!(
-                of(".db"),
-                "`{name}` is in no database: what is searched there?"
-            );
-            ensure!(
-                of(".jsonl"),
-                "`{name}` is in no log file: what is searched there?"
-            );
-            ensure!(
-                of(".log"),
-                "`{name}` was not logged: what is searched there?"
-            );
+        for (name, places) in kept {
+            for place in *places {
+                let mut here = files.iter().filter(|(it, _)| it.ends_with(place));
+                let found = here.any(|(_, bytes)| mark::holds(bytes, name));
+                ensure!(found, "`{name}` is not in {place}: what is searched there?");
+            }
             let said = self.said.iter().any(|(_, bytes)| mark::holds(bytes, name));
             ensure!(said, "`{name}` was never told: what is searched there?");
         }
-        let token = |(secret, but): &(String, Option<PathBuf>)| {
-            let file = but.as_ref().map(fs::read);
-            file.is_none_or(|it| it.is_ok_and(|it| mark::holds(&it, secret)))
-        };
-        ensure!(
-            self.ours.iter().all(token),
-            "the token is not where it belongs"
-        );
+        let mut at_home = self
+            .ours
+            .iter()
+            .filter_map(|(secret, but)| Some((secret, but.as_ref()?)));
+        let each =
+            at_home.all(|(secret, file)| fs::read(file).is_ok_and(|it| mark::holds(&it, secret)));
+        ensure!(each, "the token is not where it belongs");
         Ok(())
     }
 
