@@ -8,6 +8,7 @@
 
 mod admitting;
 mod harness;
+mod headers;
 mod reserving;
 mod restarting;
 mod secrets;
