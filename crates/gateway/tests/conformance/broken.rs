@@ -47,7 +47,8 @@ fn rest(bytes: &[u8]) -> Option<Vec<u8>> {
         digits.parse::<usize>().unwrap_or(0)
     });
     let longest = announced.max().unwrap_or(0);
-    (longest < 1_000_000).then(|| [b"\r\n\r\n", &*vec![b' '; longest], b"\r\n\r\n.\r\n\r\n"].concat())
+    (longest < 1_000_000)
+        .then(|| [b"\r\n\r\n", &*vec![b' '; longest], b"\r\n\r\n.\r\n\r\n"].concat())
 }
 
 #[test]
