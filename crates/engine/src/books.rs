@@ -88,6 +88,7 @@ impl Engine {
     /// [`Self::journal`] follows when the lock is released.
     pub(crate) fn book(&self, prepared: Prepared) {
         self.journaling.queue(&prepared.frame);
+        self.durable.booked();
         self.writer.entry(prepared.entry);
     }
 
@@ -126,6 +127,7 @@ impl Engine {
         self.journaling.queue(&prepared.frame);
         match self.journaling.write() {
             Ok(()) => {
+                self.durable.booked();
                 self.writer.entry(prepared.entry);
                 Ok(())
             }

@@ -6,7 +6,7 @@
 //! store before anything is sent on it. After a power cut its amount is not given to anybody until
 //! it expires.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
@@ -290,10 +290,4 @@ impl Engine {
             }),
         }
     }
-}
-
-/// What tells the leases that entries are in the store.
-pub(crate) fn teller(leases: &Arc<Leases>) -> impl Fn(&[Entry]) + Send + 'static {
-    let leases = Arc::clone(leases);
-    move |entries| leases.written(entries)
 }

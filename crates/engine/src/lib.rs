@@ -6,6 +6,7 @@ pub mod admissions;
 mod books;
 pub mod call;
 pub mod cap;
+mod durable;
 pub mod estimate;
 pub mod flight;
 mod housekeeping;
@@ -104,6 +105,7 @@ pub struct Engine {
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
     leases: Arc<leases::Leases>,
+    durable: Arc<durable::Durable>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,

@@ -16,10 +16,11 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
+    durable::Durable,
     estimate,
     identity::KeyRing,
     journaling::Journaling,
-    leases::{self, Leases},
+    leases::Leases,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -79,13 +80,18 @@ impl Engine {
         )));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
+        let durable = Arc::new(Durable::default());
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
             let snapshot = move || save(&pools.load(), clock.as_ref());
-            let written = leases::teller(&leases);
+            let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
+            let written = move |entries: &[Entry]| {
+                leases.written(entries);
+                durable.stored(entries.len());
+            };
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
@@ -109,6 +115,7 @@ impl Engine {
             writer,
             journaling,
             leases,
+            durable,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,

@@ -8,6 +8,7 @@
 
 mod admitting;
 mod harness;
+mod housekeeping;
 mod reserving;
 mod restarting;
 mod tasks;
