@@ -96,7 +96,7 @@ impl Engine {
     /// written, the store may still be.
     pub(crate) fn journal(&self) {
         if let Err(refused) = self.journaling.write() {
-            self.unwritable(&refused);
+            self.ledger_failed(&refused);
         }
     }
 
@@ -132,15 +132,16 @@ impl Engine {
                 Ok(())
             }
             Err(refused) => {
-                self.unwritable(&refused);
+                self.ledger_failed(&refused);
                 Err(Unwritten)
             }
         }
     }
 
-    fn unwritable(&self, refused: &std::io::Error) {
+    /// Says so in the status, in the log and by its readiness.
+    pub(crate) fn ledger_failed(&self, refused: &dyn std::error::Error) {
         self.writer.health().failed(refused);
-        let reason = refused.to_string();
+        let reason = crate::writer::chain(refused);
         self.report(&event::LedgerUnwritable { reason: &reason });
     }
 

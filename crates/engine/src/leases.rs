@@ -61,8 +61,9 @@ pub(crate) enum Uncovered {
         /// What the owner can still grant.
         left: NanoUsd,
     },
-    /// The store can't say.
-    #[error(transparent)]
+    /// The store can't say. Its own words may name files, and this is told to clients: they are in
+    /// the log and the status.
+    #[error("the ledger can't be read or written: see `tidegate status`")]
     Store(#[from] StoreError),
     /// The store does not keep up.
     #[error("the ledger is being written too slowly for so many calls at once")]
@@ -207,7 +208,7 @@ impl Engine {
             if let Err(uncovered) = self.cover_level(&key, bound) {
                 self.leases.give_back(&covered, bound);
                 if let Uncovered::Store(refused) = &uncovered {
-                    self.writer.health().failed(refused);
+                    self.ledger_failed(refused);
                 }
                 return Err(uncovered);
             }

@@ -7,6 +7,7 @@
 )]
 
 mod admitting;
+mod gated;
 mod harness;
 mod housekeeping;
 mod reserving;
