@@ -6,7 +6,7 @@ use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
     CacheWrite, Dialect,
     accounting::{Estimate, Family},
-    prices::{self, ModelPrice, Quote},
+    prices::{ModelPrice, Quote},
 };
 use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 
@@ -250,9 +250,8 @@ impl Engine {
         } else {
             Arc::new(price.price.reachable(input.bound))
         };
-        let write = dearest_write(facts.cache_write);
         let input_bound = bound_price
-            .input_bound(input.bound, write, &facts.modifiers)
+            .input_bound(input.bound, facts.cache_write, &facts.modifiers)
             .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
         let expected = Usage {
             input: input.expected.saturating_sub(input.cached),
@@ -324,14 +323,6 @@ impl Size {
             output_expected: self.expected.output,
             output_cap: call.facts.output_cap.as_ref().map(|it| Tokens(it.value)),
         }
-    }
-}
-
-const fn dearest_write(write: CacheWrite) -> prices::CacheWrite {
-    match write {
-        CacheWrite::None => prices::CacheWrite::None,
-        CacheWrite::FiveMinutes => prices::CacheWrite::Minutes,
-        CacheWrite::OneHour => prices::CacheWrite::Hour,
     }
 }
 
