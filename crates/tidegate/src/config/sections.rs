@@ -35,8 +35,9 @@ sections! {
         /// and `openai` are built in and may be changed; others can be added.
         named providers: Provider;
         /// Platforms by name: places where work can be sent, each with a quota of its own. A call
-        /// goes to the first one, in this order, that speaks its dialect, takes its kind of
-        /// credential and claims its model.
+        /// goes to the one that speaks its dialect, takes its kind of credential and names its
+        /// model most closely in `models`; of equals to the first, in this order. Where none
+        /// claims the model it goes to the first that takes its kind of credential.
         named platforms: Platform;
         /// Where calls go when their platform is exhausted or down and names no fallback itself.
         section fallback: Fallback;
@@ -103,7 +104,8 @@ sections! {
         /// Paid by subscription: calls cost 0 $, their list price is kept as `notional`, and
         /// nothing of them is ever altered. Takes calls that carry a login instead of a key.
         value subscription: bool = false;
-        /// Models that come here by themselves: ids, or beginnings that end in `*`.
+        /// Models that come here by themselves: ids, or beginnings that end in `*`. None: all that
+        /// no other platform names.
         value models: Vec<String> = [];
         /// Model asked for → model sent.
         value model_map: Pairs = {};
