@@ -25,6 +25,8 @@ pub enum Payer {
     Caller,
     /// The operator's, in place of whatever came.
     Operator,
+    /// None: the platform is free and asks for none. Whatever came is not passed on.
+    Nobody,
 }
 
 /// Why a call can go nowhere.
@@ -87,6 +89,9 @@ pub fn payer(call: &Identified, platform: &Platform) -> Result<Payer, NoRoute> {
     }
     let (platform_name, provider) = (Arc::clone(&platform.name), Arc::clone(&platform.provider));
     if !platform.operators_credential {
+        if platform.free {
+            return Ok(Payer::Nobody);
+        }
         // Nobody has any: the provider itself says so best, unless it is not the caller's.
         let nothing_to_hide = at_home && call.principal.caller == Caller::Keyless;
         return if nothing_to_hide {

@@ -89,7 +89,8 @@ sections! {
         optional api_key_file: PathBuf = "/run/secrets/example";
         /// Whether calls without a Tidegate key may spend the operator's credential.
         value local_may_spend: bool = false;
-        /// Declares that its calls cost nothing.
+        /// Declares that its calls cost nothing. Where it has no credential either, calls are sent
+        /// without one.
         value free: bool = false;
         /// Whether HTTP/2 may be used.
         value http2: bool = true;
