@@ -132,11 +132,11 @@ impl Pool {
         self.spec = spec;
     }
 
-    /// The user of that name, from now on one of those who share the flow. May allocate; beyond
-    /// [`USERS_MAX`] the one who was not seen for longest is forgotten.
-    pub fn user(&mut self, name: &str, now: Monotonic) -> UserSlot {
+    /// The user of that name in an organisation, from now on one of those who share the flow. May
+    /// allocate; beyond [`USERS_MAX`] the one who was not seen for longest is forgotten.
+    pub fn user(&mut self, organisation: &str, name: &str, now: Monotonic) -> UserSlot {
         let now = self.clock(now);
-        let slot = self.users.intern(name);
+        let slot = self.users.intern(organisation, name);
         self.users.see(slot, now);
         slot
     }

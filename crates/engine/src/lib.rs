@@ -239,7 +239,7 @@ impl Engine {
     fn pool(
         &self,
         platform: &Platform,
-        user: &str,
+        (organisation, user): (&str, &str),
         now: Monotonic,
     ) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
@@ -248,7 +248,7 @@ impl Engine {
             || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
             Arc::clone,
         );
-        let slot = pool.lock().user(user, now);
+        let slot = pool.lock().user(organisation, user, now);
         (pool, slot)
     }
 

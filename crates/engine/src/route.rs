@@ -208,7 +208,11 @@ impl Engine {
         let units = self.units(&call, &model);
         let expected = bound(price.price.cost(&size.expected));
         let need = Self::need(platform, &size.estimate(&call), units, expected);
-        let (pool, slot) = self.pool(platform, &call.record.user, now.mono);
+        let (pool, slot) = self.pool(
+            platform,
+            (&call.record.organisation, &call.record.user),
+            now.mono,
+        );
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
         let mut routed = Box::new(Routed {

@@ -222,7 +222,7 @@ fn a_user_far_above_its_share_while_others_wait_refills_at_half_speed() {
     // 150 a second where two users share 100: 60,000 too many in ten minutes, to be paid at 25 a
     // second. They are of one class, so that the class is not alone to blame.
     let mut pool = pool_without_input();
-    let [ann, bob] = ["ann", "bob"].map(|it| pool.user(it, Monotonic(0)));
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
     check_half_speed(
         wants(Priority::Critical, ann, 150, 0),
         wants(Priority::Critical, bob, 1, 50_000),
@@ -247,7 +247,7 @@ fn a_user_far_above_its_share_while_others_wait_refills_at_half_speed() {
 #[test]
 fn nobody_is_held_back_for_what_nobody_else_wanted() {
     let mut pool = pool_without_input();
-    let ann = pool.user("ann", Monotonic(0));
+    let ann = pool.user("acme", "ann", Monotonic(0));
     check_half_speed(
         wants(Priority::Low, ann, 150, 0),
         wants(Priority::Low, ann, 1, 90_000),
@@ -272,7 +272,7 @@ fn nobody_is_held_back_for_what_nobody_else_wanted() {
 #[test]
 fn a_penalty_is_explained_and_its_wait_is_exact() {
     let mut pool = pool_without_input();
-    let [ann, bob] = ["ann", "bob"].map(|it| pool.user(it, Monotonic(0)));
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
     let waiting = wants(Priority::Critical, bob, 1, 50_000);
     let spender = wants(Priority::Critical, ann, 150, 0);
     let mut second = 0;
