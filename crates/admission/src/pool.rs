@@ -17,6 +17,9 @@ use crate::{
 };
 
 mod deferral;
+mod penalties;
+
+pub use penalties::{Penalised, SavedPenalty};
 
 const CLASSES: usize = Priority::ALL.len();
 
@@ -370,8 +373,11 @@ impl Pool {
         for waiter in self.waiters.iter_mut().filter(|it| it.user == user) {
             waiter.until = waiter.until.min(soon);
         }
-        if let Some(user) = self.users.user_mut(user) {
-            user.pace.spend(flow, share, others_wait, now);
+        if let Some(acting) = self.users.user_mut(user) {
+            acting.pace.spend(flow, share, others_wait, now);
+            if acting.pace.penalised_until(now).is_some() {
+                self.users.note_penalty(user, now);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct User {
     pub(crate) name: Box<str>,
     pub(crate) pace: Pace,
     generation: u32,
+    /// Whether it is among [`Users::under_penalty`].
+    noted: bool,
     /// The turn of [`Census`] in which it was last counted.
     turn: u64,
     /// Neighbours by last use.
@@ -49,6 +51,8 @@ pub(crate) struct Users {
     newest: u32,
     oldest: u32,
     max: usize,
+    /// Those who have a penalty, and perhaps some whose penalty has ended.
+    under_penalty: Vec<u32>,
     census: Census,
 }
 
@@ -83,6 +87,7 @@ impl Users {
             newest: NOBODY,
             oldest: NOBODY,
             max,
+            under_penalty: Vec::new(),
             census: Census {
                 turn: 0,
                 ends: 0,
@@ -107,6 +112,7 @@ impl Users {
                 name: name.into(),
                 pace: Pace::NEW,
                 generation: 0,
+                noted: false,
                 turn: 0,
                 newer: NOBODY,
                 older: NOBODY,
@@ -155,8 +161,32 @@ impl Users {
 
     /// Everybody who has a penalty, and until when.
     pub(crate) fn penalised(&self, now: u64) -> impl Iterator<Item = (&User, u64)> {
-        let users = self.slots.iter();
-        users.filter_map(move |user| Some((user, user.pace.penalised_until(now)?)))
+        let noted = self.under_penalty.iter().filter_map(|it| self.at(*it));
+        noted.filter_map(move |user| Some((user, user.pace.penalised_until(now)?)))
+    }
+
+    /// Remembers that the user has a penalty, so that it is found without looking at everybody.
+    #[inline]
+    pub(crate) fn note_penalty(&mut self, slot: UserSlot, now: u64) {
+        if self.user(slot).is_some_and(|it| !it.noted) {
+            self.note_new_penalty(slot.index, now);
+        }
+    }
+
+    #[cold]
+    fn note_new_penalty(&mut self, index: u32, now: u64) {
+        let slots = &mut self.slots;
+        self.under_penalty.retain(|it| {
+            let user = usize::try_from(*it).ok().and_then(|it| slots.get_mut(it));
+            user.is_some_and(|user| {
+                user.noted = user.pace.penalised_until(now).is_some();
+                user.noted
+            })
+        });
+        if let Some(user) = self.at_mut(index) {
+            user.noted = true;
+            self.under_penalty.push(index);
+        }
     }
 
     fn slot(&self, index: u32) -> UserSlot {

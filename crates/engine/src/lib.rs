@@ -101,7 +101,7 @@ pub struct Engine {
     outputs: estimate::Outputs,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
-    ids: IdSource,
+    ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
     leases: Arc<leases::Leases>,
