@@ -207,7 +207,7 @@ impl Engine {
         ask: &AdmissionAsk,
     ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
         let now = seeker.now;
-        let (pool, slot) = self.pool(platform, &seeker.user, now.mono);
+        let (pool, slot) = self.pool(platform, (seeker.organisation, &seeker.user), now.mono);
         let books = self.books(seeker.organisation);
         let service = ask.service.unwrap_or(Service::Llm);
         let bucket_ask = Ask {
@@ -347,7 +347,7 @@ impl Engine {
             .iter()
             .filter(|it| it.name != platform.name);
         let fits = |it: &&Arc<Platform>| {
-            let (pool, slot) = self.pool(it, &seeker.user, seeker.now.mono);
+            let (pool, slot) = self.pool(it, (seeker.organisation, &seeker.user), seeker.now.mono);
             let ask = Ask {
                 need: need_of(ask),
                 priority: seeker.priority,

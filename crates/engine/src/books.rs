@@ -88,6 +88,7 @@ impl Engine {
     /// [`Self::journal`] follows when the lock is released.
     pub(crate) fn book(&self, prepared: Prepared) {
         self.journaling.queue(&prepared.frame);
+        self.durable.booked();
         self.writer.entry(prepared.entry);
     }
 
@@ -95,7 +96,7 @@ impl Engine {
     /// written, the store may still be.
     pub(crate) fn journal(&self) {
         if let Err(refused) = self.journaling.write() {
-            self.unwritable(&refused);
+            self.ledger_failed(&refused);
         }
     }
 
@@ -126,19 +127,21 @@ impl Engine {
         self.journaling.queue(&prepared.frame);
         match self.journaling.write() {
             Ok(()) => {
+                self.durable.booked();
                 self.writer.entry(prepared.entry);
                 Ok(())
             }
             Err(refused) => {
-                self.unwritable(&refused);
+                self.ledger_failed(&refused);
                 Err(Unwritten)
             }
         }
     }
 
-    fn unwritable(&self, refused: &std::io::Error) {
+    /// Says so in the status, in the log and by its readiness.
+    pub(crate) fn ledger_failed(&self, refused: &dyn std::error::Error) {
         self.writer.health().failed(refused);
-        let reason = refused.to_string();
+        let reason = crate::writer::chain(refused);
         self.report(&event::LedgerUnwritable { reason: &reason });
     }
 

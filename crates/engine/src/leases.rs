@@ -6,7 +6,7 @@
 //! store before anything is sent on it. After a power cut its amount is not given to anybody until
 //! it expires.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
@@ -61,8 +61,9 @@ pub(crate) enum Uncovered {
         /// What the owner can still grant.
         left: NanoUsd,
     },
-    /// The store can't say.
-    #[error(transparent)]
+    /// The store can't say. Its own words may name files, and this is told to clients: they are in
+    /// the log and the status.
+    #[error("the ledger can't be read or written: see `tidegate status`")]
     Store(#[from] StoreError),
     /// The store does not keep up.
     #[error("the ledger is being written too slowly for so many calls at once")]
@@ -207,7 +208,7 @@ impl Engine {
             if let Err(uncovered) = self.cover_level(&key, bound) {
                 self.leases.give_back(&covered, bound);
                 if let Uncovered::Store(refused) = &uncovered {
-                    self.writer.health().failed(refused);
+                    self.ledger_failed(refused);
                 }
                 return Err(uncovered);
             }
@@ -290,10 +291,4 @@ impl Engine {
             }),
         }
     }
-}
-
-/// What tells the leases that entries are in the store.
-pub(crate) fn teller(leases: &Arc<Leases>) -> impl Fn(&[Entry]) + Send + 'static {
-    let leases = Arc::clone(leases);
-    move |entries| leases.written(entries)
 }

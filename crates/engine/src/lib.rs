@@ -6,6 +6,7 @@ pub mod admissions;
 mod books;
 pub mod call;
 pub mod cap;
+mod durable;
 pub mod estimate;
 pub mod flight;
 mod housekeeping;
@@ -100,10 +101,11 @@ pub struct Engine {
     outputs: estimate::Outputs,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
-    ids: IdSource,
+    ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
     leases: Arc<leases::Leases>,
+    durable: Arc<durable::Durable>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,
@@ -237,7 +239,7 @@ impl Engine {
     fn pool(
         &self,
         platform: &Platform,
-        user: &str,
+        (organisation, user): (&str, &str),
         now: Monotonic,
     ) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
@@ -246,7 +248,7 @@ impl Engine {
             || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
             Arc::clone,
         );
-        let slot = pool.lock().user(user, now);
+        let slot = pool.lock().user(organisation, user, now);
         (pool, slot)
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -16,10 +16,11 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
+    durable::Durable,
     estimate,
     identity::KeyRing,
     journaling::Journaling,
-    leases::{self, Leases},
+    leases::Leases,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -50,11 +51,17 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-/// Levels of all buckets at one moment.
+/// Levels and penalties of all platforms at one moment.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
     at: Timestamp,
+    /// The last id that was given before the first level was read. What was taken after that has
+    /// a later one, since a reservation gets its id when it has taken what it needs.
+    #[serde(default)]
+    before: u64,
     platforms: Vec<(String, Vec<SavedLevel>)>,
+    #[serde(default)]
+    penalties: Vec<(String, Vec<SavedPenalty>)>,
 }
 
 type Pools = Map<Arc<Mutex<Pool>>>;
@@ -70,6 +77,7 @@ impl Engine {
         let read = replay(&parts.stores)?;
         let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
         let saved = saved(&parts.stores)?;
+        let ids = Arc::new(IdSource::after(saved.before));
         pools.store(Arc::new(restored(
             &parts.settings,
             &saved,
@@ -79,13 +87,19 @@ impl Engine {
         )));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
+        let durable = Arc::new(Durable::default());
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
-            let snapshot = move || save(&pools.load(), clock.as_ref());
-            let written = leases::teller(&leases);
+            let ids = Arc::clone(&ids);
+            let snapshot = move || save(&pools.load(), clock.as_ref(), &ids);
+            let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
+            let written = move |entries: &[Entry]| {
+                leases.written(entries);
+                durable.stored(entries.len());
+            };
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
@@ -105,10 +119,11 @@ impl Engine {
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             open: Open::default(),
-            ids: IdSource::new(),
+            ids,
             writer,
             journaling,
             leases,
+            durable,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,
@@ -255,17 +270,28 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
     Ok(saved.unwrap_or_default())
 }
 
-fn save(pools: &Pools, clock: &dyn tidegate_types::Clock) -> Vec<(String, Vec<u8>)> {
-    // The time first: what is taken meanwhile is then taken twice after a crash, never not at all.
+fn save(
+    pools: &Pools,
+    clock: &dyn tidegate_types::Clock,
+    ids: &IdSource,
+) -> Vec<(String, Vec<u8>)> {
+    // The id first: what is taken meanwhile may then be taken twice after a crash, never not at all.
+    let before = ids.last();
     let at = clock.now();
     let now = clock.monotonic();
-    let levels = pools
-        .iter()
-        .map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
-    let saved = Saved {
+    let mut saved = Saved {
         at,
-        platforms: levels.collect(),
+        before,
+        ..Saved::default()
     };
+    for (name, pool) in pools {
+        let pool = pool.lock();
+        saved.platforms.push((name.to_string(), pool.export(now)));
+        let penalties = pool.export_penalties(now);
+        if !penalties.is_empty() {
+            saved.penalties.push((name.to_string(), penalties));
+        }
+    }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
     vec![(LEVELS.to_owned(), bytes)]
 }
@@ -279,20 +305,27 @@ fn restored(
 ) -> Pools {
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
-        let levels = saved
-            .platforms
-            .iter()
-            .find(|(name, _)| **name == *platform.name);
-        if let Some((_, levels)) = levels {
-            pool.restore(levels, now.since(saved.at), mono);
+        let down = now.since(saved.at);
+        if let Some(levels) = of(&saved.platforms, &platform.name) {
+            pool.restore(levels, down, mono);
         }
-        let since = takings.iter().filter(|it| it.at >= saved.at);
+        if let Some(penalties) = of(&saved.penalties, &platform.name) {
+            pool.restore_penalties(penalties, down, mono);
+        }
+        let since = takings
+            .iter()
+            .filter(|it| it.reservation.raw() > saved.before);
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
         (Arc::clone(&platform.name), Arc::new(Mutex::new(pool)))
     };
     settings.platforms.iter().map(pool).collect()
+}
+
+fn of<'a, T>(all: &'a [(String, T)], platform: &str) -> Option<&'a T> {
+    let found = all.iter().find(|(name, _)| *name == platform);
+    found.map(|(_, it)| it)
 }
 
 fn need_of(

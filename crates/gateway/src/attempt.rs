@@ -447,7 +447,7 @@ fn outgoing(
         (Payer::Operator, Some((name, value))) => Put::Operators(name.clone(), value.clone()),
         _ => Put::Nothing,
     };
-    let strips = payer == Payer::Operator || routed.call.principal.credential_is_ours;
+    let strips = payer != Payer::Caller || routed.call.principal.credential_is_ours;
     let headers = upward(Upward {
         from: &call.parts.headers,
         authority: provider.upstream.origin().authority(),

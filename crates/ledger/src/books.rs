@@ -249,6 +249,7 @@ impl Books {
             self.slots[at].pin();
             let label = &mut self.labels[at];
             label.used_at = cleared.at;
+            label.leaving = false;
             label.would_refuse += u64::from(cleared.would_refuse.contains_place(place));
         }
         Hold {
@@ -290,6 +291,7 @@ impl Books {
             crossed.extend(slot.crossing(before));
             let label = &mut self.labels[at];
             label.notional = label.notional.saturating_add(notional);
+            label.leaving = false;
         }
         SettledMoney {
             cost,
@@ -318,6 +320,7 @@ impl Books {
         let slots = self.slots_of(path);
         for at in slots.iter() {
             self.slots[at].adopt(held);
+            self.labels[at].leaving = false;
         }
         Ok(Hold {
             slots,
@@ -333,6 +336,7 @@ impl Books {
         for key in path.keys() {
             if let Some(at) = self.index.get(&key) {
                 self.slots[*at as usize].correct(from, to);
+                self.labels[*at as usize].leaving = false;
             }
         }
     }
@@ -346,18 +350,22 @@ impl Books {
     }
 
     /// Forgets levels that nothing holds money on: those whose window has ended, and tasks that
-    /// were not used since `idle_since`. Says how many. Their entries must be durable by now, since
-    /// they are loaded again when they are needed.
+    /// were not used since `idle_since`. Says how many.
+    ///
+    /// A level goes in the second of two rounds between which nothing was booked on it; they are
+    /// loaded again when they are needed. So by the second round everything that was booked before
+    /// the first must be durable, and that is the caller's to see to.
     pub fn evict(&mut self, now: Timestamp, idle_since: Timestamp) -> usize {
         let mut gone = 0;
         let taken: Vec<u32> = self.index.values().copied().collect();
         for at in taken {
-            let (slot, label) = (&mut self.slots[at as usize], &self.labels[at as usize]);
+            let (slot, label) = (&mut self.slots[at as usize], &mut self.labels[at as usize]);
             let over = match label.window {
                 Some(window) => window.end <= now,
                 None => label.used_at < idle_since,
             };
-            if over && slot.is_idle() {
+            let was_leaving = std::mem::replace(&mut label.leaving, over && slot.is_idle());
+            if was_leaving && label.leaving {
                 slot.clear();
                 self.index.remove(&label.key);
                 self.free.push(at);
@@ -465,6 +473,7 @@ impl Books {
             notional: NanoUsd::ZERO,
             would_refuse: 0,
             used_at: self.calendar.map_or(Timestamp(0), |it| it.day.start),
+            leaving: false,
         };
         let slot = Slot::new(key.kind, &label.limit, label.window);
         let at = if let Some(at) = self.free.pop() {

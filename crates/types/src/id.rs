@@ -152,6 +152,17 @@ impl IdSource {
         Self(AtomicU64::new(0))
     }
 
+    /// A source whose ids are larger than this raw one, whatever the clock says.
+    #[must_use]
+    pub const fn after(raw: u64) -> Self {
+        Self(AtomicU64::new(raw))
+    }
+
+    /// The raw id that was given last, or that the source began after: every later one is larger.
+    pub fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// The next id. Larger than every earlier one, and than any id of an earlier `now`.
     pub fn next<K>(&self, now: Timestamp) -> Id<K> {
         let at_least = (now.0 / 1_000_000) << 20;
@@ -201,6 +212,16 @@ mod tests {
         let at = |ms: u64| source.next::<CallKind>(Timestamp(ms * 1_000_000));
         let ids = [at(5), at(5), at(3), at(6)];
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    }
+
+    #[test]
+    fn a_source_goes_on_behind_what_an_earlier_run_gave() {
+        let last = IdSource::new().next::<CallKind>(Timestamp(9_000_000));
+        let source = IdSource::after(last.raw());
+        assert_eq!(source.last(), last.raw());
+        assert!(source.next::<CallKind>(Timestamp(3_000_000)) > last);
+        assert_eq!(source.last(), last.raw() + 1);
+        assert!(source.next::<CallKind>(Timestamp(10_000_000)).raw() == 10 << 20);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 )]
 
 mod admitting;
+mod gated;
 mod harness;
+mod housekeeping;
 mod reserving;
 mod restarting;
 mod tasks;
