@@ -46,11 +46,10 @@ impl Engine {
         let missing = {
             let mut books = books.lock();
             let path = resolve(&mut books);
-            let missing = books.missing_balances(path.entry());
-            if missing.is_empty() {
+            if books.is_ready(&path) {
                 return path;
             }
-            missing
+            books.missing_balances(path.entry())
         };
         self.load(books, &missing);
         resolve(&mut books.lock())

@@ -99,7 +99,7 @@ impl Leases {
                     _ => continue,
                 };
                 for key in enforced_keys(path, *enforced) {
-                    if let Some(lease) = all.get_mut(&key) {
+                    if let Some(lease) = all.get_mut(key) {
                         lease.give_back(amount);
                     }
                 }
@@ -148,6 +148,28 @@ impl Leases {
         Ok(())
     }
 
+    /// Covers all enforced levels, where their leases have room and don't end soon; else none.
+    fn cover_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+        now: Timestamp,
+    ) -> bool {
+        let soon = now.after(RENEW_BEFORE);
+        let mut all = self.all.lock();
+        let has_room = |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
+        if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
+            return false;
+        }
+        for key in enforced_keys(path, enforced) {
+            if let Some(lease) = all.get_mut(key) {
+                lease.used = lease.used.saturating_add(bound);
+            }
+        }
+        true
+    }
+
     /// What is missing for `bound` on a level; `None` where the lease covers it, which it then
     /// does.
     fn missing(&self, key: &LevelKey, bound: NanoUsd, now: Timestamp) -> Option<NanoUsd> {
@@ -172,7 +194,7 @@ impl Leases {
         }
     }
 
-    fn give_back(&self, keys: &[LevelKey], bound: NanoUsd) {
+    fn give_back<'a>(&self, keys: impl Iterator<Item = &'a LevelKey>, bound: NanoUsd) {
         let mut all = self.all.lock();
         for key in keys {
             if let Some(lease) = all.get_mut(key) {
@@ -183,10 +205,9 @@ impl Leases {
     }
 }
 
-fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
-    path.keys()
-        .into_iter()
-        .filter(move |it| enforced.contains(it.kind))
+fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = &LevelKey> {
+    let keys = path.keys().iter();
+    keys.filter(move |it| enforced.contains(it.kind))
 }
 
 impl Engine {
@@ -203,16 +224,18 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return Ok(());
         }
-        let mut covered: Vec<LevelKey> = Vec::new();
-        for key in enforced_keys(path, enforced) {
-            if let Err(uncovered) = self.cover_level(&key, bound) {
-                self.leases.give_back(&covered, bound);
+        if self.leases.cover_at_once(path, enforced, bound, self.clock.now()) {
+            return Ok(());
+        }
+        for (covered, key) in enforced_keys(path, enforced).enumerate() {
+            if let Err(uncovered) = self.cover_level(key, bound) {
+                let before = enforced_keys(path, enforced).take(covered);
+                self.leases.give_back(before, bound);
                 if let Uncovered::Store(refused) = &uncovered {
-                    self.ledger_failed(refused);
+                    self.writer.health().failed(refused);
                 }
                 return Err(uncovered);
             }
-            covered.push(key);
         }
         Ok(())
     }
@@ -222,8 +245,7 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return;
         }
-        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
-        self.leases.give_back(&covered, bound);
+        self.leases.give_back(enforced_keys(path, enforced), bound);
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {

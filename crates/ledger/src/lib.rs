@@ -23,7 +23,7 @@ pub use books::{
     SettledMoney, Shortage,
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
-pub use entry::{Account, CallEntry, Entry, EntryPath, Event, PolicyEntry, Posting, Settlement};
+pub use entry::{Account, LEVELS_MAX, CallEntry, Entry, EntryPath, Event, Keys, PolicyEntry, Posting, Settlement};
 pub use fold::{Balance, Defect, Fold, Overrun};
 pub use level::{LevelKey, LevelKind, Levels, Service};
 pub use policy::{

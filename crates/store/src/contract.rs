@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use tidegate_ledger::{
+    Keys,
     CallEntry, Entry, EntryPath, Event, Levels, Limit, LimitTable, Period, PolicyEntry, Service,
     Settlement, Window,
 };
@@ -43,6 +44,7 @@ pub(crate) fn path(task: &str) -> Arc<EntryPath> {
         service: Service::Llm,
         month: Window::at(Period::Month, &TimeZone::UTC, NOW),
         day: Window::at(Period::Day, &TimeZone::UTC, NOW),
+        keys: Keys::default(),
     })
 }
 

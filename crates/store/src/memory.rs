@@ -78,7 +78,7 @@ impl Ledger {
             });
         }
         self.standings.extend(changes.standings);
-        self.balances.extend(changes.balances);
+        self.balances.extend(changes.balances.iter().cloned());
         self.head = changes.head;
     }
 

@@ -1,9 +1,6 @@
 //! The ledger in SQLite: rows, and beside them what they lead to, changed in one transaction.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tidegate_ledger::{
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     failure,
-    staging::{self, Changes, Head, NewRow, Stored},
+    staging::{self, Changes, Head, Map, NewRow, Stored},
 };
 
 /// Balances that the writer keeps in memory. Beyond this many they are read again; 16 Ki of them
@@ -38,10 +35,10 @@ pub(super) struct LedgerWriter(Option<Known>);
 #[derive(Debug)]
 struct Known {
     head: Head,
-    open: BTreeMap<ReservationId, OpenReservation>,
+    open: Map<ReservationId, OpenReservation>,
     /// No reservation above this one is stored.
     newest: Option<ReservationId>,
-    balances: HashMap<LevelKey, Balance>,
+    balances: Map<LevelKey, Balance>,
 }
 
 impl Known {
@@ -54,7 +51,7 @@ impl Known {
             head: read_head(connection)?,
             open: open.map(|it| (it.reservation, it)).collect(),
             newest: newest.map(|it| ReservationId::from_raw(it.cast_unsigned())),
-            balances: HashMap::new(),
+            balances: Map::default(),
         })
     }
 
@@ -71,10 +68,15 @@ impl Known {
                 }
             }
         }
-        if self.balances.len() + changes.balances.len() > BALANCES_MAX {
+        if self.balances.len() > BALANCES_MAX {
             self.balances.clear();
         }
-        self.balances.extend(changes.balances);
+        for (key, balance) in changes.balances.iter() {
+            match self.balances.get_mut(key) {
+                Some(known) => *known = *balance,
+                None => drop(self.balances.insert(key.clone(), *balance)),
+            }
+        }
     }
 }
 
@@ -295,7 +297,7 @@ fn write(connection: &mut Connection, known: &Known, changes: &Changes) -> rusql
     for row in &changes.rows {
         insert(&change, row)?;
     }
-    for (key, balance) in &changes.balances {
+    for (key, balance) in changes.balances.iter() {
         let mut put = change.prepare_cached(
             "INSERT OR REPLACE INTO balances (kind, organisation, user, task, opens, spent, held,
              notional, would_refuse) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
