@@ -9,7 +9,7 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::{Ask, Need};
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp};
 
@@ -460,11 +460,11 @@ impl Engine {
                 enforced: open.holding.enforced(),
                 event: Event::Extend { by: more },
             };
-            let prepared = self.prepare(Entry::Call(entry));
+            let line = Line::new(Entry::Call(entry));
             let extended = open.holding.with_hold(|books, hold| {
                 let extended = books.extend(hold, more, Caller::Asking);
                 if extended.is_ok() {
-                    self.book(prepared);
+                    self.book(line);
                 }
                 extended.map(|_| ())
             });
@@ -539,7 +539,7 @@ impl Engine {
             event,
         };
         let unused = matches!(entry.event, Event::Release { .. });
-        let prepared = self.prepare(Entry::Call(entry));
+        let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
@@ -553,7 +553,7 @@ impl Engine {
             },
             |books, hold| {
                 let settled = books.settle(hold, cost, NanoUsd::ZERO);
-                self.book(prepared);
+                self.book(line);
                 settled
             },
         );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
 use tidegate_observe::{
     calls::{CallRecord, Outcome, WouldWait},
     event,
@@ -274,13 +274,13 @@ impl InFlight {
             booked,
             ..
         } = self;
-        let prepared = booked.then(|| engine.prepare(Entry::Call(entry)));
+        let line = booked.then(|| Line::new(Entry::Call(entry)));
         let settled = holding.end(
             |pool, taken| pool.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
-                if let Some(prepared) = prepared {
-                    engine.book(prepared);
+                if let Some(line) = line {
+                    engine.book(line);
                 }
                 settled
             },

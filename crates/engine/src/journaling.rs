@@ -45,9 +45,10 @@ impl Journaling {
         }
     }
 
-    /// Queues frames. They are in the journal once a later [`Self::write`] has returned.
-    pub(crate) fn queue(&self, frames: &[u8]) {
-        self.queued.lock().extend_from_slice(frames);
+    /// Queues the frames that `encode` appends. They are in the journal once a later
+    /// [`Self::write`] has returned.
+    pub(crate) fn queue<T>(&self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        encode(&mut self.queued.lock())
     }
 
     /// Returns when everything that was queued before is written, by this call or by another, or

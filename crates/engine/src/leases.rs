@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use tidegate_ledger::{
-    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, StoreError,
+    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, Line, StoreError,
     leases::{Cover, Grant, Lease, LeaseAsk, share},
 };
 use tidegate_types::{NanoUsd, Timestamp};
@@ -80,18 +80,18 @@ impl Leases {
     }
 
     /// Says that these entries are in the store: their bounds need no lease any more.
-    pub(crate) fn written(&self, entries: &[Entry]) {
+    pub(crate) fn written(&self, lines: &[Line]) {
         let mut all = self.all.lock();
         if all.is_empty() {
             return;
         }
-        for entry in entries {
+        for line in lines {
             if let Entry::Call(CallEntry {
                 path,
                 enforced,
                 event,
                 ..
-            }) = entry
+            }) = line.entry()
             {
                 let amount = match event {
                     Event::Reserve { bound, .. } => *bound,
@@ -158,7 +158,8 @@ impl Leases {
     ) -> bool {
         let soon = now.after(RENEW_BEFORE);
         let mut all = self.all.lock();
-        let has_room = |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
+        let has_room =
+            |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
         if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
             return false;
         }
@@ -224,7 +225,10 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return Ok(());
         }
-        if self.leases.cover_at_once(path, enforced, bound, self.clock.now()) {
+        if self
+            .leases
+            .cover_at_once(path, enforced, bound, self.clock.now())
+        {
             return Ok(());
         }
         for (covered, key) in enforced_keys(path, enforced).enumerate() {

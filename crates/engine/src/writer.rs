@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidegate_ledger::{
-    Entry, LedgerStore, SettingStore, StoreError,
+    LedgerStore, Line, SettingStore, StoreError,
     journal::{Journal, Position},
 };
 use tidegate_observe::calls::{CallRecord, CallStore};
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Stores {
 
 /// What is sent to the writer.
 enum Fact {
-    Entry(Box<Entry>),
+    Entry(Box<Line>),
     Call(Box<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
@@ -143,7 +143,7 @@ impl Writer {
     pub(crate) fn start(
         stores: Stores,
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
-        written: impl Fn(&[Entry]) + Send + 'static,
+        written: impl Fn(&[Line]) + Send + 'static,
         journaling: Arc<Journaling>,
     ) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
@@ -180,9 +180,9 @@ impl Writer {
     }
 
     /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
-    pub(crate) fn entry(&self, entry: Entry) {
+    pub(crate) fn entry(&self, line: Line) {
         // The thread lives as long as `self`; if it panicked, the journal still has the entry.
-        let fact = Fact::Entry(Box::new(entry));
+        let fact = Fact::Entry(Box::new(line));
         self.facts.send(fact).unwrap_or_default();
     }
 
@@ -212,13 +212,13 @@ impl Drop for Writer {
 }
 
 /// Is told of entries that are in the store.
-type Written = Box<dyn Fn(&[Entry]) + Send>;
+type Written = Box<dyn Fn(&[Line]) + Send>;
 
 struct Writing {
     stores: Stores,
     waiting: Receiver<Fact>,
     health: Arc<Health>,
-    entries: Vec<Entry>,
+    entries: Vec<Line>,
     journaling: Arc<Journaling>,
     /// Up to where the journal was last given up.
     checkpoint: Position,
@@ -316,12 +316,12 @@ impl Writing {
     /// Appends the batch; entries that contradict the store are passed over one by one, so that
     /// they don't hold up the others for ever.
     fn append(&self) -> Result<(), StoreError> {
-        match self.stores.ledger.append(&self.entries) {
+        match self.stores.ledger.append_lines(&self.entries) {
             Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
             other => return other,
         }
         for entry in &self.entries {
-            match self.stores.ledger.append(std::slice::from_ref(entry)) {
+            match self.stores.ledger.append_lines(std::slice::from_ref(entry)) {
                 Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
                     self.health.contradicted(&conflict);
                 }

@@ -460,8 +460,7 @@ impl Books {
         };
         for key in path.keys() {
             // Cannot fail: a slab of 2^32 slots would be 300 GiB.
-            slots.at[usize::from(slots.len)] =
-                u32::try_from(self.slot_of(key)).unwrap_or(u32::MAX);
+            slots.at[usize::from(slots.len)] = u32::try_from(self.slot_of(key)).unwrap_or(u32::MAX);
             slots.len += 1;
         }
         slots

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use tidegate_ledger::{
-    Keys,
-    CallEntry, Entry, EntryPath, Event, Levels, Limit, LimitTable, Period, PolicyEntry, Service,
-    Settlement, Window,
+    CallEntry, Entry, EntryPath, Event, Keys, Levels, Limit, LimitTable, Period, PolicyEntry,
+    Service, Settlement, Window,
 };
 use tidegate_types::{NanoUsd, ReservationId, Timestamp};
 

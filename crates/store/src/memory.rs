@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, SettingStore, Snapshot,
+    Balance, Entry, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, SettingStore, Snapshot,
     Standing, StoreError,
     journal::{Journal, Position, ReadBack},
     keys::{Key, KeyStore},
@@ -66,7 +66,7 @@ impl Stored for Ledger {
 }
 
 impl Ledger {
-    fn apply(&mut self, changes: Changes) {
+    fn apply(&mut self, changes: Changes<'_>) {
         for row in changes.rows {
             if let Some(name) = row.entry {
                 self.places.insert(name, self.rows.len());
@@ -74,7 +74,7 @@ impl Ledger {
             self.rows.push(Row {
                 seq: row.seq,
                 chain: row.chain,
-                payload: row.payload,
+                payload: row.payload.to_owned(),
             });
         }
         self.standings.extend(changes.standings);
@@ -96,10 +96,10 @@ impl Ledger {
 }
 
 impl LedgerStore for MemoryStore {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         let mut ledger = self.ledger.lock();
         let head = ledger.head.clone();
-        let changes = staging::stage(&mut *ledger, head, entries)?;
+        let changes = staging::stage(&mut *ledger, head, lines)?;
         ledger.apply(changes);
         Ok(())
     }

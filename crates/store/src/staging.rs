@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use tidegate_ledger::{
     Balance, CHAIN_START, CallEntry, ChainHash, Entry, EntryPath, LEVELS_MAX, LevelKey, LimitTable,
-    PolicyEntry, Seq, Standing, StoreError, chain_after,
+    Line, PolicyEntry, Seq, Standing, StoreError, chain_after,
 };
 use tidegate_types::{ReservationId, Timestamp};
 
@@ -48,19 +48,19 @@ pub(crate) trait Stored {
 
 /// A row to be written.
 #[derive(Debug)]
-pub(crate) struct NewRow {
+pub(crate) struct NewRow<'a> {
     pub(crate) seq: Seq,
     pub(crate) entry: Option<(ReservationId, u32)>,
     pub(crate) kind: &'static str,
     pub(crate) at: Timestamp,
     pub(crate) chain: ChainHash,
-    pub(crate) payload: String,
+    pub(crate) payload: &'a str,
 }
 
 /// All that a batch changes.
 #[derive(Debug)]
-pub(crate) struct Changes {
-    pub(crate) rows: Vec<NewRow>,
+pub(crate) struct Changes<'a> {
+    pub(crate) rows: Vec<NewRow<'a>>,
     pub(crate) standings: Map<ReservationId, Standing>,
     pub(crate) balances: Balances,
     pub(crate) head: Head,
@@ -113,52 +113,50 @@ impl Balances {
             };
             places.push(place);
         }
-        self.paths.insert(address, (Arc::clone(path), places.clone()));
+        self.paths
+            .insert(address, (Arc::clone(path), places.clone()));
         Ok(places)
     }
 }
 
 /// Works out what these entries change; the first that cannot follow is an error.
-pub(crate) fn stage(
+pub(crate) fn stage<'a>(
     stored: &mut dyn Stored,
     head: Head,
-    entries: &[Entry],
-) -> Result<Changes, StoreError> {
+    lines: &'a [Line],
+) -> Result<Changes<'a>, StoreError> {
     let mut changes = Changes {
-        rows: Vec::with_capacity(entries.len()),
+        rows: Vec::with_capacity(lines.len()),
         standings: Map::default(),
         balances: Balances::default(),
         head,
         placed: Map::default(),
     };
-    for entry in entries {
-        match entry {
-            Entry::Policy(policy) => changes.take_policy(entry, policy)?,
-            Entry::Call(call) => changes.take_call(stored, entry, call)?,
+    for line in lines {
+        match line.entry() {
+            Entry::Policy(policy) => changes.take_policy(line.text(), policy),
+            Entry::Call(call) => changes.take_call(stored, line.text(), call)?,
         }
     }
     Ok(changes)
 }
 
-impl Changes {
-    fn take_policy(&mut self, entry: &Entry, policy: &PolicyEntry) -> Result<(), StoreError> {
+impl<'a> Changes<'a> {
+    fn take_policy(&mut self, payload: &'a str, policy: &PolicyEntry) {
         if self.head.limits.as_ref() == Some(&policy.limits) {
-            return Ok(());
+            return;
         }
-        let payload = serde_json::to_string(entry).map_err(unwritable)?;
         self.push(None, "policy", policy.at, payload);
         self.head.limits = Some(Arc::clone(&policy.limits));
-        Ok(())
     }
 
     fn take_call(
         &mut self,
         stored: &mut dyn Stored,
-        entry: &Entry,
+        payload: &'a str,
         call: &CallEntry,
     ) -> Result<(), StoreError> {
-        let payload = serde_json::to_string(entry).map_err(unwritable)?;
-        if self.is_there(stored, call, &payload)? {
+        if self.is_there(stored, call, payload)? {
             return Ok(());
         }
         let was = match self.standings.get(&call.reservation) {
@@ -192,7 +190,7 @@ impl Changes {
     ) -> Result<bool, StoreError> {
         let staged = self.placed.get(&(call.reservation, call.ordinal));
         let there = match staged {
-            Some(at) => Some(self.rows[*at].payload.clone()),
+            Some(at) => Some(self.rows[*at].payload.to_owned()),
             None if stored.may_have(call.reservation, call.ordinal) => {
                 stored.payload(call.reservation, call.ordinal)?
             }
@@ -213,10 +211,10 @@ impl Changes {
         entry: Option<(ReservationId, u32)>,
         kind: &'static str,
         at: Timestamp,
-        payload: String,
+        payload: &'a str,
     ) {
         self.head.rows += 1;
-        self.head.chain = chain_after(self.head.chain, &payload);
+        self.head.chain = chain_after(self.head.chain, payload);
         self.head.latest = self.head.latest.max(at);
         if let Some(name) = entry {
             self.placed.insert(name, self.rows.len());
@@ -237,13 +235,5 @@ fn conflict(call: &CallEntry, what: String) -> StoreError {
         reservation: call.reservation,
         ordinal: call.ordinal,
         what,
-    }
-}
-
-/// Entries are plain structures with text keys: writing them as JSON does not fail.
-fn unwritable(error: serde_json::Error) -> StoreError {
-    StoreError::Failed {
-        path: "entry".into(),
-        source: Box::new(error),
     }
 }

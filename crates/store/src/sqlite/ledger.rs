@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tidegate_ledger::{
-    Balance, ChainHash, Entry, Fold, LedgerStore, LevelKey, OpenReservation, Row, Seq,
+    Balance, ChainHash, Entry, Fold, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq,
     SettingStore, Snapshot, Standing, StoreError,
     leases::{self, Grant, Lease, LeaseAsk},
 };
@@ -55,7 +55,7 @@ impl Known {
         })
     }
 
-    fn update(&mut self, changes: Changes) {
+    fn update(&mut self, changes: Changes<'_>) {
         self.head = changes.head;
         for (reservation, standing) in changes.standings {
             self.newest = self.newest.max(Some(reservation));
@@ -141,7 +141,7 @@ impl Stored for Reader<'_> {
 }
 
 impl LedgerStore for SqliteStore {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         self.state.write(|path, writer| {
             let fail = |error| failure::of_sqlite(path, error);
             let Writer { connection, ledger } = writer;
@@ -154,7 +154,7 @@ impl LedgerStore for SqliteStore {
                 connection,
                 known: &known,
             };
-            let staged = staging::stage(&mut reader, known.head.clone(), entries);
+            let staged = staging::stage(&mut reader, known.head.clone(), lines);
             let changes = match staged {
                 Ok(changes) => changes,
                 Err(refused) => {
@@ -292,7 +292,11 @@ fn set_all(connection: &mut Connection, values: &[(&str, &[u8])]) -> rusqlite::R
     change.commit()
 }
 
-fn write(connection: &mut Connection, known: &Known, changes: &Changes) -> rusqlite::Result<()> {
+fn write(
+    connection: &mut Connection,
+    known: &Known,
+    changes: &Changes<'_>,
+) -> rusqlite::Result<()> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in &changes.rows {
         insert(&change, row)?;
@@ -331,7 +335,7 @@ fn write(connection: &mut Connection, known: &Known, changes: &Changes) -> rusql
     change.commit()
 }
 
-fn insert(change: &Connection, row: &NewRow) -> rusqlite::Result<()> {
+fn insert(change: &Connection, row: &NewRow<'_>) -> rusqlite::Result<()> {
     let mut insert = change.prepare_cached(
         "INSERT INTO entries (seq, reservation, ordinal, kind, at, chain, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
