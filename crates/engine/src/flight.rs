@@ -216,7 +216,7 @@ impl InFlight {
 
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
     /// Returns its finished record.
-    pub fn settle(self, end: End) -> Box<CallRecord> {
+    pub fn settle(self, end: End) -> Arc<CallRecord> {
         let engine = Arc::clone(&self.engine);
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
         let (routed, charge, now) = self.close(&end);

@@ -62,7 +62,7 @@ impl std::fmt::Debug for Stores {
 /// What is sent to the writer.
 enum Fact {
     Entry(Box<Line>),
-    Call(Box<CallRecord>),
+    Call(Arc<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
     Stop,
@@ -187,7 +187,7 @@ impl Writer {
     }
 
     /// Queues a call's record; drops it, and counts that, where too many are queued.
-    pub(crate) fn call(&self, record: Box<CallRecord>) {
+    pub(crate) fn call(&self, record: Arc<CallRecord>) {
         if let Err(TrySendError::Full(_)) = self.facts.try_send(Fact::Call(record)) {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }
@@ -222,7 +222,7 @@ struct Writing {
     journaling: Arc<Journaling>,
     /// Up to where the journal was last given up.
     checkpoint: Position,
-    calls: Vec<CallRecord>,
+    calls: Vec<Arc<CallRecord>>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
     written: Written,
 }
@@ -269,7 +269,7 @@ impl Writing {
     fn take(&mut self, fact: Fact, flushed: &mut Vec<SyncSender<()>>) -> bool {
         match fact {
             Fact::Entry(it) => self.entries.push(*it),
-            Fact::Call(it) => self.calls.push(*it),
+            Fact::Call(it) => self.calls.push(it),
             Fact::Flush(done) => flushed.push(done),
             Fact::Stop => return true,
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
@@ -237,8 +238,8 @@ impl KeyStore for MemoryStore {
 }
 
 impl CallStore for MemoryStore {
-    fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError> {
-        let records = records.iter().map(|it| (it.id, it.clone()));
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError> {
+        let records = records.iter().map(|it| (it.id, CallRecord::clone(it)));
         self.calls.lock().extend(records);
         Ok(())
     }
