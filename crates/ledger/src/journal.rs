@@ -37,6 +37,8 @@ pub enum Record {
     },
     /// What a reservation took of its platform's buckets.
     Taking(Taking),
+    /// Nothing happened: the journal could not be written, and was tried again.
+    Tried,
 }
 
 /// What a reservation took of a platform's buckets, whose levels are saved less often than
