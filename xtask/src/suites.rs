@@ -7,6 +7,7 @@ mod generated;
 mod overshoot;
 mod readme;
 mod rust;
+mod secrets;
 mod sessions;
 mod tally;
 mod wire;
@@ -47,6 +48,7 @@ const SUITES: &[&[Suite]] = &[
     generated::SUITES,
     clients::SUITES,
     readme::SUITES,
+    secrets::SUITES,
     overshoot::SUITES,
     crash::SUITES,
     sessions::SUITES,

@@ -13,7 +13,11 @@ use tidegate_ledger::{EntryPath, keys};
 use tidegate_observe::audit::Actor;
 use tidegate_types::{Caller, Priority, Role};
 
-use crate::{Control, Peer, error::Error, routes::ROUTES};
+use crate::{
+    Control, Peer,
+    error::{Error, worded},
+    routes::ROUTES,
+};
 
 /// What a route asks of whoever uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +202,7 @@ pub(crate) async fn gate(
         }
         Err(refused) => refused.into_response(),
     };
+    response = worded(&control.engine, response);
     let status = response.status();
     let registry = control.engine.registry();
     registry

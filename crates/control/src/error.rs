@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use tidegate_engine::{admissions::AdmissionError, identity::Unidentified};
+use tidegate_engine::{Engine, admissions::AdmissionError, identity::Unidentified};
 use tidegate_types::{Disposition, Role};
 
 use crate::{
@@ -274,6 +274,7 @@ impl Error {
     }
 }
 
+/// The body is written by [`worded`], which the gate calls for every answer.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Telling {
@@ -288,7 +289,7 @@ impl IntoResponse for Error {
                 remedy: remedy.map(str::to_owned),
             },
         };
-        let mut response = (status, Json(failure)).into_response();
+        let mut response = status.into_response();
         let headers = response.headers_mut();
         if let Disposition::RetryAfter(wait) = self.disposition() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
@@ -304,6 +305,19 @@ impl IntoResponse for Error {
         {
             headers.insert(header::ALLOW, allowed);
         }
+        response.extensions_mut().insert(failure);
         response
     }
+}
+
+/// A refusal on its way to whoever sent the request, in words without secrets of theirs. Other answers are as they were.
+pub(crate) fn worded(engine: &Engine, mut response: Response) -> Response {
+    let Some(Failure { mut error }) = response.extensions_mut().remove() else {
+        return response;
+    };
+    error.message = engine.tellable(&error.message).into_owned();
+    let (parts, _empty) = response.into_parts();
+    let mut response = (parts.status, Json(Failure { error })).into_response();
+    response.headers_mut().extend(parts.headers);
+    response
 }

@@ -1,9 +1,12 @@
 //! What a request says, read strictly: bodies, queries, and the values in them.
 
+use std::borrow::Cow;
+
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tidegate_observe::redact::redact;
 use tidegate_types::NanoUsd;
 
 use crate::{
@@ -86,8 +89,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
 
 /// `value` as it stands in a message: short, on one line.
 fn shown(value: &str) -> String {
-    let value = value.chars().take(60);
+    // Before it is cut: half a key looks like none.
+    let value = redact(value);
     value
+        .chars()
+        .take(60)
         .map(|it| if it.is_control() { '\u{fffd}' } else { it })
         .collect()
 }
@@ -103,6 +109,27 @@ pub(crate) fn text(key: &'static str, value: String) -> Result<String, Error> {
         value: shown(&value),
         wanted: format!("a text of 1 to {TEXT_BYTES_MAX} bytes without control characters"),
     })
+}
+
+/// A [`text`] that names something for good. One that looks like a key, a token or a password would be shown to everybody.
+pub(crate) fn name(key: &'static str, value: String) -> Result<String, Error> {
+    let value = text(key, value)?;
+    match redact(&value) {
+        Cow::Borrowed(_) => Ok(value),
+        Cow::Owned(clean) => Err(Error::Value {
+            key,
+            value: clean,
+            wanted: "a name: names are kept and shown, and this looks like a secret".to_owned(),
+        }),
+    }
+}
+
+/// As [`name`], where it is given.
+pub(crate) fn maybe_name(
+    key: &'static str,
+    value: Option<String>,
+) -> Result<Option<String>, Error> {
+    value.map(|it| name(key, it)).transpose()
 }
 
 /// As [`text`], where it is given.

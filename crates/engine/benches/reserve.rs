@@ -170,6 +170,7 @@ fn engine() -> Arc<Engine> {
             budgets: Arc::new(policy.unwrap()),
             reserve: ReserveRules::default(),
             weights: Weights::default(),
+            redactor: tidegate_observe::redact::Redactor::default(),
         },
         prices: PriceBook::builtin(),
         stores: Stores {

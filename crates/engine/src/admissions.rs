@@ -155,7 +155,8 @@ impl Engine {
         let owner = format!("{}/{user}", principal.organisation);
         let root = ask.task.as_deref().map(|own| {
             let parent: Option<Arc<str>> = ask.parent_task.as_deref().map(Arc::from);
-            self.sessions.plant(&owner, &own.into(), parent.as_ref())
+            let root = self.sessions.plant(&owner, &own.into(), parent.as_ref());
+            self.without_secrets(&root)
         });
         let seeker = Seeker {
             organisation: &principal.organisation,
@@ -385,7 +386,9 @@ impl Engine {
             },
             usage: actual.usage,
             platform: open.platform.to_string(),
-            model: actual.model.unwrap_or_default(),
+            model: self
+                .without_secrets(&actual.model.unwrap_or_default())
+                .to_string(),
             price_version: String::new(),
         };
         let need = Need {

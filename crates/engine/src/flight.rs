@@ -225,7 +225,7 @@ impl InFlight {
         record.status = end.status;
         record.outcome = end.outcome;
         record.answer_bytes = end.answer_bytes;
-        record.request_id = end.request_id;
+        record.request_id = end.request_id.map(|it| engine.without_secrets(&it));
         let first = first_byte_at.unwrap_or(now);
         record.phases.first_byte = micros(first.mono.since(sent_at.mono));
         record.phases.stream = micros(now.mono.since(first.mono));

@@ -98,6 +98,8 @@ impl Engine {
             .as_ref()
             .map(|it| tidegate_types::Tokens(it.value));
         self.trace(&mut record, signals.traceparent);
+        // From here on everything speaks of them as the record does: books, journal, logs, metrics.
+        record.redact(&self.settings.load().redactor);
         let thread = Thread::new(signals.agent, facts.conversation);
         Ok(Identified {
             proven: self.sessions.proven(&tracked, thread),

@@ -25,6 +25,7 @@ pub mod views;
 pub mod writer;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     hash::BuildHasher as _,
     sync::{
@@ -151,7 +152,7 @@ impl Engine {
         let now = self.now();
         let id: CallId = self.ids.next(now.wall);
         let mut record = Box::new(CallRecord::arrived(id, now.wall, dialect));
-        record.path = path.into();
+        record.path = self.without_secrets(path);
         (record, now)
     }
 
@@ -211,6 +212,16 @@ impl Engine {
             self.records
                 .write(event.record(observer::stamp(self.clock.now())));
         }
+    }
+
+    /// What may be kept and told of a text that came from outside.
+    fn without_secrets(&self, text: &str) -> Arc<str> {
+        self.settings.load().redactor.redact(text).into()
+    }
+
+    /// A refusal's words without secrets that the request brought along.
+    pub fn tellable<'a>(&self, words: &'a str) -> Cow<'a, str> {
+        self.settings.load().redactor.redact(words)
     }
 
     /// Reservations dropped unsettled since the program began.

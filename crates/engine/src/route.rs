@@ -202,7 +202,11 @@ impl Engine {
         let mapped = platform.model_map.get(asked_model);
         let model: Arc<str> = mapped.map_or(asked_model, String::as_str).into();
         let price = self.dearest_price(platform, &model, &call.facts.other_models);
-        let size = self.size(&call, platform.family, (&model, &price), now);
+        let kept = mapped.map_or_else(
+            || Arc::clone(&call.record.model_asked),
+            |_| Arc::clone(&model),
+        );
+        let size = self.size(&call, platform.family, (&kept, &price), now);
         let charged = call.metered && !platform.subscription && !platform.free;
         let bound = |it: NanoUsd| if charged { it } else { NanoUsd::ZERO };
         let units = self.units(&call, &model);
@@ -231,7 +235,7 @@ impl Engine {
             platform: Arc::clone(platform),
             call,
         });
-        routed.describe(model, units);
+        routed.describe(kept, units);
         routed
     }
 

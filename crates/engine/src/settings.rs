@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tidegate_admission::PoolSpec;
 use tidegate_ledger::BudgetPolicy;
+use tidegate_observe::redact::Redactor;
 use tidegate_providers::accounting::Family;
 use tidegate_types::{Complexity, RequestClass};
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub reserve: ReserveRules,
     /// What a call weighs in units.
     pub weights: Weights,
+    /// Takes secrets out of what clients name: tasks, sessions, models, and whatever of theirs is kept.
+    pub redactor: Redactor,
 }
 
 impl Settings {

@@ -1,6 +1,7 @@
 //! The life of a call, from its first byte to the answer's head.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     net::SocketAddr,
     sync::{
@@ -243,6 +244,7 @@ impl Gateway {
         refusal: &Refusal,
     ) -> Response<ReplyBody> {
         let now = self.engine.now();
+        let refusal = &*self.tellable(refusal);
         let response = refused(call.dialect, call.claude_code, refusal, &record, now.wall);
         record.status = response.status().as_u16();
         if matches!(record.outcome, Outcome::Interrupted) {
@@ -273,11 +275,20 @@ impl Gateway {
             ),
         };
         let claude_code = is_claude_code(&parts.headers);
-        let response = refused(dialect, claude_code, &refusal, &record, now.wall);
+        let refusal = &*self.tellable(&refusal);
+        let response = refused(dialect, claude_code, refusal, &record, now.wall);
         record.status = StatusCode::NOT_FOUND.as_u16();
-        record.outcome = outcome(&refusal);
+        record.outcome = outcome(refusal);
         self.engine.finish(record);
         response
+    }
+
+    /// A refusal that quotes no secret of the request: answers are logged by whoever gets them.
+    fn tellable<'a>(&self, refusal: &'a Refusal) -> Cow<'a, Refusal> {
+        match self.engine.tellable(refusal.sentence()) {
+            Cow::Borrowed(_) => Cow::Borrowed(refusal),
+            Cow::Owned(clean) => Cow::Owned(refusal.clone().with_sentence(clean)),
+        }
     }
 }
 

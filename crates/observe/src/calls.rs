@@ -335,11 +335,10 @@ impl CallRecord {
         }
     }
 
-    /// Removes secrets from every text that came from outside.
+    /// Removes secrets from every text that came from outside. Organisation and user are not among
+    /// them: operators name those, and books are kept by them.
     pub fn redact(&mut self, redactor: &Redactor) {
         let texts = [
-            Some(&mut self.organisation),
-            Some(&mut self.user),
             self.session.as_mut(),
             self.task.as_mut(),
             self.root_task.as_mut(),
@@ -404,7 +403,8 @@ impl CallFilter {
 
 /// Keeps call records.
 pub trait CallStore: Send + Sync {
-    /// Keeps all of them, or none. A record with an id that is already kept replaces it.
+    /// Keeps all of them, or none. A record that is given twice, because it was not known whether
+    /// it had been kept, is one.
     fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError>;
 
     /// The record of one call, if it is kept.

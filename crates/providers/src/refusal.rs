@@ -235,6 +235,27 @@ impl Refusal {
         }
     }
 
+    /// The same refusal in other words.
+    #[must_use]
+    pub fn with_sentence(mut self, words: String) -> Self {
+        match &mut self {
+            Self::Budget { sentence, .. }
+            | Self::CounterUnreadable { sentence }
+            | Self::Rate { sentence, .. }
+            | Self::NeverFits { sentence }
+            | Self::Unauthenticated { sentence }
+            | Self::Forbidden { sentence }
+            | Self::NotFound { sentence }
+            | Self::InvalidRequest { sentence }
+            | Self::TooLarge { sentence }
+            | Self::Busy { sentence, .. }
+            | Self::Stopping { sentence, .. }
+            | Self::UpstreamUnreachable { sentence }
+            | Self::UpstreamTimeout { sentence } => *sentence = words,
+        }
+        self
+    }
+
     /// The status it is answered with.
     pub const fn status(&self) -> u16 {
         match self {

@@ -143,7 +143,7 @@ struct Kept {
 
 impl Kept {
     fn open(folder: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+        private_folder(&folder)?;
         let file = newest(&folder)?;
         let bytes = file.metadata()?.len();
         Ok(Self {
@@ -175,6 +175,16 @@ impl Kept {
         self.bytes = 0;
         Ok(())
     }
+}
+
+/// Makes the folder if need be, for this user alone, whoever made it.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
 fn newest(folder: &Path) -> io::Result<File> {

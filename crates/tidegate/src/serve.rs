@@ -89,8 +89,7 @@ pub(crate) async fn start(
     let listener = bind(settings.listen).await?;
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
-    fs::write(&address, listener.local_addr()?.to_string())
-        .with_context(|| format!("`{}` can't be written", address.display()))?;
+    write_private(&address, &listener.local_addr()?.to_string())?;
     let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
@@ -381,17 +380,23 @@ fn token(data: &Path) -> anyhow::Result<Secret<String>> {
     getrandom::fill(&mut random).context("the system gives no randomness")?;
     let token = tidegate_ledger::keys::secret(&random);
     let token = token.expose().replacen("tg-", "tgl-", 1);
-    let mut file = fs::OpenOptions::new()
+    write_private(&path, &token)?;
+    Ok(Secret::new(token))
+}
+
+/// Writes a file that only this user can read.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let opened = fs::OpenOptions::new()
         .create(true)
         .write(true)
         .truncate(true)
         .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("`{}` can't be written", path.display()))?;
+        .open(path);
+    let unwritable = || format!("`{}` can't be written", path.display());
+    let mut file = opened.with_context(unwritable)?;
     // The mode above is for a file that is new.
-    make_private(&path)?;
-    io::Write::write_all(&mut file, token.as_bytes())?;
-    Ok(Secret::new(token))
+    make_private(path)?;
+    io::Write::write_all(&mut file, text.as_bytes()).with_context(unwritable)
 }
 
 /// Takes a file away from everybody but this user, whoever made it.

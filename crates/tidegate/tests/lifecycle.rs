@@ -131,6 +131,42 @@ fn the_token_is_for_its_owner_alone_and_stays_the_same() {
 }
 
 #[test]
+fn nothing_in_the_data_folder_is_for_others() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let check = || {
+        let mut waiting = vec![world.data()];
+        let mut names = Vec::new();
+        while let Some(path) = waiting.pop() {
+            let private = if path.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode(&path), private, "{}", path.display());
+            if path.is_dir() {
+                let inner = std::fs::read_dir(&path).unwrap();
+                waiting.extend(inner.map(|it| it.unwrap().path()));
+            }
+            names.push(path.file_name().unwrap().display().to_string());
+        }
+        names
+    };
+    let names = check();
+    for name in ["address", "token", "tidegate.jsonl", "state.db", "journal"] {
+        assert!(names.iter().any(|it| it == name), "{names:?}");
+    }
+    gateway.program.stop();
+    // Somebody opened them to others: that is taken back.
+    let open = |it| std::os::unix::fs::PermissionsExt::from_mode(it);
+    for (name, mode) in [("log", 0o755), ("address", 0o644)] {
+        let path = world.data().join(name);
+        if name == "address" {
+            std::fs::write(&path, "").unwrap();
+        }
+        std::fs::set_permissions(path, open(mode)).unwrap();
+    }
+    let _gateway = world.serve();
+    check();
+}
+
+#[test]
 fn the_greeting_names_what_only_watches_and_how_to_enforce_it() {
     let (world, _provider) = World::with_provider();
     let answer = world.serve().program.stop();

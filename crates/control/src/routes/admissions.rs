@@ -23,7 +23,7 @@ use crate::{
     access::{Sight, Visitor},
     error::Error,
     limits::{EXPIRED_LIST_MAX, OPEN_LIST_MAX, TOKENS_MAX},
-    read::{Body, bounded, maybe_text, money, word},
+    read::{Body, bounded, maybe_name, maybe_text, money, word},
     wire::{
         Admission, AdmissionRequest, Expired, ExtendRequest, Extended, Released, Reservation,
         Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
@@ -95,7 +95,7 @@ fn ask(request: AdmissionRequest) -> Result<AdmissionAsk, Error> {
         priority: request.priority,
         task_type: maybe_text("task_type", request.task_type)?,
         estimated_duration: duration,
-        user: maybe_text("user", request.user)?,
+        user: maybe_name("user", request.user)?,
         session: maybe_text("session", request.session)?,
         task: maybe_text("task", request.task)?,
         parent_task: maybe_text("parent_task", request.parent_task)?,

@@ -17,7 +17,7 @@ use crate::{
     access::{By, Narrowed, Sight, Visitor},
     error::Error,
     limits::{TASKS_DEFAULT, TASKS_MAX},
-    read::{Asked, Body, flag, maybe_text, money, number, word},
+    read::{Asked, Body, flag, maybe_name, money, number, word},
     wire::{Amount, Budget, BudgetQuery, Budgets, Limit, LimitRequest, LimitSet, Window},
 };
 
@@ -283,9 +283,9 @@ fn bounded(key: &'static str, amount: Amount) -> Result<Amount, Error> {
 
 /// For whom a limit is to be, if the visitor may say so.
 fn scope(level: LevelKind, request: LimitRequest, visitor: &Visitor) -> Result<LimitScope, Error> {
-    let organisation = maybe_text("organisation", request.organisation)?;
-    let user = maybe_text("user", request.user)?;
-    let task = maybe_text("task", request.task)?;
+    let organisation = maybe_name("organisation", request.organisation)?;
+    let user = maybe_name("user", request.user)?;
+    let task = maybe_name("task", request.task)?;
     let personal = matches!(
         level,
         LevelKind::UserMonth | LevelKind::UserDay | LevelKind::Task

@@ -16,7 +16,7 @@ use crate::{
     Control,
     access::{By, Visitor},
     error::Error,
-    read::{Body, maybe_text, text, word},
+    read::{Body, maybe_name, name, word},
     wire::{Key, KeyMade, KeyRequest, KeyRevoked, Keys},
 };
 
@@ -89,7 +89,7 @@ pub(crate) async fn make(
 
 fn new_key(request: KeyRequest, visitor: &Visitor) -> Result<NewKey, Error> {
     let own = &visitor.principal.organisation;
-    let organisation = match maybe_text("organisation", request.organisation)? {
+    let organisation = match maybe_name("organisation", request.organisation)? {
         Some(asked) if *asked != **own && visitor.by != By::Token => {
             return Err(Error::OtherOrganisation { asked });
         }
@@ -105,13 +105,13 @@ fn new_key(request: KeyRequest, visitor: &Visitor) -> Result<NewKey, Error> {
         });
     }
     Ok(NewKey {
-        name: text("name", request.name)?,
+        name: name("name", request.name)?,
         role: request.role,
-        user: text("user", request.user)?,
+        user: name("user", request.user)?,
         organisation,
         default_priority: request.default_priority,
         highest_priority,
-        default_task_type: maybe_text("default_task_type", request.default_task_type)?,
+        default_task_type: maybe_name("default_task_type", request.default_task_type)?,
     })
 }
 

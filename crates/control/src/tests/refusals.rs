@@ -8,6 +8,59 @@ use serde_json::Value;
 use super::world::{World, check, run};
 
 #[test]
+fn no_refusal_repeats_a_secret_of_the_request() {
+    let key = "sk-ant-api03-0123456789abcdef";
+    let long = "x".repeat(50);
+    check(
+        &format!(
+            r#"caller POST /api/v1/admissions {{"tokens": "{key}"}}
+               caller POST /api/v1/admissions {{"{key}": 1}}
+               caller POST /api/v1/admissions {{"tokens": 1, "platform": "{key}"}}
+               caller POST /api/v1/reservations/{key}/settle {{}}
+               caller GET /api/v1/calls/{long}{key}
+               caller GET /api/v1/{key}"#
+        ),
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": "sk-ant-api03-0123456789abcdef"}
+            400 bad_body: `tokens`: invalid type: string "[redacted]", expected u64 at line 1 column 42
+            > caller POST /api/v1/admissions {"sk-ant-api03-0123456789abcdef": 1}
+            400 bad_body: `[redacted]`: unknown field `[redacted]`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity` at line 1 column 32
+            > caller POST /api/v1/admissions {"tokens": 1, "platform": "sk-ant-api03-0123456789abcdef"}
+            400 unknown_platform: there is no platform `[redacted]`; there are claude_code, sonnet
+            > caller POST /api/v1/reservations/sk-ant-api03-0123456789abcdef/settle {}
+            400 bad_value: `id`: `[redacted]` is not a reservation's id, resv_ and 16 hexadecimal digits
+            > caller GET /api/v1/calls/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsk-ant-api03-0123456789abcdef
+            400 bad_value: `id`: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsk-ant-api` is not a call's id, call_ and 16 hexadecimal digits
+            > caller GET /api/v1/sk-ant-api03-0123456789abcdef
+            404 not_found: there is nothing at `/api/v1/[redacted]` · `GET /api/v1/openapi.json` lists what there is
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_is_named_by_a_secret() {
+    check(
+        r#"admin POST /api/v1/keys {"name": "sk-ant-api03-0123456789abcdef", "role": "caller", "user": "ada"}
+           admin POST /api/v1/keys {"name": "laptop", "role": "caller", "user": "password=hunter2"}
+           admin POST /api/v1/keys {"name": "laptop", "role": "caller", "user": "ada", "organisation": "Bearer abcDEF123456"}
+           operator PUT /api/v1/budgets/task {"hard_usd": 1, "task": "ghp_0123456789abcdef0123"}
+           operator POST /api/v1/admissions {"tokens": 1, "user": "tg-0123456789abcdef"}"#,
+        expect![[r#"
+            > admin POST /api/v1/keys {"name": "sk-ant-api03-0123456789abcdef", "role": "caller", "user": "ada"}
+            400 bad_value: `name`: `[redacted]` is not a name: names are kept and shown, and this looks like a secret
+            > admin POST /api/v1/keys {"name": "laptop", "role": "caller", "user": "password=hunter2"}
+            400 bad_value: `user`: `password=[redacted]` is not a name: names are kept and shown, and this looks like a secret
+            > admin POST /api/v1/keys {"name": "laptop", "role": "caller", "user": "ada", "organisation": "Bearer abcDEF123456"}
+            400 bad_value: `organisation`: `Bearer [redacted]` is not a name: names are kept and shown, and this looks like a secret
+            > operator PUT /api/v1/budgets/task {"hard_usd": 1, "task": "ghp_0123456789abcdef0123"}
+            400 bad_value: `task`: `[redacted]` is not a name: names are kept and shown, and this looks like a secret
+            > operator POST /api/v1/admissions {"tokens": 1, "user": "tg-0123456789abcdef"}
+            400 bad_value: `user`: `[redacted]` is not a name: names are kept and shown, and this looks like a secret
+        "#]],
+    );
+}
+
+#[test]
 fn an_absurd_admission_is_refused_with_its_key_and_value() {
     check(
         r#"caller POST /api/v1/admissions {}

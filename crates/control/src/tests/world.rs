@@ -234,6 +234,7 @@ fn settings() -> Settings {
         budgets: Arc::new(BudgetPolicy::built_in(jiff::tz::TimeZone::UTC)),
         reserve: ReserveRules::default(),
         weights: Weights::default(),
+        redactor: tidegate_observe::redact::Redactor::default(),
     }
 }
 

@@ -121,6 +121,7 @@ pub(crate) fn settings(change: impl FnOnce(&mut Limits)) -> Settings {
         ),
         reserve: ReserveRules::default(),
         weights: Weights::default(),
+        redactor: tidegate_observe::redact::Redactor::default(),
     }
 }
 

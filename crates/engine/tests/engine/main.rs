@@ -12,5 +12,6 @@ mod harness;
 mod housekeeping;
 mod reserving;
 mod restarting;
+mod secrets;
 mod tasks;
 mod unwritable;

@@ -75,6 +75,34 @@ const NAMES: &[&str] = &[
     "token",
 ];
 
+/// Bytes that a marked secret begins with: everywhere else nothing is compared, since names of
+/// calls are looked at on their way.
+const BEGINNINGS: [bool; 256] = beginnings();
+
+const fn beginnings() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < PREFIXES.len() {
+        table[PREFIXES[at].text.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    at = 0;
+    while at < NAMES.len() {
+        let first = NAMES[at].as_bytes()[0];
+        table[first as usize] = true;
+        table[first.to_ascii_uppercase() as usize] = true;
+        at += 1;
+    }
+    // `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
+    let others = b"eBb-:";
+    at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
 /// Whether `name` is one whose values are secrets.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let plain = name.to_ascii_lowercase().replace('-', "_");
@@ -90,8 +118,11 @@ pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
             .checked_sub(1)
             .and_then(|it| text.get(it))
             .is_some_and(u8::is_ascii_alphanumeric);
-        let may_begin = (!inside && byte.is_ascii_alphabetic()) || matches!(byte, b'-' | b':');
-        if may_begin && let Some(secret) = secret_at(text, at) {
+        let may_begin = !inside || !byte.is_ascii_alphabetic();
+        if BEGINNINGS[usize::from(*byte)]
+            && may_begin
+            && let Some(secret) = secret_at(text, at)
+        {
             return Some(secret);
         }
         at += 1;

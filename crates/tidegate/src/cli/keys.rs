@@ -4,7 +4,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tidegate_control::wire::{Key, KeyMade, KeyRequest, KeyRevoked, Keys};
 use tidegate_ledger::keys::{self, KeyStore, SECRET_BYTES};
-use tidegate_observe::audit::{Action, Actor, AuditRow, AuditStore as _};
+use tidegate_observe::{
+    audit::{Action, Actor, AuditRow, AuditStore as _},
+    redact::redact,
+};
 use tidegate_store::{DirectoryLock, SqliteStore};
 use tidegate_types::{Clock as _, IdSource, KeyId, Priority, Role, SystemClock, Timestamp};
 
@@ -80,6 +83,17 @@ impl AddArgs {
         if let Some(default) = self.default_priority.filter(|it| *it > highest) {
             anyhow::bail!(
                 "--default-priority {default} is above --highest-priority {highest}: raise that, or lower this"
+            );
+        }
+        let names = [
+            Some(&self.name),
+            Some(&self.user),
+            self.organisation.as_ref(),
+            self.default_task_type.as_ref(),
+        ];
+        if names.into_iter().flatten().any(|it| redact(it) != *it) {
+            anyhow::bail!(
+                "one of these names looks like a key, token or password: names are kept and shown, so choose another"
             );
         }
         Ok(KeyRequest {

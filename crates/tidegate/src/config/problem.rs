@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tidegate_observe::redact::redact;
+
 use super::tree::Origin;
 
 /// One thing that is wrong.
@@ -11,7 +13,7 @@ pub(crate) struct Problem {
     pub(crate) origin: Origin,
     /// Which key, with its tables: `platforms.sonnet.provider`. Empty for a file that is no TOML.
     pub(crate) key: String,
-    /// What is wrong, with the value, and what to write instead. Holds no secret.
+    /// What is wrong, with the value, and what to write instead. Secrets in it are not shown.
     pub(crate) message: String,
 }
 
@@ -19,9 +21,10 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", redact(&self.key))?;
         }
-        f.write_str(&self.message)
+        // Somebody may have pasted a key where none belongs.
+        f.write_str(&redact(&self.message))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sections: a table of keys from which the reader, the reference and the documentation come.
 
+use tidegate_observe::redact::redact;
+
 use super::{
     problem::{Problem, nearest},
     tree::{Content, Node, Origin, Table, key},
@@ -77,7 +79,7 @@ impl At<'_> {
 pub(crate) struct Effective {
     /// Its key, with its tables.
     pub(crate) key: String,
-    /// Its value in TOML, a secret replaced.
+    /// Its value in TOML, secrets replaced.
     pub(crate) value: String,
     /// Where it comes from.
     pub(crate) origin: Origin,
@@ -142,7 +144,7 @@ impl Reader {
                 let value_text = if T::SECRET {
                     "\"[redacted]\"".to_owned()
                 } else {
-                    node.to_toml()
+                    redact(&node.to_toml()).into_owned()
                 };
                 self.effective.push(Effective {
                     key,
@@ -234,9 +236,10 @@ impl Reader {
                 origin,
             });
         }
+        // The value is not told: it may be a key, pasted a level too high.
         let message = format!(
-            "`{}` is not a table; write [{path}] and its keys below",
-            node.to_toml()
+            "{} is not a table; write [{path}] and its keys below",
+            node.kind()
         );
         self.refuse(origin, path, message);
         None
@@ -279,8 +282,8 @@ impl Reader {
         let node = written.or_else(|| Node::built_in(default))?;
         let Content::List(nodes) = node.strict() else {
             let message = format!(
-                "`{}` is not a list of tables; write [[{path}]] before each",
-                node.to_toml()
+                "{} is not a list of tables; write [[{path}]] before each",
+                node.kind()
             );
             self.refuse(node.origin.clone(), path, message);
             return None;

@@ -88,6 +88,7 @@ impl Settings {
             budgets: Arc::clone(&self.budgets),
             reserve: self.reserve,
             weights: self.weights.clone(),
+            redactor: self.redactor.clone(),
         }
     }
 

@@ -120,6 +120,31 @@ rules = [{ classes = ['mains'], units = 1.5 }]
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    check_wrong(
+        "
+[[providers]]
+api_key = 'hunter2'
+[platforms]
+mine = 'hunter2'
+[budgets]
+task = ['hunter2']
+[local]
+'sk-ant-api03-0123456789' = 1
+[log]
+level = 'sk-ant-api03-0123456789'
+",
+        expect![[r#"
+            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, reserve, weights, prices, redact, log
+            tidegate.toml:3:1: providers: a list is not a table; write [providers] and its keys below
+            tidegate.toml:6:8: platforms.mine: a text is not a table; write [platforms.mine] and its keys below
+            tidegate.toml:8:8: budgets.task: a list is not a table; write [budgets.task] and its keys below
+            tidegate.toml:12:9: log.level: `"[redacted]"` is not "debug", "info", "warning", "error" or "critical"
+        "#]],
+    );
+}
+
+#[test]
 fn what_does_not_fit_together_is_refused() {
     check_wrong(
         "

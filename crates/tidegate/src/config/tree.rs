@@ -193,6 +193,18 @@ impl Node {
         }
     }
 
+    /// What it is, where what it says may be a secret of any form: only what no secret can be is quoted.
+    pub(super) fn kind(&self) -> String {
+        match self.strict() {
+            Content::Text(_) | Content::Loose(..) => "a text".to_owned(),
+            Content::List(_) => "a list".to_owned(),
+            Content::Table(_) => "a table".to_owned(),
+            Content::Integer(_) | Content::Decimal(_) | Content::Date(_) | Content::Boolean(_) => {
+                format!("`{}`", self.to_toml())
+            }
+        }
+    }
+
     /// As it would be written in a file, on one line.
     pub(super) fn to_toml(&self) -> String {
         match self.strict() {

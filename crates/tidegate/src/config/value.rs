@@ -32,7 +32,7 @@ fn not<T: Setting>(node: &Node) -> String {
 /// Values in messages fit a line.
 fn shortened(text: &str) -> String {
     const SHOWN_MAX: usize = 60;
-    // Somebody may have pasted a key where none belongs.
+    // Before it is cut: half a key looks like none.
     let text = tidegate_observe::redact::redact(text);
     if text.chars().count() <= SHOWN_MAX {
         text.into_owned()

@@ -104,6 +104,7 @@ impl Setup {
                 budgets: Arc::new(BudgetPolicy::built_in(TimeZone::UTC)),
                 reserve: ReserveRules::default(),
                 weights: Weights::default(),
+                redactor: tidegate_observe::redact::Redactor::default(),
             },
             bounds: BodyBounds {
                 one_bytes_max: 32 << 20,
