@@ -243,6 +243,38 @@ impl InFlight {
         routed.call
     }
 
+    /// Ends a call of which nothing was sent, and so nothing is owed, and gives everything back as
+    /// if it had never been taken. Returns its finished record.
+    pub fn release(self, outcome: Outcome) -> Box<CallRecord> {
+        let now = self.engine.now();
+        let entry = CallEntry {
+            reservation: self.reservation,
+            ordinal: 1,
+            at: now.wall,
+            path: Arc::clone(&self.path),
+            enforced: self.holding.enforced(),
+            event: Event::Release {
+                held: self.holding.bound(),
+                reason: "nothing was sent".to_owned(),
+            },
+        };
+        let engine = self.engine;
+        let prepared = self.booked.then(|| engine.prepare(Entry::Call(entry)));
+        let _nothing = self.holding.end(
+            |pool, taken| pool.release(taken, now.mono),
+            |books, hold| {
+                books.release(hold);
+                if let Some(prepared) = prepared {
+                    engine.book(prepared);
+                }
+            },
+        );
+        engine.journal();
+        let mut record = self.routed.call.record;
+        record.outcome = outcome;
+        engine.finish(record)
+    }
+
     fn close(self, end: &End) -> (Box<Routed>, Charge, Moment) {
         let now = self.engine.now();
         let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some());

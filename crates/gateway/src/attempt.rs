@@ -1,6 +1,6 @@
 //! Route, reserve, send: on the preferred platform, then on its fallbacks, until one answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -144,7 +144,9 @@ impl Gateway {
         };
         let mut flying = Flying::new(in_flight, Arc::clone(&self.closing));
         let path = path_of(call);
-        let answer = provider.upstream.send(outgoing.request, &path);
+        let answer = provider
+            .upstream
+            .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
         let failure = match answer {
             Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
@@ -156,7 +158,8 @@ impl Gateway {
             }
             Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
             Ok(Err(error)) => Failure::Send(error),
-            Err(_) => Failure::Slow,
+            Err(_) if flying.sent().load(Ordering::Relaxed) => Failure::Slow,
+            Err(_) => Failure::SlowToConnect,
         };
         self.failed(&mut flying, failure)
     }
@@ -201,7 +204,9 @@ impl Gateway {
             // It may have begun to work on it, and may bill that.
             Failure::Send(error) if !error.nothing_sent() => Outcome::UpstreamLost,
             Failure::Slow => Outcome::UpstreamLost,
-            Failure::Send(_) | Failure::Refused(_) => Outcome::UpstreamUnreachable,
+            Failure::Send(_) | Failure::SlowToConnect | Failure::Refused(_) => {
+                Outcome::UpstreamUnreachable
+            }
         };
         let told = Some(outcome.clone());
         let identified = in_flight.abandon(&End {
@@ -213,7 +218,7 @@ impl Gateway {
         });
         let sentence = format!("{reason}; there is no other platform that could take over");
         let (refusal, answer) = match failure {
-            Failure::Slow => (Refusal::UpstreamTimeout { sentence }, None),
+            Failure::Slow | Failure::SlowToConnect => (Refusal::UpstreamTimeout { sentence }, None),
             Failure::Send(_) => (Refusal::UpstreamUnreachable { sentence }, None),
             Failure::Refused(answer) => (Refusal::UpstreamUnreachable { sentence }, Some(answer)),
         };
@@ -397,6 +402,8 @@ enum Failure {
     Refused(Box<Refused>),
     #[error("the provider did not begin to answer in time")]
     Slow,
+    #[error("no connection to the provider was opened in time")]
+    SlowToConnect,
 }
 
 /// What of the caller's request was changed, all of it told in response headers.
