@@ -163,13 +163,29 @@ impl Leases {
             };
             all.insert(key.clone(), none);
         }
-        let lease = all.get_mut(key)?;
-        let ending = lease.expires <= now.after(RENEW_BEFORE);
-        // One that ends soon is treated as ended, and so renewed.
-        match lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now }) {
+        match taken_from(all.get_mut(key)?, bound, now) {
             Cover::Covered => None,
             Cover::NeedsGrant { amount } => Some(amount),
         }
+    }
+
+    /// Whether the leases of all these levels cover `bound` as they are, which they then do; else
+    /// nothing has changed.
+    fn cover_all(&self, keys: &[LevelKey], bound: NanoUsd, now: Timestamp) -> bool {
+        let mut all = self.all.lock();
+        let covers = |key: &LevelKey| {
+            let lease = all.get_mut(key);
+            lease.is_some_and(|it| taken_from(it, bound, now) == Cover::Covered)
+        };
+        let Some(short) = keys.iter().map(covers).position(|covered| !covered) else {
+            return true;
+        };
+        for key in &keys[..short] {
+            if let Some(lease) = all.get_mut(key) {
+                lease.give_back(bound);
+            }
+        }
+        false
     }
 
     fn give_back(&self, keys: &[LevelKey], bound: NanoUsd) {
@@ -181,6 +197,12 @@ impl Leases {
         }
         self.given_back.notify_all();
     }
+}
+
+/// Takes `bound` of a lease. One that ends soon is treated as ended, and so renewed.
+fn taken_from(lease: &mut Lease, bound: NanoUsd, now: Timestamp) -> Cover {
+    let ending = lease.expires <= now.after(RENEW_BEFORE);
+    lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now })
 }
 
 fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
@@ -215,6 +237,21 @@ impl Engine {
             covered.push(key);
         }
         Ok(())
+    }
+
+    /// Does what [`Self::cover`] does where that needs no waiting; else says `false`, and has
+    /// changed nothing.
+    pub(crate) fn covers_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+    ) -> bool {
+        if bound.is_zero() || enforced.is_empty() {
+            return true;
+        }
+        let keys: Vec<LevelKey> = enforced_keys(path, enforced).collect();
+        self.leases.cover_all(&keys, bound, self.clock.now())
     }
 
     /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tidegate_engine::{
-    call::{Identified, Routed},
-    flight::{End, InFlight},
-    reserve::Obstacle,
+    call::{Identified, Moment, Routed},
+    flight::{End, InFlight, Unbookable},
+    reserve::{Obstacle, Reserved},
     route::{self, NoRoute, Payer},
     settings::Platform,
 };
@@ -125,7 +125,11 @@ impl Gateway {
             Ok(reserved) => reserved,
             Err((routed, obstacle)) => return self.obstructed(routed, obstacle),
         };
-        let mut in_flight = match self.engine.send(reserved, now) {
+        let sent = match self.engine.send_at_once(reserved, now) {
+            Ok(sent) => sent,
+            Err(reserved) => self.send_off_the_worker(reserved, now).await,
+        };
+        let mut in_flight = match sent {
             Ok(in_flight) => in_flight,
             Err((routed, unbookable)) => {
                 let sentence = unbookable.to_string();
@@ -162,6 +166,28 @@ impl Gateway {
             Err(_) => Failure::SlowToConnect,
         };
         self.failed(&mut flying, failure)
+    }
+
+    /// Waits for the store on a thread that may wait: other calls go on meanwhile. A client that
+    /// hangs up meanwhile takes nothing along: what comes of it then ends as unsent.
+    async fn send_off_the_worker(
+        &self,
+        reserved: Reserved,
+        now: Moment,
+    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
+        let (engine, closing) = (Arc::clone(&self.engine), Arc::clone(&self.closing));
+        let sending = move || {
+            let sent = engine.send(reserved, now);
+            sent.map(|it| Flying::new(it, closing))
+        };
+        match tokio::task::spawn_blocking(sending).await {
+            Ok(sent) => sent.map(|mut flying| {
+                let landed = flying.land();
+                landed.unwrap_or_else(|| unreachable!("it was started five lines above"))
+            }),
+            // A defect of ours is as loud there as it would be here.
+            Err(panicked) => std::panic::resume_unwind(Box::new(panicked)),
+        }
     }
 
     fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
