@@ -1,5 +1,6 @@
 //! Reservations held for others: those who asked before they act, and those a crash left open.
 
+mod extend;
 mod shapes;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -62,6 +63,12 @@ impl OpenReservation {
             platform: "unknown".into(),
             need: Need::default(),
         }
+    }
+
+    /// Makes it last that much longer from now, unless it does anyway. Says until when.
+    fn last_until(&mut self, now: Timestamp, longer: Duration) -> Timestamp {
+        self.expires = self.expires.max(now.after(longer.min(LIFE_MAX)));
+        self.expires
     }
 
     fn view(&self, id: ReservationId) -> ReservationView {
@@ -435,51 +442,6 @@ impl Engine {
             None,
         );
         Ok(())
-    }
-
-    /// Holds more for a reservation, for longer.
-    pub fn extend_reservation(
-        &self,
-        principal: &Principal,
-        id: ReservationId,
-        more: NanoUsd,
-        longer: Duration,
-    ) -> Result<Timestamp, AdmissionError> {
-        let mut all = self.open.0.lock();
-        let open = all.get_mut(&id).filter(|it| may_touch(principal, &it.path));
-        let open = open.ok_or(AdmissionError::NotOpen(id))?;
-        let now = self.clock.now();
-        if !more.is_zero() {
-            let covered = self.cover(&open.path, open.holding.enforced(), more);
-            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
-            let entry = CallEntry {
-                reservation: id,
-                ordinal: open.next_ordinal,
-                at: now,
-                path: Arc::clone(&open.path),
-                enforced: open.holding.enforced(),
-                event: Event::Extend { by: more },
-            };
-            let line = Line::new(Entry::Call(entry));
-            let extended = open.holding.with_hold(|books, hold| {
-                let extended = books.extend(hold, more, Caller::Asking);
-                if extended.is_ok() {
-                    self.book(line);
-                }
-                extended.map(|_| ())
-            });
-            self.journal();
-            match extended {
-                Some(Ok(())) => open.next_ordinal += 1,
-                Some(Err(shortage)) => {
-                    self.uncover(&open.path, open.holding.enforced(), more);
-                    return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
-                }
-                None => return Err(AdmissionError::NotOpen(id)),
-            }
-        }
-        open.expires = open.expires.max(now.after(longer.min(LIFE_MAX)));
-        Ok(open.expires)
     }
 
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.

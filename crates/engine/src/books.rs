@@ -128,6 +128,7 @@ impl Engine {
     /// Says so in the status, in the log and by its readiness.
     pub(crate) fn ledger_failed(&self, refused: &dyn std::error::Error) {
         self.writer.health().failed(refused);
+        self.writer.wake();
         let reason = crate::writer::chain(refused);
         self.report(&event::LedgerUnwritable { reason: &reason });
     }

@@ -186,10 +186,7 @@ impl Leases {
             };
             all.insert(key.clone(), none);
         }
-        let lease = all.get_mut(key)?;
-        let ending = lease.expires <= now.after(RENEW_BEFORE);
-        // One that ends soon is treated as ended, and so renewed.
-        match lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now }) {
+        match taken_from(all.get_mut(key)?, bound, now) {
             Cover::Covered => None,
             Cover::NeedsGrant { amount } => Some(amount),
         }
@@ -204,6 +201,12 @@ impl Leases {
         }
         self.given_back.notify_all();
     }
+}
+
+/// Takes `bound` of a lease. One that ends soon is treated as ended, and so renewed.
+fn taken_from(lease: &mut Lease, bound: NanoUsd, now: Timestamp) -> Cover {
+    let ending = lease.expires <= now.after(RENEW_BEFORE);
+    lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now })
 }
 
 fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = &LevelKey> {
@@ -222,13 +225,7 @@ impl Engine {
         enforced: Levels,
         bound: NanoUsd,
     ) -> Result<(), Uncovered> {
-        if bound.is_zero() || enforced.is_empty() {
-            return Ok(());
-        }
-        if self
-            .leases
-            .cover_at_once(path, enforced, bound, self.clock.now())
-        {
+        if self.covers_at_once(path, enforced, bound) {
             return Ok(());
         }
         for (covered, key) in enforced_keys(path, enforced).enumerate() {
@@ -242,6 +239,21 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Does what [`Self::cover`] does where that needs no waiting; else says `false`, and has
+    /// changed nothing.
+    pub(crate) fn covers_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+    ) -> bool {
+        if bound.is_zero() || enforced.is_empty() {
+            return true;
+        }
+        self.leases
+            .cover_at_once(path, enforced, bound, self.clock.now())
     }
 
     /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.

@@ -227,7 +227,7 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
             match found {
                 Found::Record(Record::Entry(line)) => lines.push(line),
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
-                Found::TornTail { .. } => {}
+                Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
                     "bytes {from} to {to} of a segment are damaged and were passed over"
                 )),

@@ -65,6 +65,8 @@ enum Fact {
     Call(Arc<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
+    /// Something could not be written: look whether it can be now.
+    Wake,
     Stop,
 }
 
@@ -193,6 +195,11 @@ impl Writer {
         }
     }
 
+    /// Has the thread look whether what failed works again, if it is not busy anyway.
+    pub(crate) fn wake(&self) {
+        self.facts.try_send(Fact::Wake).unwrap_or_default();
+    }
+
     /// Returns when everything queued before is written, or can't be.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
@@ -271,6 +278,7 @@ impl Writing {
             Fact::Entry(it) => self.entries.push(*it),
             Fact::Call(it) => self.calls.push(it),
             Fact::Flush(done) => flushed.push(done),
+            Fact::Wake => {}
             Fact::Stop => return true,
         }
         false
@@ -288,7 +296,11 @@ impl Writing {
                 (self.written)(&self.entries);
                 self.entries.clear();
                 self.calls.clear();
-                self.health.recovered();
+                // A store that works is not enough: nothing is booked that the journal does not take.
+                match self.journaling.try_again() {
+                    Ok(()) => self.health.recovered(),
+                    Err(refused) => self.health.failed(&refused),
+                }
                 self.forget_journal(settled);
             }
             Err(refused) => {

@@ -27,6 +27,8 @@ pub(crate) struct Flying {
     in_flight: Option<InFlight>,
     /// The program is being stopped: who drops the call is not the client.
     closing: Arc<AtomicBool>,
+    /// The request was handed to a connection, which may have written of it since.
+    sent: AtomicBool,
 }
 
 impl fmt::Debug for Flying {
@@ -40,6 +42,7 @@ impl Flying {
         Self {
             in_flight: Some(in_flight),
             closing,
+            sent: AtomicBool::new(false),
         }
     }
 
@@ -49,6 +52,11 @@ impl Flying {
 
     pub(crate) const fn land(&mut self) -> Option<InFlight> {
         self.in_flight.take()
+    }
+
+    /// To be set as soon as anything of the request may be on its way.
+    pub(crate) const fn sent(&self) -> &AtomicBool {
+        &self.sent
     }
 
     /// What it means that nobody wants the answer any more.
@@ -62,10 +70,14 @@ impl Flying {
 }
 
 /// The client hung up before there was an answer, and took the future that would have made it.
+/// Where that was still looking for a connection, nothing is owed.
 impl Drop for Flying {
     fn drop(&mut self) {
         let outcome = self.abandoned();
-        if let Some(in_flight) = self.in_flight.take() {
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
+        };
+        if self.sent.load(Ordering::Relaxed) {
             in_flight.settle(End {
                 outcome,
                 status: 0,
@@ -73,6 +85,8 @@ impl Drop for Flying {
                 answer_bytes: 0,
                 request_id: None,
             });
+        } else {
+            in_flight.release(outcome);
         }
     }
 }

@@ -22,6 +22,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// The kinds of payloads.
 const ENTRY: u8 = b'E';
 const TAKING: u8 = b'T';
+const TRIED: u8 = b'N';
 
 /// One thing to remember across a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum Record {
     Entry(Line),
     /// What a reservation took of its platform's buckets.
     Taking(Taking),
+    /// Nothing happened: the journal could not be written, and was tried again.
+    Tried,
 }
 
 /// What a reservation took of a platform's buckets, whose levels are saved less often than
@@ -69,6 +72,11 @@ pub fn encode_taking(taking: &Taking, out: &mut Vec<u8>) -> Result<(), TooLong> 
         }
         out.extend_from_slice(taking.platform.as_bytes());
     })
+}
+
+/// Appends the frame of a try to write.
+pub fn encode_tried(out: &mut Vec<u8>) -> Result<(), TooLong> {
+    frame_of(out, |out| out.push(TRIED))
 }
 
 fn frame_of(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLong> {
@@ -112,6 +120,7 @@ fn record(payload: &[u8]) -> Option<Record> {
                 need: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
             }))
         }
+        TRIED => Some(Record::Tried),
         _ => None,
     }
 }

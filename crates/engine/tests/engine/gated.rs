@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -14,18 +14,24 @@ use tidegate_ledger::{
 use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{ReservationId, Timestamp};
 
-/// A ledger that takes nothing while its gate is held, and can be made to refuse leases.
+/// A ledger that takes and grants nothing while its gate is held, and can be made to refuse leases.
 #[derive(Default)]
 pub(crate) struct Gated {
     store: MemoryStore,
     gate: Mutex<()>,
     refuses_leases: AtomicBool,
+    leases_asked: AtomicUsize,
 }
 
 impl Gated {
-    /// Until it is dropped, whoever writes waits.
+    /// Until it is dropped, whoever writes or asks for a lease waits.
     pub(crate) fn close(&self) -> MutexGuard<'_, ()> {
         self.gate.lock()
+    }
+
+    /// How many leases were asked for.
+    pub(crate) fn leases_asked(&self) -> usize {
+        self.leases_asked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn refuse_leases(&self) {
@@ -74,6 +80,8 @@ impl LedgerStore for Gated {
         self.store.latest()
     }
     fn grant_lease(&self, ask: LeaseAsk, now: Timestamp) -> Result<Grant, StoreError> {
+        self.leases_asked.fetch_add(1, Ordering::Relaxed);
+        let _open = self.gate.lock();
         if self.refuses_leases.load(Ordering::Relaxed) {
             return Err(StoreError::Failed {
                 path: "/var/lib/tidegate/state.db".into(),

@@ -140,6 +140,27 @@ fn what_was_refused_passes_once_there_is_room() {
     assert_eq!(world.rows().lines().count(), 2);
 }
 
+/// Its store works all the while, and what is not booked but recorded goes there.
+#[test]
+fn a_journal_that_fails_is_unwritable_until_an_append_succeeds() {
+    let (world, journal) = world();
+    journal.fill(true);
+    for _ in 0..3 {
+        let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
+        let (routed, _) = world.engine.send(reserved, world.engine.now()).unwrap_err();
+        world.engine.finish(routed.call.record);
+        world.engine.flush();
+        assert!(!world.engine.health().is_writable());
+        assert!(world.engine.health().why().is_some());
+    }
+    journal.fill(false);
+    world.engine.flush();
+    assert!(world.engine.health().is_writable());
+    let call = world.send(&keyed("ada"), 1_000);
+    call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    assert_eq!(world.rows().lines().count(), 2);
+}
+
 /// The refusal goes to whoever called; where the ledger is kept is the operator's matter.
 #[test]
 fn a_client_is_not_told_which_file_failed_and_the_operator_is() {

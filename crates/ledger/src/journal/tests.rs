@@ -6,7 +6,8 @@ use super::*;
 use crate::{Entry, LimitTable, PolicyEntry};
 
 fn record(at: u64) -> Record {
-    match at % 3 {
+    match at % 4 {
+        3 => Record::Tried,
         0 => {
             let policy = PolicyEntry {
                 at: Timestamp(at),
@@ -27,6 +28,7 @@ fn encode(record: &Record, out: &mut Vec<u8>) {
     let encoded = match record {
         Record::Entry(line) => encode_entry(line, out),
         Record::Taking(taking) => encode_taking(taking, out),
+        Record::Tried => encode_tried(out),
     };
     encoded.unwrap();
 }
