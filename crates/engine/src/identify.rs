@@ -48,6 +48,12 @@ impl Engine {
         facts: RequestFacts,
         now: Moment,
     ) -> Result<Identified, (Box<CallRecord>, SignalError)> {
+        let signals = &Signals {
+            agent: named(signals.agent),
+            parent_agent: named(signals.parent_agent),
+            prompt: named(signals.prompt),
+            ..*signals
+        };
         let said = match Said::of(signals) {
             Ok(said) => said,
             Err(error) => return Err((record, error)),
@@ -225,6 +231,11 @@ fn word<T: FromStr<Err = UnknownWord>>(
             .map_err(|problem| SignalError::Word { header, problem })
     };
     value.map(word).transpose()
+}
+
+/// A name that the client's program makes; one that is empty names nothing.
+fn named(name: Option<&str>) -> Option<&str> {
+    name.map(str::trim).filter(|it| !it.is_empty())
 }
 
 /// Names that the client's program makes are not refused for their length.
