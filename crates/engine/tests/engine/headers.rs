@@ -225,7 +225,7 @@ fn broken_names_are_taken_clean_and_short_or_refused() {
                     assert_eq!(redact(name), **name);
                 }
             }
-            Err(error) => {
+            Err((_, error)) => {
                 refused += 1;
                 assert!(error.to_string().contains("x-tidegate-"), "{error}");
             }
