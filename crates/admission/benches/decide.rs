@@ -119,7 +119,9 @@ fn main() -> Result<(), SpecError> {
     for case in [Case::Plenty, Case::BelowThreshold, Case::Spent] {
         let mut pool = six_buckets()?;
         let names = (0..USERS).map(|it| format!("user-{it}"));
-        let users: Vec<_> = names.map(|it| pool.user(&it, Monotonic(0))).collect();
+        let users: Vec<_> = names
+            .map(|it| pool.user("acme", &it, Monotonic(0)))
+            .collect();
         let [takes, settles] = measure(&mut pool, &users, case);
         let at = |samples: &[u64], hundredth: usize| samples[SAMPLES / 100 * hundredth];
         println!(

@@ -22,7 +22,7 @@ pub use decision::{
 pub use flow::{WAITING_GRACE, WAITING_MAX};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
-pub use pool::Pool;
+pub use pool::{Penalised, Pool, SavedPenalty};
 pub use spec::{
     AMOUNT_MAX, BUCKETS_MAX, BucketSpec, CAPACITY_MAX, NAME_BYTES_MAX, Owner, PERIOD_MAX, PoolSpec,
     Refill, Resource, SpecError, SpecKey, builtin_platforms,

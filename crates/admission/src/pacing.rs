@@ -43,6 +43,17 @@ pub(crate) struct Pace {
     share: Share,
 }
 
+/// What is left of a penalty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    /// Nanoseconds until it ends.
+    pub(crate) left: u64,
+    /// Nanoseconds until the next call may start.
+    pub(crate) pause: u64,
+    /// Of what share half is left.
+    pub(crate) share: Share,
+}
+
 impl Pace {
     pub(crate) const NEW: Self = Self {
         since: 0,
@@ -60,6 +71,23 @@ impl Pace {
         } else {
             None
         }
+    }
+
+    /// What is left of the penalty in force at `now`.
+    pub(crate) fn sentence(&self, now: u64) -> Option<Sentence> {
+        let until = self.penalised_until(now)?;
+        Some(Sentence {
+            left: until - now,
+            pause: self.may_start().saturating_sub(now),
+            share: self.share,
+        })
+    }
+
+    /// Goes on with a penalty; never a longer one than any can be.
+    pub(crate) fn resume(&mut self, sentence: Sentence, now: u64) {
+        self.until = now.saturating_add(sentence.left.min(PENALTY_NANOS));
+        self.next = now.saturating_add(sentence.pause);
+        self.share = sentence.share;
     }
 
     /// The first nanosecond at which the penalty lets a call start. May be in the past.

@@ -17,6 +17,9 @@ use crate::{
 };
 
 mod deferral;
+mod penalties;
+
+pub use penalties::{Penalised, SavedPenalty};
 
 const CLASSES: usize = Priority::ALL.len();
 
@@ -132,11 +135,11 @@ impl Pool {
         self.spec = spec;
     }
 
-    /// The user of that name, from now on one of those who share the flow. May allocate; beyond
-    /// [`USERS_MAX`] the one who was not seen for longest is forgotten.
-    pub fn user(&mut self, name: &str, now: Monotonic) -> UserSlot {
+    /// The user of that name in an organisation, from now on one of those who share the flow. May
+    /// allocate; beyond [`USERS_MAX`] the one who was not seen for longest is forgotten.
+    pub fn user(&mut self, organisation: &str, name: &str, now: Monotonic) -> UserSlot {
         let now = self.clock(now);
-        let slot = self.users.intern(name);
+        let slot = self.users.intern(organisation, name);
         self.users.see(slot, now);
         slot
     }
@@ -370,8 +373,11 @@ impl Pool {
         for waiter in self.waiters.iter_mut().filter(|it| it.user == user) {
             waiter.until = waiter.until.min(soon);
         }
-        if let Some(user) = self.users.user_mut(user) {
-            user.pace.spend(flow, share, others_wait, now);
+        if let Some(acting) = self.users.user_mut(user) {
+            acting.pace.spend(flow, share, others_wait, now);
+            if acting.pace.penalised_until(now).is_some() {
+                self.users.note_penalty(user, now);
+            }
         }
     }
 

@@ -29,9 +29,12 @@ impl UserSlot {
 
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    name: Box<str>,
+    pub(crate) organisation: Box<str>,
+    pub(crate) name: Box<str>,
     pub(crate) pace: Pace,
     generation: u32,
+    /// Whether it is among [`Users::under_penalty`].
+    noted: bool,
     /// The turn of [`Census`] in which it was last counted.
     turn: u64,
     /// Neighbours by last use.
@@ -43,10 +46,13 @@ pub(crate) struct User {
 #[derive(Clone, Debug)]
 pub(crate) struct Users {
     slots: Vec<User>,
-    by_name: BTreeMap<Box<str>, u32>,
+    /// By organisation, then by name: users of two organisations may be called the same.
+    by_name: BTreeMap<Box<str>, BTreeMap<Box<str>, u32>>,
     newest: u32,
     oldest: u32,
     max: usize,
+    /// Those who have a penalty, and perhaps some whose penalty has ended.
+    under_penalty: Vec<u32>,
     census: Census,
 }
 
@@ -81,6 +87,7 @@ impl Users {
             newest: NOBODY,
             oldest: NOBODY,
             max,
+            under_penalty: Vec::new(),
             census: Census {
                 turn: 0,
                 ends: 0,
@@ -90,28 +97,32 @@ impl Users {
         }
     }
 
-    /// The slot of that name; where there is none, a new one, at the cost of the user that was not
+    /// The slot of that user; where there is none, a new one, at the cost of the user that was not
     /// seen for longest.
-    pub(crate) fn intern(&mut self, name: &str) -> UserSlot {
-        if let Some(index) = self.by_name.get(name).copied() {
+    pub(crate) fn intern(&mut self, organisation: &str, name: &str) -> UserSlot {
+        let known = self.by_name.get(organisation);
+        if let Some(index) = known.and_then(|it| it.get(name)).copied() {
             self.touch(index);
             return self.slot(index);
         }
         let index = if self.slots.len() < self.max {
             let index = u32::try_from(self.slots.len()).unwrap_or(NOBODY);
             self.slots.push(User {
+                organisation: organisation.into(),
                 name: name.into(),
                 pace: Pace::NEW,
                 generation: 0,
+                noted: false,
                 turn: 0,
                 newer: NOBODY,
                 older: NOBODY,
             });
             index
         } else {
-            self.forget_oldest(name)
+            self.forget_oldest(organisation, name)
         };
-        self.by_name.insert(name.into(), index);
+        let members = self.by_name.entry(organisation.into()).or_default();
+        members.insert(name.into(), index);
         self.push_newest(index);
         self.slot(index)
     }
@@ -148,11 +159,34 @@ impl Users {
         (user.generation == slot.generation).then_some(user)
     }
 
-    /// Names and penalties of everybody who has one.
-    pub(crate) fn penalised(&self, now: u64) -> impl Iterator<Item = (&str, u64)> {
-        let until = move |user: &User| user.pace.penalised_until(now);
-        let users = self.slots.iter();
-        users.filter_map(move |user| until(user).map(|until| (&*user.name, until)))
+    /// Everybody who has a penalty, and until when.
+    pub(crate) fn penalised(&self, now: u64) -> impl Iterator<Item = (&User, u64)> {
+        let noted = self.under_penalty.iter().filter_map(|it| self.at(*it));
+        noted.filter_map(move |user| Some((user, user.pace.penalised_until(now)?)))
+    }
+
+    /// Remembers that the user has a penalty, so that it is found without looking at everybody.
+    #[inline]
+    pub(crate) fn note_penalty(&mut self, slot: UserSlot, now: u64) {
+        if self.user(slot).is_some_and(|it| !it.noted) {
+            self.note_new_penalty(slot.index, now);
+        }
+    }
+
+    #[cold]
+    fn note_new_penalty(&mut self, index: u32, now: u64) {
+        let slots = &mut self.slots;
+        self.under_penalty.retain(|it| {
+            let user = usize::try_from(*it).ok().and_then(|it| slots.get_mut(it));
+            user.is_some_and(|user| {
+                user.noted = user.pace.penalised_until(now).is_some();
+                user.noted
+            })
+        });
+        if let Some(user) = self.at_mut(index) {
+            user.noted = true;
+            self.under_penalty.push(index);
+        }
     }
 
     fn slot(&self, index: u32) -> UserSlot {
@@ -175,15 +209,21 @@ impl Users {
         }
     }
 
-    fn forget_oldest(&mut self, name: &str) -> u32 {
+    fn forget_oldest(&mut self, organisation: &str, name: &str) -> u32 {
         let index = self.oldest;
         self.unlink(index);
         if let Some(user) = self.at_mut(index) {
+            let left = std::mem::replace(&mut user.organisation, organisation.into());
             let forgotten = std::mem::replace(&mut user.name, name.into());
             user.generation = user.generation.wrapping_add(1);
             user.pace = Pace::NEW;
             user.turn = 0;
-            self.by_name.remove(&forgotten);
+            if let Some(members) = self.by_name.get_mut(&left) {
+                members.remove(&forgotten);
+                if members.is_empty() {
+                    self.by_name.remove(&left);
+                }
+            }
         }
         index
     }

@@ -62,6 +62,8 @@ pub struct ClassView {
 /// Somebody who refills at half speed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PenaltyView {
+    /// A user's organisation; `None` where a whole class is meant.
+    pub organisation: Option<String>,
     /// A user's name; `None` where a whole class is meant.
     pub user: Option<String>,
     /// A class; `None` where a user is meant.
@@ -96,13 +98,15 @@ impl Pool {
         let classes = Priority::ALL.iter().filter_map(|class| {
             let until = self.classes[class.index()].pace.penalised_until(now)?;
             Some(PenaltyView {
+                organisation: None,
                 user: None,
                 priority: Some(*class),
                 left_seconds: left(until),
             })
         });
-        let users = self.users.penalised(now).map(|(name, until)| PenaltyView {
-            user: Some(name.to_owned()),
+        let users = self.users.penalised(now).map(|(user, until)| PenaltyView {
+            organisation: Some(user.organisation.to_string()),
+            user: Some(user.name.to_string()),
             priority: None,
             left_seconds: left(until),
         });

@@ -1,5 +1,6 @@
 //! Reservations held for others: those who asked before they act, and those a crash left open.
 
+mod extend;
 mod shapes;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::{Ask, Need};
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp};
 
@@ -62,6 +63,12 @@ impl OpenReservation {
             platform: "unknown".into(),
             need: Need::default(),
         }
+    }
+
+    /// Makes it last that much longer from now, unless it does anyway. Says until when.
+    fn last_until(&mut self, now: Timestamp, longer: Duration) -> Timestamp {
+        self.expires = self.expires.max(now.after(longer.min(LIFE_MAX)));
+        self.expires
     }
 
     fn view(&self, id: ReservationId) -> ReservationView {
@@ -208,7 +215,7 @@ impl Engine {
         ask: &AdmissionAsk,
     ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
         let now = seeker.now;
-        let (pool, slot) = self.pool(platform, &seeker.user, now.mono);
+        let (pool, slot) = self.pool(platform, (seeker.organisation, &seeker.user), now.mono);
         let books = self.books(seeker.organisation);
         let service = ask.service.unwrap_or(Service::Llm);
         let bucket_ask = Ask {
@@ -348,7 +355,7 @@ impl Engine {
             .iter()
             .filter(|it| it.name != platform.name);
         let fits = |it: &&Arc<Platform>| {
-            let (pool, slot) = self.pool(it, &seeker.user, seeker.now.mono);
+            let (pool, slot) = self.pool(it, (seeker.organisation, &seeker.user), seeker.now.mono);
             let ask = Ask {
                 need: need_of(ask),
                 priority: seeker.priority,
@@ -437,51 +444,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Holds more for a reservation, for longer.
-    pub fn extend_reservation(
-        &self,
-        principal: &Principal,
-        id: ReservationId,
-        more: NanoUsd,
-        longer: Duration,
-    ) -> Result<Timestamp, AdmissionError> {
-        let mut all = self.open.0.lock();
-        let open = all.get_mut(&id).filter(|it| may_touch(principal, &it.path));
-        let open = open.ok_or(AdmissionError::NotOpen(id))?;
-        let now = self.clock.now();
-        if !more.is_zero() {
-            let covered = self.cover(&open.path, open.holding.enforced(), more);
-            covered.map_err(|it| AdmissionError::Unwritable(it.to_string()))?;
-            let entry = CallEntry {
-                reservation: id,
-                ordinal: open.next_ordinal,
-                at: now,
-                path: Arc::clone(&open.path),
-                enforced: open.holding.enforced(),
-                event: Event::Extend { by: more },
-            };
-            let prepared = self.prepare(Entry::Call(entry));
-            let extended = open.holding.with_hold(|books, hold| {
-                let extended = books.extend(hold, more, Caller::Asking);
-                if extended.is_ok() {
-                    self.book(prepared);
-                }
-                extended.map(|_| ())
-            });
-            self.journal();
-            match extended {
-                Some(Ok(())) => open.next_ordinal += 1,
-                Some(Err(shortage)) => {
-                    self.uncover(&open.path, open.holding.enforced(), more);
-                    return Err(AdmissionError::Short(crate::views::sentence(&shortage)));
-                }
-                None => return Err(AdmissionError::NotOpen(id)),
-            }
-        }
-        open.expires = open.expires.max(now.after(longer.min(LIFE_MAX)));
-        Ok(open.expires)
-    }
-
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.
     pub fn expire(&self) {
         let now = self.clock.now();
@@ -539,7 +501,7 @@ impl Engine {
             event,
         };
         let unused = matches!(entry.event, Event::Release { .. });
-        let prepared = self.prepare(Entry::Call(entry));
+        let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
@@ -553,7 +515,7 @@ impl Engine {
             },
             |books, hold| {
                 let settled = books.settle(hold, cost, NanoUsd::ZERO);
-                self.book(prepared);
+                self.book(line);
                 settled
             },
         );

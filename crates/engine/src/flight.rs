@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
 use tidegate_observe::{
     calls::{CallRecord, Outcome, WouldWait},
     event,
@@ -83,10 +83,43 @@ impl Engine {
     ///
     /// Where the journal can't be written, calls that no enforced limit binds go on and are
     /// counted; the others end here, with everything given back.
+    ///
+    /// May wait up to two seconds for the store, where a lease has to be granted first.
     pub fn send(
         self: &Arc<Self>,
         reserved: Reserved,
         now: Moment,
+    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
+        self.sent(reserved, now, false)
+    }
+
+    /// The same for those who must not wait for the store. `Err` gives back what would have to:
+    /// [`Self::send`] does that.
+    #[expect(
+        clippy::result_large_err,
+        reason = "moved on at once, into a thread that may wait"
+    )]
+    pub fn send_at_once(
+        self: &Arc<Self>,
+        reserved: Reserved,
+        now: Moment,
+    ) -> Result<Result<InFlight, (Box<Routed>, Unbookable)>, Reserved> {
+        let Reserved {
+            routed, holding, ..
+        } = &reserved;
+        let writable = self.writer.health().is_writable();
+        let path = routed.path.entry();
+        if writable && !self.covers_at_once(path, holding.enforced(), holding.bound()) {
+            return Err(reserved);
+        }
+        Ok(self.sent(reserved, now, writable))
+    }
+
+    fn sent(
+        self: &Arc<Self>,
+        reserved: Reserved,
+        now: Moment,
+        covered: bool,
     ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
         let Reserved {
             mut routed,
@@ -110,7 +143,10 @@ impl Engine {
         };
         // A store that fails would let entries pile up: until it writes again, nothing is booked.
         let writable = self.writer.health().is_writable();
-        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
+        if writable
+            && !covered
+            && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound())
+        {
             self.give_back(holding);
             return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
         }
@@ -118,7 +154,7 @@ impl Engine {
             && self
                 .book_reserve(entry, &routed.platform.name, &routed.need)
                 .is_ok();
-        if writable && !booked {
+        if (writable || covered) && !booked {
             self.uncover(&path, holding.enforced(), holding.bound());
         }
         if !booked {
@@ -216,7 +252,7 @@ impl InFlight {
 
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
     /// Returns its finished record.
-    pub fn settle(self, end: End) -> Box<CallRecord> {
+    pub fn settle(self, end: End) -> Arc<CallRecord> {
         let engine = Arc::clone(&self.engine);
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
         let (routed, charge, now) = self.close(&end);
@@ -241,6 +277,38 @@ impl InFlight {
         let platform = Arc::clone(&routed.platform.name);
         routed.call.record.tried.push(platform);
         routed.call
+    }
+
+    /// Ends a call of which nothing was sent, and so nothing is owed, and gives everything back as
+    /// if it had never been taken. Returns its finished record.
+    pub fn release(self, outcome: Outcome) -> Arc<CallRecord> {
+        let now = self.engine.now();
+        let entry = CallEntry {
+            reservation: self.reservation,
+            ordinal: 1,
+            at: now.wall,
+            path: Arc::clone(&self.path),
+            enforced: self.holding.enforced(),
+            event: Event::Release {
+                held: self.holding.bound(),
+                reason: "nothing was sent".to_owned(),
+            },
+        };
+        let engine = self.engine;
+        let line = self.booked.then(|| Line::new(Entry::Call(entry)));
+        let _nothing = self.holding.end(
+            |pool, taken| pool.release(taken, now.mono),
+            |books, hold| {
+                books.release(hold);
+                if let Some(line) = line {
+                    engine.book(line);
+                }
+            },
+        );
+        engine.journal();
+        let mut record = self.routed.call.record;
+        record.outcome = outcome;
+        engine.finish(record)
     }
 
     fn close(self, end: &End) -> (Box<Routed>, Charge, Moment) {
@@ -274,13 +342,13 @@ impl InFlight {
             booked,
             ..
         } = self;
-        let prepared = booked.then(|| engine.prepare(Entry::Call(entry)));
+        let line = booked.then(|| Line::new(Entry::Call(entry)));
         let settled = holding.end(
             |pool, taken| pool.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
-                if let Some(prepared) = prepared {
-                    engine.book(prepared);
+                if let Some(line) = line {
+                    engine.book(line);
                 }
                 settled
             },

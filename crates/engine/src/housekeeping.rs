@@ -52,12 +52,14 @@ impl Engine {
             now.0
                 .saturating_sub(u64::try_from(TASK_IDLE.as_nanos()).unwrap_or(u64::MAX)),
         );
-        let all: Vec<_> = self.books.lock().values().cloned().collect();
-        for books in all {
-            // Everything a forgotten level was charged with must be in the store by then.
-            if self.writer.health().is_writable() {
+        // Everything a forgotten level was charged with must be in the store: without that there is
+        // no second round for it.
+        if self.durable.has_last_round() {
+            let all: Vec<_> = self.books.lock().values().cloned().collect();
+            for books in all {
                 let _forgotten = books.lock().evict(now, idle_since);
             }
+            self.durable.end_round();
         }
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
         // the next round.

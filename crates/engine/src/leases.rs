@@ -6,12 +6,12 @@
 //! store before anything is sent on it. After a power cut its amount is not given to anybody until
 //! it expires.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use tidegate_ledger::{
-    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, StoreError,
+    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, Line, StoreError,
     leases::{Cover, Grant, Lease, LeaseAsk, share},
 };
 use tidegate_types::{NanoUsd, Timestamp};
@@ -61,8 +61,9 @@ pub(crate) enum Uncovered {
         /// What the owner can still grant.
         left: NanoUsd,
     },
-    /// The store can't say.
-    #[error(transparent)]
+    /// The store can't say. Its own words may name files, and this is told to clients: they are in
+    /// the log and the status.
+    #[error("the ledger can't be read or written: see `tidegate status`")]
     Store(#[from] StoreError),
     /// The store does not keep up.
     #[error("the ledger is being written too slowly for so many calls at once")]
@@ -79,18 +80,18 @@ impl Leases {
     }
 
     /// Says that these entries are in the store: their bounds need no lease any more.
-    pub(crate) fn written(&self, entries: &[Entry]) {
+    pub(crate) fn written(&self, lines: &[Line]) {
         let mut all = self.all.lock();
         if all.is_empty() {
             return;
         }
-        for entry in entries {
+        for line in lines {
             if let Entry::Call(CallEntry {
                 path,
                 enforced,
                 event,
                 ..
-            }) = entry
+            }) = line.entry()
             {
                 let amount = match event {
                     Event::Reserve { bound, .. } => *bound,
@@ -98,7 +99,7 @@ impl Leases {
                     _ => continue,
                 };
                 for key in enforced_keys(path, *enforced) {
-                    if let Some(lease) = all.get_mut(&key) {
+                    if let Some(lease) = all.get_mut(key) {
                         lease.give_back(amount);
                     }
                 }
@@ -147,6 +148,29 @@ impl Leases {
         Ok(())
     }
 
+    /// Covers all enforced levels, where their leases have room and don't end soon; else none.
+    fn cover_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+        now: Timestamp,
+    ) -> bool {
+        let soon = now.after(RENEW_BEFORE);
+        let mut all = self.all.lock();
+        let has_room =
+            |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
+        if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
+            return false;
+        }
+        for key in enforced_keys(path, enforced) {
+            if let Some(lease) = all.get_mut(key) {
+                lease.used = lease.used.saturating_add(bound);
+            }
+        }
+        true
+    }
+
     /// What is missing for `bound` on a level; `None` where the lease covers it, which it then
     /// does.
     fn missing(&self, key: &LevelKey, bound: NanoUsd, now: Timestamp) -> Option<NanoUsd> {
@@ -162,16 +186,13 @@ impl Leases {
             };
             all.insert(key.clone(), none);
         }
-        let lease = all.get_mut(key)?;
-        let ending = lease.expires <= now.after(RENEW_BEFORE);
-        // One that ends soon is treated as ended, and so renewed.
-        match lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now }) {
+        match taken_from(all.get_mut(key)?, bound, now) {
             Cover::Covered => None,
             Cover::NeedsGrant { amount } => Some(amount),
         }
     }
 
-    fn give_back(&self, keys: &[LevelKey], bound: NanoUsd) {
+    fn give_back<'a>(&self, keys: impl Iterator<Item = &'a LevelKey>, bound: NanoUsd) {
         let mut all = self.all.lock();
         for key in keys {
             if let Some(lease) = all.get_mut(key) {
@@ -182,10 +203,15 @@ impl Leases {
     }
 }
 
-fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
-    path.keys()
-        .into_iter()
-        .filter(move |it| enforced.contains(it.kind))
+/// Takes `bound` of a lease. One that ends soon is treated as ended, and so renewed.
+fn taken_from(lease: &mut Lease, bound: NanoUsd, now: Timestamp) -> Cover {
+    let ending = lease.expires <= now.after(RENEW_BEFORE);
+    lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now })
+}
+
+fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = &LevelKey> {
+    let keys = path.keys().iter();
+    keys.filter(move |it| enforced.contains(it.kind))
 }
 
 impl Engine {
@@ -199,21 +225,35 @@ impl Engine {
         enforced: Levels,
         bound: NanoUsd,
     ) -> Result<(), Uncovered> {
-        if bound.is_zero() || enforced.is_empty() {
+        if self.covers_at_once(path, enforced, bound) {
             return Ok(());
         }
-        let mut covered: Vec<LevelKey> = Vec::new();
-        for key in enforced_keys(path, enforced) {
-            if let Err(uncovered) = self.cover_level(&key, bound) {
-                self.leases.give_back(&covered, bound);
+        for (covered, key) in enforced_keys(path, enforced).enumerate() {
+            if let Err(uncovered) = self.cover_level(key, bound) {
+                let before = enforced_keys(path, enforced).take(covered);
+                self.leases.give_back(before, bound);
                 if let Uncovered::Store(refused) = &uncovered {
                     self.writer.health().failed(refused);
                 }
                 return Err(uncovered);
             }
-            covered.push(key);
         }
         Ok(())
+    }
+
+    /// Does what [`Self::cover`] does where that needs no waiting; else says `false`, and has
+    /// changed nothing.
+    pub(crate) fn covers_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+    ) -> bool {
+        if bound.is_zero() || enforced.is_empty() {
+            return true;
+        }
+        self.leases
+            .cover_at_once(path, enforced, bound, self.clock.now())
     }
 
     /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.
@@ -221,8 +261,7 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return;
         }
-        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
-        self.leases.give_back(&covered, bound);
+        self.leases.give_back(enforced_keys(path, enforced), bound);
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {
@@ -290,10 +329,4 @@ impl Engine {
             }),
         }
     }
-}
-
-/// What tells the leases that entries are in the store.
-pub(crate) fn teller(leases: &Arc<Leases>) -> impl Fn(&[Entry]) + Send + 'static {
-    let leases = Arc::clone(leases);
-    move |entries| leases.written(entries)
 }

@@ -6,6 +6,7 @@ pub mod admissions;
 mod books;
 pub mod call;
 pub mod cap;
+mod durable;
 pub mod estimate;
 pub mod flight;
 mod housekeeping;
@@ -101,10 +102,11 @@ pub struct Engine {
     outputs: estimate::Outputs,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
-    ids: IdSource,
+    ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
     leases: Arc<leases::Leases>,
+    durable: Arc<durable::Durable>,
     stores: Stores,
     keys: Arc<dyn KeyStore>,
     audit: Arc<dyn AuditStore>,
@@ -197,9 +199,10 @@ impl Engine {
     }
 
     /// Ends a record that will not change any more: counted, kept, and given back.
-    pub fn finish(&self, record: Box<CallRecord>) -> Box<CallRecord> {
+    pub fn finish(&self, record: Box<CallRecord>) -> Arc<CallRecord> {
         self.report(&CallSettled(&record));
-        self.writer.call(record.clone());
+        let record = Arc::from(record);
+        self.writer.call(Arc::clone(&record));
         record
     }
 
@@ -248,7 +251,7 @@ impl Engine {
     fn pool(
         &self,
         platform: &Platform,
-        user: &str,
+        (organisation, user): (&str, &str),
         now: Monotonic,
     ) -> (Arc<Mutex<Pool>>, UserSlot) {
         let pools = self.pools.load();
@@ -257,7 +260,7 @@ impl Engine {
             || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
             Arc::clone,
         );
-        let slot = pool.lock().user(user, now);
+        let slot = pool.lock().user(organisation, user, now);
         (pool, slot)
     }
 

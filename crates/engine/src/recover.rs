@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
 use tidegate_ledger::{
-    CallEntry, Entry, Event, StoreError,
+    CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::event;
@@ -16,10 +16,11 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
+    durable::Durable,
     estimate,
     identity::KeyRing,
     journaling::Journaling,
-    leases::{self, Leases},
+    leases::Leases,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -50,11 +51,17 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-/// Levels of all buckets at one moment.
+/// Levels and penalties of all platforms at one moment.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
     at: Timestamp,
+    /// The last id that was given before the first level was read. What was taken after that has
+    /// a later one, since a reservation gets its id when it has taken what it needs.
+    #[serde(default)]
+    before: u64,
     platforms: Vec<(String, Vec<SavedLevel>)>,
+    #[serde(default)]
+    penalties: Vec<(String, Vec<SavedPenalty>)>,
 }
 
 type Pools = Map<Arc<Mutex<Pool>>>;
@@ -70,6 +77,7 @@ impl Engine {
         let read = replay(&parts.stores)?;
         let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
         let saved = saved(&parts.stores)?;
+        let ids = Arc::new(IdSource::after(saved.before));
         pools.store(Arc::new(restored(
             &parts.settings,
             &saved,
@@ -79,13 +87,19 @@ impl Engine {
         )));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
+        let durable = Arc::new(Durable::default());
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
-            let snapshot = move || save(&pools.load(), clock.as_ref());
-            let written = leases::teller(&leases);
+            let ids = Arc::clone(&ids);
+            let snapshot = move || save(&pools.load(), clock.as_ref(), &ids);
+            let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
+            let written = move |lines: &[Line]| {
+                leases.written(lines);
+                durable.stored(lines.len());
+            };
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
@@ -105,10 +119,11 @@ impl Engine {
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             open: Open::default(),
-            ids: IdSource::new(),
+            ids,
             writer,
             journaling,
             leases,
+            durable,
             stores: parts.stores,
             keys: parts.keys,
             audit: parts.audit,
@@ -143,7 +158,7 @@ impl Engine {
             };
             let mut next_ordinal = open.next_ordinal;
             if open.unknown_until.is_none() {
-                self.book(self.prepare(Entry::Call(CallEntry {
+                self.book(Line::new(Entry::Call(CallEntry {
                     reservation: open.reservation,
                     ordinal: next_ordinal,
                     at: now,
@@ -204,41 +219,37 @@ struct Read {
 /// Gives the store every entry of the journal that it has not.
 fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
-    let mut entries = Vec::new();
+    let mut lines = Vec::new();
     let kept = stores.journal.read_back().map_err(StartError::Journal)?;
     read.complete = kept.complete;
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(entry)) => entries.push(entry),
+                Found::Record(Record::Entry(line)) => lines.push(line),
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
-                Found::Record(Record::Sent { .. }) | Found::TornTail { .. } => {}
+                Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
                     "bytes {from} to {to} of a segment are damaged and were passed over"
                 )),
             }
-            if entries.len() >= REPLAY_BATCH {
-                append_all(stores, &entries, &mut read.damage)?;
-                entries.clear();
+            if lines.len() >= REPLAY_BATCH {
+                append_all(stores, &lines, &mut read.damage)?;
+                lines.clear();
             }
         }
     }
-    append_all(stores, &entries, &mut read.damage)?;
+    append_all(stores, &lines, &mut read.damage)?;
     Ok(read)
 }
 
 /// Appends what fits; an entry that contradicts the store is passed over and said.
-fn append_all(
-    stores: &Stores,
-    entries: &[Entry],
-    damage: &mut Vec<String>,
-) -> Result<(), StartError> {
-    match stores.ledger.append(entries) {
+fn append_all(stores: &Stores, lines: &[Line], damage: &mut Vec<String>) -> Result<(), StartError> {
+    match stores.ledger.append_lines(lines) {
         Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
         other => return Ok(other?),
     }
-    for entry in entries {
-        match stores.ledger.append(std::slice::from_ref(entry)) {
+    for line in lines {
+        match stores.ledger.append_lines(std::slice::from_ref(line)) {
             Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
                 damage.push(conflict.to_string());
             }
@@ -255,17 +266,28 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
     Ok(saved.unwrap_or_default())
 }
 
-fn save(pools: &Pools, clock: &dyn tidegate_types::Clock) -> Vec<(String, Vec<u8>)> {
-    // The time first: what is taken meanwhile is then taken twice after a crash, never not at all.
+fn save(
+    pools: &Pools,
+    clock: &dyn tidegate_types::Clock,
+    ids: &IdSource,
+) -> Vec<(String, Vec<u8>)> {
+    // The id first: what is taken meanwhile may then be taken twice after a crash, never not at all.
+    let before = ids.last();
     let at = clock.now();
     let now = clock.monotonic();
-    let levels = pools
-        .iter()
-        .map(|(name, pool)| (name.to_string(), pool.lock().export(now)));
-    let saved = Saved {
+    let mut saved = Saved {
         at,
-        platforms: levels.collect(),
+        before,
+        ..Saved::default()
     };
+    for (name, pool) in pools {
+        let pool = pool.lock();
+        saved.platforms.push((name.to_string(), pool.export(now)));
+        let penalties = pool.export_penalties(now);
+        if !penalties.is_empty() {
+            saved.penalties.push((name.to_string(), penalties));
+        }
+    }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
     vec![(LEVELS.to_owned(), bytes)]
 }
@@ -279,20 +301,27 @@ fn restored(
 ) -> Pools {
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
-        let levels = saved
-            .platforms
-            .iter()
-            .find(|(name, _)| **name == *platform.name);
-        if let Some((_, levels)) = levels {
-            pool.restore(levels, now.since(saved.at), mono);
+        let down = now.since(saved.at);
+        if let Some(levels) = of(&saved.platforms, &platform.name) {
+            pool.restore(levels, down, mono);
         }
-        let since = takings.iter().filter(|it| it.at >= saved.at);
+        if let Some(penalties) = of(&saved.penalties, &platform.name) {
+            pool.restore_penalties(penalties, down, mono);
+        }
+        let since = takings
+            .iter()
+            .filter(|it| it.reservation.raw() > saved.before);
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
         (Arc::clone(&platform.name), Arc::new(Mutex::new(pool)))
     };
     settings.platforms.iter().map(pool).collect()
+}
+
+fn of<'a, T>(all: &'a [(String, T)], platform: &str) -> Option<&'a T> {
+    let found = all.iter().find(|(name, _)| *name == platform);
+    found.map(|(_, it)| it)
 }
 
 fn need_of(

@@ -6,7 +6,7 @@ use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
     CacheWrite, Dialect,
     accounting::{Estimate, Family},
-    prices::{self, ModelPrice, Quote},
+    prices::{ModelPrice, Quote},
 };
 use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 
@@ -25,6 +25,8 @@ pub enum Payer {
     Caller,
     /// The operator's, in place of whatever came.
     Operator,
+    /// None: the platform is free and asks for none. Whatever came is not passed on.
+    Nobody,
 }
 
 /// Why a call can go nowhere.
@@ -87,6 +89,9 @@ pub fn payer(call: &Identified, platform: &Platform) -> Result<Payer, NoRoute> {
     }
     let (platform_name, provider) = (Arc::clone(&platform.name), Arc::clone(&platform.provider));
     if !platform.operators_credential {
+        if platform.free {
+            return Ok(Payer::Nobody);
+        }
         // Nobody has any: the provider itself says so best, unless it is not the caller's.
         let nothing_to_hide = at_home && call.principal.caller == Caller::Keyless;
         return if nothing_to_hide {
@@ -207,7 +212,11 @@ impl Engine {
         let units = self.units(&call, &model);
         let expected = bound(price.price.cost(&size.expected));
         let need = Self::need(platform, &size.estimate(&call), units, expected);
-        let (pool, slot) = self.pool(platform, &call.record.user, now.mono);
+        let (pool, slot) = self.pool(
+            platform,
+            (&call.record.organisation, &call.record.user),
+            now.mono,
+        );
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
         let mut routed = Box::new(Routed {
@@ -222,6 +231,7 @@ impl Engine {
             need,
             input: size.input,
             output_expected: size.expected.output,
+            output_longest: size.output_longest,
             cap: size.cap,
             platform: Arc::clone(platform),
             call,
@@ -254,14 +264,14 @@ impl Engine {
         } else {
             Arc::new(price.price.reachable(input.bound))
         };
-        let write = dearest_write(facts.cache_write);
         let input_bound = bound_price
-            .input_bound(input.bound, write, &facts.modifiers)
+            .input_bound(input.bound, facts.cache_write, &facts.modifiers)
             .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
+        let output = self.outputs.expected(model, call.record.class);
         let expected = Usage {
             input: input.expected.saturating_sub(input.cached),
             cache_read: input.cached,
-            output: self.outputs.expected(model, call.record.class).min(cap),
+            output: output.mean.min(cap),
             modifiers: facts.modifiers,
             ..Usage::default()
         };
@@ -269,6 +279,7 @@ impl Engine {
             input,
             cap,
             expected,
+            output_longest: output.longest,
             bound_price,
             input_bound,
         }
@@ -312,6 +323,7 @@ struct Size {
     /// The output cap in force before any is lowered.
     cap: Tokens,
     expected: Usage,
+    output_longest: Tokens,
     bound_price: Arc<ModelPrice>,
     input_bound: NanoUsd,
 }
@@ -328,14 +340,6 @@ impl Size {
             output_expected: self.expected.output,
             output_cap: call.facts.output_cap.as_ref().map(|it| Tokens(it.value)),
         }
-    }
-}
-
-const fn dearest_write(write: CacheWrite) -> prices::CacheWrite {
-    match write {
-        CacheWrite::None => prices::CacheWrite::None,
-        CacheWrite::FiveMinutes => prices::CacheWrite::Minutes,
-        CacheWrite::OneHour => prices::CacheWrite::Hour,
     }
 }
 

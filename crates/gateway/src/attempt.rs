@@ -1,14 +1,14 @@
 //! Route, reserve, send: on the preferred platform, then on its fallbacks, until one answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tidegate_engine::{
-    call::{Identified, Routed},
-    flight::{End, InFlight},
-    reserve::Obstacle,
+    call::{Identified, Moment, Routed},
+    flight::{End, InFlight, Unbookable},
+    reserve::{Obstacle, Reserved},
     route::{self, NoRoute, Payer},
     settings::Platform,
 };
@@ -125,7 +125,11 @@ impl Gateway {
             Ok(reserved) => reserved,
             Err((routed, obstacle)) => return self.obstructed(routed, obstacle),
         };
-        let mut in_flight = match self.engine.send(reserved, now) {
+        let sent = match self.engine.send_at_once(reserved, now) {
+            Ok(sent) => sent,
+            Err(reserved) => self.send_off_the_worker(reserved, now).await,
+        };
+        let mut in_flight = match sent {
             Ok(in_flight) => in_flight,
             Err((routed, unbookable)) => {
                 let sentence = unbookable.to_string();
@@ -144,7 +148,9 @@ impl Gateway {
         };
         let mut flying = Flying::new(in_flight, Arc::clone(&self.closing));
         let path = path_of(call);
-        let answer = provider.upstream.send(outgoing.request, &path);
+        let answer = provider
+            .upstream
+            .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
         let failure = match answer {
             Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
@@ -156,9 +162,32 @@ impl Gateway {
             }
             Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
             Ok(Err(error)) => Failure::Send(error),
-            Err(_) => Failure::Slow,
+            Err(_) if flying.sent().load(Ordering::Relaxed) => Failure::Slow,
+            Err(_) => Failure::SlowToConnect,
         };
         self.failed(&mut flying, failure)
+    }
+
+    /// Waits for the store on a thread that may wait: other calls go on meanwhile. A client that
+    /// hangs up meanwhile takes nothing along: what comes of it then ends as unsent.
+    async fn send_off_the_worker(
+        &self,
+        reserved: Reserved,
+        now: Moment,
+    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
+        let (engine, closing) = (Arc::clone(&self.engine), Arc::clone(&self.closing));
+        let sending = move || {
+            let sent = engine.send(reserved, now);
+            sent.map(|it| Flying::new(it, closing))
+        };
+        match tokio::task::spawn_blocking(sending).await {
+            Ok(sent) => sent.map(|mut flying| {
+                let landed = flying.land();
+                landed.unwrap_or_else(|| unreachable!("it was started five lines above"))
+            }),
+            // A defect of ours is as loud there as it would be here.
+            Err(panicked) => std::panic::resume_unwind(Box::new(panicked)),
+        }
     }
 
     fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
@@ -201,7 +230,9 @@ impl Gateway {
             // It may have begun to work on it, and may bill that.
             Failure::Send(error) if !error.nothing_sent() => Outcome::UpstreamLost,
             Failure::Slow => Outcome::UpstreamLost,
-            Failure::Send(_) | Failure::Refused(_) => Outcome::UpstreamUnreachable,
+            Failure::Send(_) | Failure::SlowToConnect | Failure::Refused(_) => {
+                Outcome::UpstreamUnreachable
+            }
         };
         let told = Some(outcome.clone());
         let identified = in_flight.abandon(&End {
@@ -213,7 +244,7 @@ impl Gateway {
         });
         let sentence = format!("{reason}; there is no other platform that could take over");
         let (refusal, answer) = match failure {
-            Failure::Slow => (Refusal::UpstreamTimeout { sentence }, None),
+            Failure::Slow | Failure::SlowToConnect => (Refusal::UpstreamTimeout { sentence }, None),
             Failure::Send(_) => (Refusal::UpstreamUnreachable { sentence }, None),
             Failure::Refused(answer) => (Refusal::UpstreamUnreachable { sentence }, Some(answer)),
         };
@@ -397,6 +428,8 @@ enum Failure {
     Refused(Box<Refused>),
     #[error("the provider did not begin to answer in time")]
     Slow,
+    #[error("no connection to the provider was opened in time")]
+    SlowToConnect,
 }
 
 /// What of the caller's request was changed, all of it told in response headers.
@@ -447,7 +480,7 @@ fn outgoing(
         (Payer::Operator, Some((name, value))) => Put::Operators(name.clone(), value.clone()),
         _ => Put::Nothing,
     };
-    let strips = payer == Payer::Operator || routed.call.principal.credential_is_ours;
+    let strips = payer != Payer::Caller || routed.call.principal.credential_is_ours;
     let headers = upward(Upward {
         from: &call.parts.headers,
         authority: provider.upstream.origin().authority(),

@@ -200,7 +200,6 @@ impl Gateway {
         };
         let now = self.engine.now();
         record.phases.identify = micros(now, call.arrived);
-        let spare = record.clone();
         let signals = Signals {
             counted: !call.metered,
             ..signals(headers)
@@ -214,9 +213,9 @@ impl Gateway {
                 identified.record.phases.estimate = micros(done, now);
                 Ok((Box::new(identified), held))
             }
-            Err(error) => {
+            Err((record, error)) => {
                 let sentence = error.to_string();
-                Err((spare, Refusal::InvalidRequest { sentence }))
+                Err((record, Refusal::InvalidRequest { sentence }))
             }
         }
     }

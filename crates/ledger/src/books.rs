@@ -17,12 +17,12 @@ pub use self::verdict::{
     ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };
 use crate::{
-    Balance, BudgetPolicy, EntryPath, LevelKey, LevelKind, Levels, Period, Service, Window,
+    Balance, BudgetPolicy, EntryPath, Keys, LevelKey, LevelKind, Levels, Period, Service, Window,
     entry::LEVELS_MAX,
 };
 
 /// Resolved paths that are kept, so that a call's second request finds its own. Beyond this many
-/// all are forgotten and resolved again: 64 Ki of them are about 16 MiB.
+/// all are forgotten and resolved again: 64 Ki of them are about 40 MiB.
 const PATHS_MAX: usize = 65_536;
 
 /// Where a call pays, resolved. Valid until a window ends, limits change or slots are evicted;
@@ -180,6 +180,7 @@ impl Books {
             service,
             month: calendar.month,
             day: calendar.day,
+            keys: Keys::default(),
         };
         let path = Path {
             slots: self.slots_of(&entry),
@@ -194,9 +195,13 @@ impl Books {
     /// The levels of a path that the durable ledger was never asked about. Until each of them is
     /// [loaded](Books::load), `check` says `Stale`.
     pub fn missing_balances(&self, path: &EntryPath) -> Vec<LevelKey> {
-        let mut keys = path.keys();
-        keys.retain(|it| !self.is_loaded(it));
-        keys.into_iter().collect()
+        let missing = path.keys().iter().filter(|it| !self.is_loaded(it));
+        missing.cloned().collect()
+    }
+
+    /// Whether all levels of a path that was just resolved are [loaded](Books::load).
+    pub fn is_ready(&self, path: &Path) -> bool {
+        path.slots.iter().all(|it| self.slots[it].loaded)
     }
 
     /// Takes over what the durable ledger says about a level, with what open reservations hold on
@@ -232,7 +237,7 @@ impl Books {
         if path.epoch != self.epoch || now >= path.until {
             return MoneyCheck::Stale;
         }
-        if !path.slots.iter().all(|it| self.slots[it].loaded) {
+        if !self.is_ready(path) {
             return MoneyCheck::Stale;
         }
         match self.examine(&path.slots, ask) {
@@ -249,6 +254,7 @@ impl Books {
             self.slots[at].pin();
             let label = &mut self.labels[at];
             label.used_at = cleared.at;
+            label.leaving = false;
             label.would_refuse += u64::from(cleared.would_refuse.contains_place(place));
         }
         Hold {
@@ -290,6 +296,7 @@ impl Books {
             crossed.extend(slot.crossing(before));
             let label = &mut self.labels[at];
             label.notional = label.notional.saturating_add(notional);
+            label.leaving = false;
         }
         SettledMoney {
             cost,
@@ -318,6 +325,7 @@ impl Books {
         let slots = self.slots_of(path);
         for at in slots.iter() {
             self.slots[at].adopt(held);
+            self.labels[at].leaving = false;
         }
         Ok(Hold {
             slots,
@@ -331,8 +339,9 @@ impl Books {
     /// the durable ledger: append the correction first.
     pub fn correct(&mut self, path: &EntryPath, from: NanoUsd, to: NanoUsd) {
         for key in path.keys() {
-            if let Some(at) = self.index.get(&key) {
+            if let Some(at) = self.index.get(key) {
                 self.slots[*at as usize].correct(from, to);
+                self.labels[*at as usize].leaving = false;
             }
         }
     }
@@ -346,18 +355,22 @@ impl Books {
     }
 
     /// Forgets levels that nothing holds money on: those whose window has ended, and tasks that
-    /// were not used since `idle_since`. Says how many. Their entries must be durable by now, since
-    /// they are loaded again when they are needed.
+    /// were not used since `idle_since`. Says how many.
+    ///
+    /// A level goes in the second of two rounds between which nothing was booked on it; they are
+    /// loaded again when they are needed. So by the second round everything that was booked before
+    /// the first must be durable, and that is the caller's to see to.
     pub fn evict(&mut self, now: Timestamp, idle_since: Timestamp) -> usize {
         let mut gone = 0;
         let taken: Vec<u32> = self.index.values().copied().collect();
         for at in taken {
-            let (slot, label) = (&mut self.slots[at as usize], &self.labels[at as usize]);
+            let (slot, label) = (&mut self.slots[at as usize], &mut self.labels[at as usize]);
             let over = match label.window {
                 Some(window) => window.end <= now,
                 None => label.used_at < idle_since,
             };
-            if over && slot.is_idle() {
+            let was_leaving = std::mem::replace(&mut label.leaving, over && slot.is_idle());
+            if was_leaving && label.leaving {
                 slot.clear();
                 self.index.remove(&label.key);
                 self.free.push(at);
@@ -447,8 +460,7 @@ impl Books {
         };
         for key in path.keys() {
             // Cannot fail: a slab of 2^32 slots would be 300 GiB.
-            slots.at[usize::from(slots.len)] =
-                u32::try_from(self.slot_of(&key)).unwrap_or(u32::MAX);
+            slots.at[usize::from(slots.len)] = u32::try_from(self.slot_of(key)).unwrap_or(u32::MAX);
             slots.len += 1;
         }
         slots
@@ -465,6 +477,7 @@ impl Books {
             notional: NanoUsd::ZERO,
             would_refuse: 0,
             used_at: self.calendar.map_or(Timestamp(0), |it| it.day.start),
+            leaving: false,
         };
         let slot = Slot::new(key.kind, &label.limit, label.window);
         let at = if let Some(at) = self.free.pop() {

@@ -403,8 +403,9 @@ impl CallFilter {
 
 /// Keeps call records.
 pub trait CallStore: Send + Sync {
-    /// Keeps all of them, or none. A record with an id that is already kept replaces it.
-    fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError>;
+    /// Keeps all of them, or none. A record that is given twice, because it was not known whether
+    /// it had been kept, is one.
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError>;
 
     /// The record of one call, if it is kept.
     fn get(&self, id: CallId) -> Result<Option<CallRecord>, RecordStoreError>;

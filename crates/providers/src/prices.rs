@@ -12,7 +12,7 @@ mod file;
 mod ids;
 mod model;
 
-pub use model::{CacheWrite, ModelPrice, Multipliers, PicoUsd, Rates, Ratio, TIERS_MAX, Tier};
+pub use model::{ModelPrice, Multipliers, PicoUsd, Rates, Ratio, TIERS_MAX, Tier};
 
 use file::{ModelText, ProviderText, RatesText, TermsText};
 

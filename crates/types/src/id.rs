@@ -32,6 +32,25 @@ impl<K> Id<K> {
     }
 }
 
+/// Room for the longest written form.
+const WRITTEN_MAX: usize = 24;
+
+impl<K: IdKind> Id<K> {
+    /// The written form, in `room`. Ids stand in every row and record that is written, and the
+    /// formatting machinery costs several times what the digits do.
+    fn written(self, room: &mut [u8; WRITTEN_MAX]) -> &str {
+        const { assert!(K::PREFIX.len() + 17 <= WRITTEN_MAX, "a short prefix") };
+        let digits = K::PREFIX.len() + 1;
+        room[..digits - 1].copy_from_slice(K::PREFIX.as_bytes());
+        room[digits - 1] = b'_';
+        for (place, digit) in room[digits..digits + 16].iter_mut().enumerate() {
+            let nibble = (self.0 >> (60 - 4 * place)) & 0xf;
+            *digit = b"0123456789abcdef"[nibble as usize];
+        }
+        std::str::from_utf8(&room[..digits + 16]).unwrap_or_default()
+    }
+}
+
 // By hand: `derive` would demand `K: Copy + Eq + ...`, and kinds are empty enums.
 impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {
@@ -62,7 +81,7 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: IdKind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{:016x}", K::PREFIX, self.0)
+        f.write_str(self.written(&mut [0; WRITTEN_MAX]))
     }
 }
 impl<K: IdKind> fmt::Debug for Id<K> {
@@ -108,7 +127,7 @@ impl<K: IdKind> FromStr for Id<K> {
 
 impl<K: IdKind> Serialize for Id<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.written(&mut [0; WRITTEN_MAX]))
     }
 }
 
@@ -131,6 +150,17 @@ impl IdSource {
     #[must_use]
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
+    }
+
+    /// A source whose ids are larger than this raw one, whatever the clock says.
+    #[must_use]
+    pub const fn after(raw: u64) -> Self {
+        Self(AtomicU64::new(raw))
+    }
+
+    /// The raw id that was given last, or that the source began after: every later one is larger.
+    pub fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// The next id. Larger than every earlier one, and than any id of an earlier `now`.
@@ -182,6 +212,16 @@ mod tests {
         let at = |ms: u64| source.next::<CallKind>(Timestamp(ms * 1_000_000));
         let ids = [at(5), at(5), at(3), at(6)];
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    }
+
+    #[test]
+    fn a_source_goes_on_behind_what_an_earlier_run_gave() {
+        let last = IdSource::new().next::<CallKind>(Timestamp(9_000_000));
+        let source = IdSource::after(last.raw());
+        assert_eq!(source.last(), last.raw());
+        assert!(source.next::<CallKind>(Timestamp(3_000_000)) > last);
+        assert_eq!(source.last(), last.raw() + 1);
+        assert!(source.next::<CallKind>(Timestamp(10_000_000)).raw() == 10 << 20);
     }
 
     #[test]

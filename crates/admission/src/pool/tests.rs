@@ -118,7 +118,7 @@ fn check(buckets: &str, script: &str, expected: Expect) {
 
 fn take(pool: &mut Pool, words: &[&str], now: Monotonic, taken: &mut Vec<Option<Taken>>) -> String {
     let user = words.iter().position(|it| *it == "by");
-    let user = user.map_or(UserSlot::NONE, |at| pool.user(words[at + 1], now));
+    let user = user.map_or(UserSlot::NONE, |at| pool.user("acme", words[at + 1], now));
     let ask = Ask {
         need: need(words[3].parse().unwrap()),
         priority: words[2].parse().unwrap(),

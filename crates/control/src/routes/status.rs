@@ -84,7 +84,7 @@ pub(crate) async fn status(
         reasons,
         // It may name files, which are the gateway's own matter.
         store_says: status.why_not.filter(|_| visitor.at_home),
-        platforms: platforms.map(|it| platform(it, &visitor, &sight)).collect(),
+        platforms: platforms.map(|it| platform(it, &sight)).collect(),
         watched: Watched {
             limits: watched.map(|it| it.limit.clone()).collect(),
             enforce_with: ENFORCE_WITH.to_owned(),
@@ -105,15 +105,9 @@ fn mode(view: LimitView) -> LimitMode {
     }
 }
 
-fn platform(view: PoolView, visitor: &Visitor, sight: &Sight) -> Platform {
-    // A platform's users are of any organisation, and it does not tell of which.
-    let sees_users = match sight {
-        Sight::All => true,
-        Sight::Organisation(_) => visitor.at_home,
-        Sight::User { .. } => false,
-    };
-    let seen = |it: &PenaltyView| match &it.user {
-        Some(user) => sees_users || **user == *visitor.principal.user,
+fn platform(view: PoolView, sight: &Sight) -> Platform {
+    let seen = |it: &PenaltyView| match &it.organisation {
+        Some(organisation) => sight.sees(organisation, it.user.as_deref()),
         None => true,
     };
     let penalties = view.penalties.into_iter().filter(seen);
@@ -122,6 +116,7 @@ fn platform(view: PoolView, visitor: &Visitor, sight: &Sight) -> Platform {
         buckets: view.buckets.into_iter().map(bucket).collect(),
         penalties: penalties
             .map(|it| Penalty {
+                organisation: it.organisation,
                 user: it.user,
                 priority: it.priority,
                 left_seconds: it.left_seconds,

@@ -157,10 +157,12 @@ fn budgets_that_nobody_uses_now_are_read_from_the_ledger() {
     check_in(
         &world,
         r#"pass 90000
+           pass 1
            caller GET /api/v1/budgets
            caller GET /api/v1/budgets?level=user_day&ended=true"#,
         expect![[r#"
             > pass 90000
+            > pass 1
             > caller GET /api/v1/budgets
             200 {
               budgets: [

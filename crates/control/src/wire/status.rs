@@ -108,6 +108,9 @@ pub struct BucketClass {
 /// Somebody who refills at half speed (T4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Penalty {
+    /// A user's organisation; absent where a whole class is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
     /// A user; absent where a whole class is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

@@ -19,7 +19,10 @@ use tidegate_ledger::LevelKind;
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
 use tidegate_types::{Clock as _, NanoUsd, Priority, Role};
 
-use crate::harness::{ManualClock, World, hard, keyed, settings, usd};
+use crate::{
+    gated::Gated,
+    harness::{ManualClock, World, hard, keyed, settings, usd},
+};
 
 fn dime(task: &str) -> AdmissionAsk {
     AdmissionAsk {
@@ -264,6 +267,72 @@ fn a_reservation_holds_more_and_longer_where_there_is_room() {
         0: reserve $0.10
         0: extend $0.15
         0: settle $0.25, estimated
+    "#]]
+    .assert_eq(&world.rows());
+}
+
+/// A lease that ends soon is renewed, which waits for the store.
+#[test]
+fn who_waits_for_the_store_to_hold_more_keeps_nobody_from_ending() {
+    let ledger = Arc::new(Gated::default());
+    let world = World::on(settings(|_| {}), ledger.stores(), ManualClock::start());
+    let ada = keyed("ada");
+    let [longer, other, third] =
+        ["a", "b", "c"].map(|task| world.admit(&ada, &dime(task)).unwrap().reservation);
+    world.engine.flush();
+    world.clock.advance(Duration::from_mins(11));
+    let asked = ledger.leases_asked();
+    let (told, ended) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let closed = ledger.close();
+        let extending = scope.spawn(|| {
+            let (more, time) = (usd("0.01"), Duration::from_mins(5));
+            world.engine.extend_reservation(&ada, longer, more, time)
+        });
+        while ledger.leases_asked() == asked {
+            thread::yield_now();
+        }
+        scope.spawn(|| {
+            world.engine.release_reservation(&ada, other).unwrap();
+            let view = world.engine.reservation(third).unwrap();
+            told.send(view.held).unwrap();
+        });
+        let in_time = ended.recv_timeout(Duration::from_secs(30));
+        drop(closed);
+        assert_eq!(in_time, Ok(usd("0.10")));
+        extending.join().unwrap().unwrap();
+    });
+    assert_eq!(world.engine.reservation(longer).unwrap().held, usd("0.11"));
+    world.engine.flush();
+    world.assert_sound();
+}
+
+#[test]
+fn what_ended_while_the_store_was_waited_for_holds_no_more() {
+    let ledger = Arc::new(Gated::default());
+    let world = World::on(settings(|_| {}), ledger.stores(), ManualClock::start());
+    let ada = keyed("ada");
+    let id = world.admit(&ada, &dime("t")).unwrap().reservation;
+    world.engine.flush();
+    world.clock.advance(Duration::from_mins(11));
+    let asked = ledger.leases_asked();
+    thread::scope(|scope| {
+        let closed = ledger.close();
+        let extending = scope.spawn(|| {
+            let time = Duration::from_mins(5);
+            world.engine.extend_reservation(&ada, id, usd("0.01"), time)
+        });
+        while ledger.leases_asked() == asked {
+            thread::yield_now();
+        }
+        world.engine.release_reservation(&ada, id).unwrap();
+        drop(closed);
+        let refused = extending.join().unwrap().unwrap_err();
+        assert!(matches!(refused, AdmissionError::NotOpen(_)), "{refused}");
+    });
+    expect![[r#"
+        0: reserve $0.10
+        0: release $0.10
     "#]]
     .assert_eq(&world.rows());
 }

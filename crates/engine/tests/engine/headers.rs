@@ -238,7 +238,7 @@ fn broken_names_are_taken_clean_and_short_or_refused() {
                 traced += usize::from(call.record.parent_span_id.is_some());
                 assert_clean(&call.record);
             }
-            Err(error) => {
+            Err((_, error)) => {
                 refused += 1;
                 assert!(error.to_string().contains("x-tidegate-"), "{error}");
             }

@@ -7,8 +7,10 @@
 )]
 
 mod admitting;
+mod gated;
 mod harness;
 mod headers;
+mod housekeeping;
 mod reserving;
 mod restarting;
 mod secrets;

@@ -13,11 +13,12 @@ use std::{
 use expect_test::expect;
 use tidegate_engine::{
     admissions::{Actual, AdmissionAsk, AdmissionError},
+    call::Signals,
     identity::Principal,
     writer::Stores,
 };
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, SettingStore, Snapshot,
+    Balance, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, SettingStore, Snapshot,
     StoreError,
     journal::{Journal, Position, ReadBack},
     leases::{Grant, Lease, LeaseAsk},
@@ -26,7 +27,7 @@ use tidegate_observe::calls::Outcome;
 use tidegate_store::{DirectoryLock, FileJournal, MemoryStore, SqliteStore};
 use tidegate_types::{Clock as _, ReservationId, Role, Timestamp};
 
-use crate::harness::{ManualClock, World, answered, end, hard, keyed, settings, usd};
+use crate::harness::{ManualClock, World, answered, body, end, hard, keyed, settings, usd};
 
 /// A data directory whose process can be killed: from then on nothing reaches the disk. And before
 /// that, the store can be made to lag behind the journal for ever, as its group commits do for a
@@ -55,9 +56,9 @@ impl Disk {
 }
 
 impl LedgerStore for Disk {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         if self.stores() {
-            return self.store.append(entries);
+            return self.store.append_lines(lines);
         }
         Ok(())
     }
@@ -184,8 +185,6 @@ fn killed(directory: &Path, clock: &Arc<ManualClock>, lags: bool) -> [Reservatio
     }
     let (first, second) = (admit("1"), admit("1"));
     let open = [admit("1"), admit("1")];
-    // Levels that were saved at the very moment of a taking would have it taken again.
-    clock.advance(Duration::from_millis(1));
     let actual = Actual {
         cost: Some(usd("0.50")),
         ..Actual::default()
@@ -390,13 +389,70 @@ fn a_call_that_a_crash_cut_off_is_unknown_at_its_bound() {
     .assert_eq(&run.world.rows());
 }
 
+/// A call looks at the clock before it takes anything, and may be held up in between.
+#[test]
+fn what_was_taken_after_the_levels_were_saved_is_taken_again_though_it_began_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::start();
+    let run = Run::start(directory.path(), &clock);
+    let began = run.world.engine.now();
+    clock.advance(Duration::from_millis(1));
+    let first = run.world.send(&keyed("ada"), 1_000);
+    run.lag();
+    let call = run
+        .world
+        .identify(&keyed("ada"), &Signals::default(), &body(1_000));
+    let routed = run.world.route(call, "sonnet");
+    let reserved = run.world.engine.reserve(routed, began).unwrap();
+    let second = run.world.engine.send(reserved, began).unwrap();
+    run.disk.killed.store(true, Ordering::Relaxed);
+    for call in [first, second] {
+        call.settle(end(None, Outcome::Interrupted));
+    }
+    drop(run);
+    let run = Run::start(directory.path(), &clock);
+    assert_eq!(run.world.units("sonnet"), 980);
+}
+
+/// Bob waits for all there is while ada takes what is fair in months.
+#[test]
+fn a_penalty_outlasts_the_run_that_gave_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::start();
+    let run = Run::start(directory.path(), &clock);
+    let admit = |user: &str, tokens| {
+        let ask = AdmissionAsk {
+            tokens,
+            ..AdmissionAsk::default()
+        };
+        run.world.engine.admit(&keyed(user), &ask).unwrap().is_ok()
+    };
+    assert!(admit("ada", 1));
+    assert!(!admit("bob", 1_000));
+    assert!(admit("ada", 1));
+    clock.advance(Duration::from_mins(10));
+    assert!(admit("ada", 1));
+    // The first under the penalty begins it; half of its share has to refill before the next.
+    assert!(admit("ada", 1));
+    assert!(!admit("ada", 1));
+    run.world.engine.flush();
+    run.kill();
+    clock.advance(Duration::from_mins(5));
+    let run = Run::start(directory.path(), &clock);
+    let views = run.world.engine.pool_views();
+    let [penalty] = &views[0].penalties[..] else {
+        panic!("one: {views:?}")
+    };
+    assert_eq!(penalty.user.as_deref(), Some("ada"));
+    assert_eq!(penalty.left_seconds, 55 * 60);
+}
+
 #[test]
 fn a_graceful_stop_leaves_no_unknowns() {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::start();
     let run = Run::start(directory.path(), &clock);
     let call = run.world.send(&keyed("ada"), 1_000);
-    clock.advance(Duration::from_millis(1));
     call.settle(end(Some(answered(12, 7)), Outcome::Answered));
     drop(run);
     let run = Run::start(directory.path(), &clock);

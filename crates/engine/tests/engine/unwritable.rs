@@ -13,7 +13,10 @@ use tidegate_ledger::journal::{Journal, Position, ReadBack};
 use tidegate_observe::calls::Outcome;
 use tidegate_store::MemoryJournal;
 
-use crate::harness::{World, answered, end, keyed, keyless, settings, usd};
+use crate::{
+    gated::Gated,
+    harness::{ManualClock, World, answered, end, keyed, keyless, settings, usd},
+};
 
 /// A journal on a disk that can be full.
 #[derive(Default)]
@@ -135,4 +138,42 @@ fn what_was_refused_passes_once_there_is_room() {
     let call = world.send(&keyed("ada"), 1_000);
     call.settle(end(Some(answered(12, 7)), Outcome::Answered));
     assert_eq!(world.rows().lines().count(), 2);
+}
+
+/// Its store works all the while, and what is not booked but recorded goes there.
+#[test]
+fn a_journal_that_fails_is_unwritable_until_an_append_succeeds() {
+    let (world, journal) = world();
+    journal.fill(true);
+    for _ in 0..3 {
+        let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
+        let (routed, _) = world.engine.send(reserved, world.engine.now()).unwrap_err();
+        world.engine.finish(routed.call.record);
+        world.engine.flush();
+        assert!(!world.engine.health().is_writable());
+        assert!(world.engine.health().why().is_some());
+    }
+    journal.fill(false);
+    world.engine.flush();
+    assert!(world.engine.health().is_writable());
+    let call = world.send(&keyed("ada"), 1_000);
+    call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    assert_eq!(world.rows().lines().count(), 2);
+}
+
+/// The refusal goes to whoever called; where the ledger is kept is the operator's matter.
+#[test]
+fn a_client_is_not_told_which_file_failed_and_the_operator_is() {
+    let ledger = Arc::new(Gated::default());
+    let world = World::on(settings(|_| {}), ledger.stores(), ManualClock::start());
+    ledger.refuse_leases();
+    let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
+    let (_, refused) = world.engine.send(reserved, world.engine.now()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the ledger can't be read or written: see `tidegate status`"
+    );
+    let why = world.engine.health().why().unwrap();
+    assert!(why.contains("/var/lib/tidegate/state.db"), "{why}");
+    assert_eq!(world.units("sonnet"), 1_000);
 }

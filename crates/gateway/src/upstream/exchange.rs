@@ -3,7 +3,10 @@
 use std::{
     future::{Future as _, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -57,11 +60,12 @@ impl Upstream {
     ///
     /// A request that a kept connection refused unsent (it was just closing) goes out again on
     /// another connection. One of which a byte was written is never sent twice: it could be billed
-    /// twice.
+    /// twice. `sent` is true from when a connection has the request, and may have written of it.
     pub async fn send(
         self: &Arc<Self>,
         mut request: UpstreamRequest,
         path: &PathAndQuery,
+        sent: &AtomicBool,
     ) -> Result<Response<AnswerBody>, SendError> {
         let mut closing = 0;
         loop {
@@ -69,6 +73,7 @@ impl Upstream {
                 Link::Shared(mut shared) => {
                     *request.uri_mut() = self.origin.target(path, true)?;
                     let lost = |source| self.lost(source);
+                    sent.store(true, Ordering::Relaxed);
                     let answer = shared.sender.send_request(request).await.map_err(lost)?;
                     return Ok(answer.map(|body| AnswerBody {
                         body,
@@ -77,10 +82,12 @@ impl Upstream {
                 }
                 Link::Owned(owned) => {
                     *request.uri_mut() = self.origin.target(path, false)?;
+                    sent.store(true, Ordering::Relaxed);
                     match self.exchange(owned, request).await? {
                         Exchanged::Answer(answer) => return Ok(*answer),
                         Exchanged::Unsent(unsent, _) if closing < CLOSING_MAX => {
                             closing += 1;
+                            sent.store(false, Ordering::Relaxed);
                             request = *unsent;
                         }
                         Exchanged::Unsent(_, why) => return Err(self.lost(why)),

@@ -44,6 +44,49 @@ fn a_client_that_hangs_up_before_the_answer_pays_for_the_input() {
     }
 }
 
+/// The other side takes the connection and never says a word of its TLS handshake.
+#[test]
+fn a_client_that_hangs_up_before_anything_was_sent_pays_nothing() {
+    for stream in [true, false] {
+        let upstream = Scripted::start(vec![vec![Step::Wait]]);
+        let secure = upstream.base_url.replace("http:", "https:");
+        let world = World::start(|it| it.home_url = Some(secure));
+        let mut client = world.connect();
+        client.send(&Ask::messages("hello", stream).bytes());
+        world.until_reserved();
+        drop(client);
+        upstream.closed();
+        let record = only(&world);
+        assert!(matches!(record.outcome, Outcome::ClientGone), "{record:#?}");
+        assert!(!record.estimated && record.cost.0 == 0, "{record:#?}");
+        for view in world.engine.pool_views() {
+            let spent = view
+                .buckets
+                .iter()
+                .filter(|it| it.level < it.capacity.cast_signed());
+            assert_eq!(spent.count(), 0, "{view:#?}");
+        }
+        expect![[r#"
+            ledger:   reserve, release
+            record:   client_gone 0 $0.00
+        "#]]
+        .assert_eq(&world.ledger(1));
+    }
+}
+
+#[test]
+fn a_head_that_is_late_before_anything_was_sent_costs_nothing() {
+    let upstream = Scripted::start(vec![vec![Step::Wait]]);
+    let secure = upstream.base_url.replace("http:", "https:");
+    let world = World::start(|it| {
+        it.home_url = Some(secure);
+        it.head_max = std::time::Duration::from_millis(1);
+    });
+    let heard = world.ask(&Ask::messages("hello", false));
+    assert_eq!(heard.status, 504, "{}", heard.text());
+    assert_eq!(only(&world).cost.0, 0);
+}
+
 #[test]
 fn a_client_that_hangs_up_in_mid_stream_pays_for_what_was_made() {
     for ask in Ask::in_all_dialects("sim:tokens 400 sim:fault stall-mid-stream=12", true) {

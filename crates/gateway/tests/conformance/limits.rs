@@ -9,7 +9,7 @@ use tidegate_ledger::{BudgetPolicy, Limit, LimitTable, Limits};
 use tidegate_sim::body_fingerprint;
 use tidegate_types::{Enforcement, Mode, NanoUsd};
 
-use crate::harness::{Ask, Heard, World, world::Setup};
+use crate::harness::{Ask, Heard, PATIENCE, World, world::Setup};
 
 const ENFORCED: Enforcement = Enforcement::Named(Mode::Enforce);
 
@@ -352,4 +352,44 @@ fn what_a_refused_call_was_refused_by_is_in_its_record() {
     );
     assert_eq!(record.status, 429);
     assert_eq!(record.reservation, None);
+}
+
+/// Starts a call that an enforced limit binds, and waits until it asks for the first lease.
+fn waiting_for_a_lease(world: &World) -> crate::harness::Client {
+    let mut client = world.connect();
+    client.send(&Ask::messages("sim:say hello", false).bytes());
+    while world.gated.asked() == 0 {
+        std::thread::yield_now();
+    }
+    client
+}
+
+/// The gateway of these tests has one thread to serve from.
+#[test]
+fn a_call_that_waits_for_the_ledger_holds_no_other_up() {
+    let world = World::start(task_limit("5"));
+    let mut waits = {
+        let _closed = world.gated.close();
+        let waits = waiting_for_a_lease(&world);
+        let models = Ask::get("/v1/models").with("x-api-key", "sk-caller");
+        assert_eq!(world.ask(&models).status, 200);
+        waits
+    };
+    assert_eq!(waits.answer().unwrap().status, 200);
+    world.ledger(2);
+}
+
+#[test]
+fn a_client_that_hangs_up_while_its_call_waits_for_the_ledger_pays_nothing() {
+    let world = World::start(task_limit("5"));
+    {
+        let _closed = world.gated.close();
+        drop(waiting_for_a_lease(&world));
+        let models = Ask::get("/v1/models").with("x-api-key", "sk-caller");
+        assert_eq!(world.ask(&models).status, 200);
+    }
+    let told = world.ledger(2);
+    assert!(told.contains("ledger:   reserve, release\n"), "{told}");
+    assert!(told.contains("client_gone 0 $0.00"), "{told}");
+    assert_eq!(world.home.wait_for_calls(1, PATIENCE).len(), 1);
 }

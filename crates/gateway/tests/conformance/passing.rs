@@ -208,6 +208,29 @@ fn the_callers_credential_goes_to_no_other_origin() {
     assert_eq!(seen.values("anthropic-version"), ["2023-06-01"]);
 }
 
+/// A server of one's own, say, that asks for no key.
+#[test]
+fn a_free_platform_without_a_key_is_sent_no_credential() {
+    let spare = Scripted::once(tiny(ANSWER));
+    let world = World::start(|it| {
+        it.spare_url = Some(spare.base_url.clone());
+        it.platform("spare", |it| {
+            it.free = true;
+            it.operators_credential = false;
+            it.local_may_spend = false;
+        });
+    });
+    let ask = Ask::messages("hello", false)
+        .with("x-tidegate-platform", "spare")
+        .with("authorization", "Bearer sk-ant-oat01-login");
+    let heard = world.ask(&ask);
+    assert_eq!(heard.status, 200, "{}", heard.text());
+    let seen = spare.seen();
+    for header in ["x-api-key", "authorization"] {
+        assert_eq!(seen.values(header), [""; 0], "{}", seen.head);
+    }
+}
+
 #[test]
 fn the_spare_providers_credential_goes_to_no_other_origin() {
     let upstream = Scripted::once(tiny(ANSWER));

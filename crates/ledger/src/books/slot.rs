@@ -40,6 +40,8 @@ pub(super) struct Label {
     pub(super) notional: NanoUsd,
     pub(super) would_refuse: u64,
     pub(super) used_at: Timestamp,
+    /// Nothing was booked on it since an eviction looked at it and found it over.
+    pub(super) leaving: bool,
 }
 
 impl Slot {

@@ -5,6 +5,8 @@ use std::fmt;
 use arrayvec::ArrayVec;
 use tidegate_types::{Modifiers, NanoUsd, Tokens, Usage};
 
+use crate::CacheWrite;
+
 /// Long-context tiers a row may have. Published tables have one; the rest is headroom.
 pub const TIERS_MAX: usize = 4;
 
@@ -223,17 +225,6 @@ impl Factor {
 
 const PICO_PER_NANO: u128 = 1_000;
 
-/// The longest-lived prompt cache a body can have its input written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CacheWrite {
-    /// It asks for none; the model's row says whether the provider writes one unasked.
-    None,
-    /// One that lives for minutes.
-    Minutes,
-    /// One that lives for an hour or longer.
-    Hour,
-}
-
 /// What one model costs. All amounts are exact; rounding happens once, upwards, at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelPrice {
@@ -269,18 +260,18 @@ impl ModelPrice {
     }
 
     /// The most that at most `tokens` of input can cost: each at the dearest class the body can
-    /// cause, in the dearest tier that so much input reaches, without any discount.
+    /// cause (where it asks for no cache, the dearest that the provider writes unasked), in the dearest tier that so much input reaches, without any discount.
     pub fn input_bound(&self, tokens: Tokens, write: CacheWrite, modifiers: &Modifiers) -> NanoUsd {
         let rates = self.dearest_rates(tokens);
         let write = match write {
-            CacheWrite::None if self.automatic_cache_writes => CacheWrite::Hour,
+            CacheWrite::None if self.automatic_cache_writes => CacheWrite::OneHour,
             other => other,
         };
         let mut dearest = rates.input.max(rates.cache_read);
-        if write >= CacheWrite::Minutes {
+        if write >= CacheWrite::FiveMinutes {
             dearest = dearest.max(rates.cache_write_5m);
         }
-        if write == CacheWrite::Hour {
+        if write == CacheWrite::OneHour {
             dearest = dearest.max(rates.cache_write_1h);
         }
         let factor = self.multipliers.factor_of_bound(*modifiers);

@@ -26,7 +26,7 @@ macro_rules! records_contract {
                 neither_an_id_nor_a_secret_is_given_twice,
                 changes_are_listed_newest_first,
                 calls_are_found_by_id_and_by_what_they_were_made_for,
-                a_record_replaces_the_one_with_its_id,
+                a_record_that_is_given_twice_is_one,
                 settings_are_set_together_and_read_alone,
             ]
         );
@@ -110,7 +110,7 @@ pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn C
         call(3, "ann", Some("t2")),
         call(4, "ann", None),
     ];
-    store.append(&calls).unwrap();
+    store.append(&calls.clone().map(Arc::new)).unwrap();
     assert_eq!(store.get(calls[1].id).unwrap().as_ref(), Some(&calls[1]));
     assert_eq!(store.get(CallId::from_raw(9)).unwrap(), None);
     let ids = |filter: CallFilter| -> Vec<u64> {
@@ -169,11 +169,19 @@ pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn C
     assert_eq!(ids(CallFilter { since, ..all() }), [4, 3]);
 }
 
-pub(crate) fn a_record_replaces_the_one_with_its_id(store: &dyn CallStore) {
-    store.append(&[call(1, "ann", Some("t1"))]).unwrap();
-    store.append(&[call(1, "bob", None)]).unwrap();
+pub(crate) fn a_record_that_is_given_twice_is_one(store: &dyn CallStore) {
+    let (one, two) = (call(1, "ann", Some("t1")), call(2, "bob", None));
+    let kept = [one.clone(), two.clone()].map(Arc::new);
+    store.append(&kept[..1]).unwrap();
+    store.append(&kept).unwrap();
+    assert_eq!(store.get(one.id).unwrap().as_ref(), Some(&one));
+    let first = CallFilter {
+        limit: 1,
+        ..CallFilter::default()
+    };
+    assert_eq!(store.list(&first).unwrap(), [two.clone()]);
     let listed = store.list(&CallFilter::default()).unwrap();
-    assert_eq!(listed, [call(1, "bob", None)]);
+    assert_eq!(listed, [two, one]);
 }
 
 pub(crate) fn settings_are_set_together_and_read_alone(store: &dyn SettingStore) {

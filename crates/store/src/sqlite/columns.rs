@@ -66,7 +66,7 @@ pub(super) fn unsigned(columns: &Columns<'_>, at: usize) -> rusqlite::Result<u64
 
 pub(super) fn json<T: DeserializeOwned>(columns: &Columns<'_>, at: usize) -> rusqlite::Result<T> {
     let text: String = columns.get(at)?;
-    serde_json::from_str(&text).map_err(|it| unreadable(at, it))
+    serde_json::from_str(&text).map_err(|it| unreadable(at, Type::Text, it))
 }
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
@@ -77,9 +77,13 @@ fn parsed<T: std::str::FromStr>(at: usize, text: &str) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    text.parse().map_err(|it| unreadable(at, it))
+    text.parse().map_err(|it| unreadable(at, Type::Text, it))
 }
 
-fn unreadable(at: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(error))
+pub(super) fn unreadable(
+    at: usize,
+    kind: Type,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(at, kind, Box::new(error))
 }

@@ -97,20 +97,24 @@ CREATE TABLE settings (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// `lowest` and `highest` are ids of calls, `latest` is when the last of them arrived.
 const CALLS_1: &str = "
-CREATE TABLE calls (
+CREATE TABLE blocks (
     id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    organisation TEXT NOT NULL,
-    user TEXT NOT NULL,
-    session TEXT,
-    task TEXT,
-    root_task TEXT,
-    record TEXT NOT NULL
+    calls INTEGER NOT NULL,
+    lowest INTEGER NOT NULL,
+    highest INTEGER NOT NULL,
+    latest INTEGER NOT NULL,
+    records BLOB NOT NULL
 ) STRICT;
-CREATE INDEX calls_of_session ON calls (session, id) WHERE session IS NOT NULL;
-CREATE INDEX calls_of_task ON calls (task, id) WHERE task IS NOT NULL;
-CREATE INDEX calls_of_root_task ON calls (root_task, id) WHERE root_task IS NOT NULL;
+CREATE INDEX blocks_by_call ON blocks (highest, lowest);
+CREATE TABLE names (
+    what TEXT NOT NULL,
+    name TEXT NOT NULL,
+    block INTEGER NOT NULL,
+    PRIMARY KEY (what, name, block)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX names_of_block ON names (block);
 ";
 
 /// Makes the file one of this schema, or says why it can't be.

@@ -141,7 +141,14 @@ fn penalties(out: &mut String, platforms: &[Platform]) {
     for platform in platforms {
         for penalty in &platform.penalties {
             let class = penalty.priority.map(|it| format!("the class {it}"));
-            let whose = penalty.user.clone().or(class);
+            let user = penalty
+                .user
+                .as_ref()
+                .map(|user| match &penalty.organisation {
+                    Some(organisation) => format!("{organisation}/{user}"),
+                    None => user.clone(),
+                });
+            let whose = user.or(class);
             let text = format!(
                 "{} refills at half speed on {} for {}",
                 whose.as_deref().unwrap_or("somebody"),

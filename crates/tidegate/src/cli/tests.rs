@@ -164,7 +164,7 @@ fn status_shows_buckets_and_names_what_only_watches() {
                 bucket("slots", "concurrency", slots),
             ],
             "penalties": [
-                { "user": "ada", "left_seconds": 600 },
+                { "organisation": "acme", "user": "ada", "left_seconds": 600 },
                 { "priority": "low", "left_seconds": 5 },
             ],
         }],
@@ -183,7 +183,7 @@ fn status_shows_buckets_and_names_what_only_watches() {
         sonnet.units   6,500  10,000  units           12    7,000  17 h 30 min  enforce with a key
         sonnet.day    -$1.50  $20.00  dollars      $0.00    $0.00  1 min 30 s   enforce
         sonnet.slots       9      10  concurrency      1        0               watch
-        ada refills at half speed on sonnet for 10 min 0 s
+        acme/ada refills at half speed on sonnet for 10 min 0 s
         the class low refills at half speed on sonnet for 5 s
 
         only watched for calls without a key: sonnet.units

@@ -35,8 +35,9 @@ sections! {
         /// and `openai` are built in and may be changed; others can be added.
         named providers: Provider;
         /// Platforms by name: places where work can be sent, each with a quota of its own. A call
-        /// goes to the first one, in this order, that speaks its dialect, takes its kind of
-        /// credential and claims its model.
+        /// goes to the one that speaks its dialect, takes its kind of credential and names its
+        /// model most closely in `models`; of equals to the first, in this order. Where none
+        /// claims the model it goes to the first that takes its kind of credential.
         named platforms: Platform;
         /// Where calls go when their platform is exhausted or down and names no fallback itself.
         section fallback: Fallback;
@@ -88,7 +89,8 @@ sections! {
         optional api_key_file: PathBuf = "/run/secrets/example";
         /// Whether calls without a Tidegate key may spend the operator's credential.
         value local_may_spend: bool = false;
-        /// Declares that its calls cost nothing.
+        /// Declares that its calls cost nothing. Where it has no credential either, calls are sent
+        /// without one.
         value free: bool = false;
         /// Whether HTTP/2 may be used.
         value http2: bool = true;
@@ -103,7 +105,8 @@ sections! {
         /// Paid by subscription: calls cost 0 $, their list price is kept as `notional`, and
         /// nothing of them is ever altered. Takes calls that carry a login instead of a key.
         value subscription: bool = false;
-        /// Models that come here by themselves: ids, or beginnings that end in `*`.
+        /// Models that come here by themselves: ids, or beginnings that end in `*`. None: all that
+        /// no other platform names.
         value models: Vec<String> = [];
         /// Model asked for → model sent.
         value model_map: Pairs = {};
@@ -218,7 +221,8 @@ sections! {
         value share_of_left: u64 = 4;
         /// The cap is not lowered below this many tokens while that fits.
         value output_floor: u64 = 32_000;
-        /// Where that does not fit, the cap goes down to this and no further.
+        /// Where that does not fit, the cap goes down to this and no further; nor below the longest
+        /// answer that such calls had of late, which would be cut.
         value output_floor_last: u64 = 4_096;
         /// Tokens that a cap leaves above the budget for thinking.
         value output_over_thinking: u64 = 1_024;

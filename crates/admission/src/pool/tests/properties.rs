@@ -123,7 +123,7 @@ impl World {
     fn new(spec: PoolSpec) -> Self {
         let start = Monotonic(START_MS * MS);
         let mut pool = Pool::new(spec, start);
-        let users = ["ann", "bob", "cy"].map(|it| pool.user(it, start));
+        let users = ["ann", "bob", "cy"].map(|it| pool.user("acme", it, start));
         Self {
             pool,
             users,

@@ -222,7 +222,7 @@ fn a_user_far_above_its_share_while_others_wait_refills_at_half_speed() {
     // 150 a second where two users share 100: 60,000 too many in ten minutes, to be paid at 25 a
     // second. They are of one class, so that the class is not alone to blame.
     let mut pool = pool_without_input();
-    let [ann, bob] = ["ann", "bob"].map(|it| pool.user(it, Monotonic(0)));
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
     check_half_speed(
         wants(Priority::Critical, ann, 150, 0),
         wants(Priority::Critical, bob, 1, 50_000),
@@ -247,7 +247,7 @@ fn a_user_far_above_its_share_while_others_wait_refills_at_half_speed() {
 #[test]
 fn nobody_is_held_back_for_what_nobody_else_wanted() {
     let mut pool = pool_without_input();
-    let ann = pool.user("ann", Monotonic(0));
+    let ann = pool.user("acme", "ann", Monotonic(0));
     check_half_speed(
         wants(Priority::Low, ann, 150, 0),
         wants(Priority::Low, ann, 1, 90_000),
@@ -270,9 +270,58 @@ fn nobody_is_held_back_for_what_nobody_else_wanted() {
 }
 
 #[test]
+fn a_restart_forgives_nobody_and_lasts_no_longer_than_it_did() {
+    let mut pool = pool_without_input();
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
+    let waiting = wants(Priority::Critical, bob, 1, 50_000);
+    let spender = wants(Priority::Critical, ann, 150, 0);
+    for second in 0..700 {
+        let now = Monotonic(second * SECOND);
+        assert!(matches!(
+            pool.take(&waiting, now),
+            Admission::Deferred { .. }
+        ));
+        if let Admission::Granted(taken) = pool.take(&spender, now) {
+            pool.settle(taken, &spender.need, now);
+        }
+    }
+    let then = Monotonic(700 * SECOND);
+    let (levels, penalties) = (pool.export(then), pool.export_penalties(then));
+
+    let restart = |down: u64| {
+        let (down, now) = (Duration::from_secs(down), Monotonic(5));
+        let mut again = Pool::new(pool.spec().clone(), now);
+        again.restore(&levels, down, now);
+        again.restore_penalties(&penalties, down, now);
+        (again, now)
+    };
+    let wait = |pool: &mut Pool, now| {
+        let spender = Ask {
+            user: pool.user("acme", "ann", now),
+            ..spender
+        };
+        match pool.check(&spender, now) {
+            Check::Deferred { wait, reason, .. } => format!("{wait}: {reason}"),
+            other => format!("{other:?}"),
+        }
+    };
+    let was = wait(&mut pool.clone(), then);
+    assert!(was.ends_with("refills at half speed"), "{was}");
+    let (mut again, now) = restart(0);
+    assert_eq!(again.snapshot(now).penalties, pool.snapshot(then).penalties);
+    assert_eq!(wait(&mut again, now), was);
+
+    let (again, now) = restart(100);
+    let left = |pool: &Pool, now| pool.snapshot(now).penalties[0].left_seconds;
+    assert_eq!(left(&again, now), left(&pool, then) - 100);
+    let (again, now) = restart(10_000);
+    assert!(again.snapshot(now).penalties.is_empty());
+}
+
+#[test]
 fn a_penalty_is_explained_and_its_wait_is_exact() {
     let mut pool = pool_without_input();
-    let [ann, bob] = ["ann", "bob"].map(|it| pool.user(it, Monotonic(0)));
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
     let waiting = wants(Priority::Critical, bob, 1, 50_000);
     let spender = wants(Priority::Critical, ann, 150, 0);
     let mut second = 0;

@@ -1,6 +1,7 @@
 //! What the conformance tests are made of.
 
 pub(crate) mod client;
+pub(crate) mod gated;
 pub(crate) mod sides;
 pub(crate) mod upstream;
 pub(crate) mod world;

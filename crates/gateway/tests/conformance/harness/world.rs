@@ -41,6 +41,8 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
+use super::gated::Gated;
+
 /// Longer than any of these tests takes on a machine that is busy otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -150,6 +152,8 @@ pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) store: Arc<MemoryStore>,
+    /// The same, as the engine sees it.
+    pub(crate) gated: Arc<Gated>,
     pub(crate) addr: SocketAddr,
     pub(crate) phase: watch::Sender<Phase>,
     clock: Arc<dyn Clock>,
@@ -169,8 +173,9 @@ impl World {
         let home = EmulatedProvider::start(setup.home.clone()).unwrap();
         let spare = EmulatedProvider::start(ProviderSpec::unlimited()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let store = Arc::new(MemoryStore::default());
-        let engine = engine(&setup, &clock, &store);
+        let gated = Arc::new(Gated::default());
+        let store = Arc::clone(&gated.store);
+        let engine = engine(&setup, &clock, &gated);
         let home_url = setup.home_url.clone().unwrap_or_else(|| home.base_url());
         let spare_url = setup.spare_url.clone().unwrap_or_else(|| spare.base_url());
         let roots = Arc::new(Roots::of_the_machine());
@@ -210,6 +215,7 @@ impl World {
             engine,
             gateway,
             store,
+            gated,
             addr,
             phase,
             clock,
@@ -390,13 +396,14 @@ pub(crate) fn admin() -> Principal {
     }
 }
 
-fn engine(setup: &Setup, clock: &Arc<dyn Clock>, store: &Arc<MemoryStore>) -> Arc<Engine> {
+fn engine(setup: &Setup, clock: &Arc<dyn Clock>, gated: &Arc<Gated>) -> Arc<Engine> {
+    let store = &gated.store;
     Engine::start(Parts {
         clock: Arc::clone(clock),
         settings: setup.settings.clone(),
         prices: PriceBook::builtin(),
         stores: Stores {
-            ledger: store.clone(),
+            ledger: gated.clone(),
             calls: store.clone(),
             settings: store.clone(),
             journal: Arc::new(MemoryJournal::default()),

@@ -312,6 +312,7 @@ fn an_idle_task_is_forgotten_and_one_with_an_open_call_is_not() {
         reserve c 1
         settle c 1
         evict 2026-07-14T11:00:00Z
+        evict 2026-07-14T11:00:00Z
         levels
         reserve d 1
         path ann/new
@@ -328,6 +329,7 @@ fn an_idle_task_is_forgotten_and_one_with_an_open_call_is_not() {
             path ann/new
             reserve c 1 -> held; bound by task
             settle c 1 -> cost $1.00
+            evict 2026-07-14T11:00:00Z -> 0 gone
             evict 2026-07-14T11:00:00Z -> 2 gone
             levels -> 
                 organisation acme 2026-07-01: spent $2.00, held $0.00, would refuse 0

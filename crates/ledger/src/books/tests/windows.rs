@@ -20,6 +20,7 @@ fn a_call_belongs_to_the_windows_of_its_reservation_for_good() {
         settle a 4
         levels
         evict 2026-07-01T00:00:00Z
+        evict 2026-07-01T00:00:00Z
         levels
         ",
         expect![[r#"
@@ -44,6 +45,7 @@ fn a_call_belongs_to_the_windows_of_its_reservation_for_good() {
                 user_month acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 user_day acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 llm acme 2026-08-01: spent $0.00, held $3.00, would refuse 0
+            evict 2026-07-01T00:00:00Z -> 0 gone
             evict 2026-07-01T00:00:00Z -> 5 gone
             levels -> 
                 task acme/ann/t1: spent $0.00, held $0.00, would refuse 0
@@ -51,6 +53,37 @@ fn a_call_belongs_to_the_windows_of_its_reservation_for_good() {
                 user_month acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 user_day acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 llm acme 2026-08-01: spent $0.00, held $3.00, would refuse 0
+        "#]],
+    );
+}
+
+/// What was booked a moment ago may not be durable yet.
+#[test]
+fn a_level_is_forgotten_in_the_second_round_in_which_nothing_was_booked_on_it() {
+    check(
+        "
+        at 2026-07-31T23:00:00Z
+        path ann
+        reserve a 3
+        reserve b 3
+        at 2026-08-01T00:00:00Z
+        settle a 1
+        evict 2026-07-01T00:00:00Z
+        settle b 1
+        evict 2026-07-01T00:00:00Z
+        evict 2026-07-01T00:00:00Z
+        ",
+        expect![[r#"
+            at 2026-07-31T23:00:00Z
+            path ann
+            reserve a 3 -> held
+            reserve b 3 -> held
+            at 2026-08-01T00:00:00Z
+            settle a 1 -> cost $1.00
+            evict 2026-07-01T00:00:00Z -> 0 gone
+            settle b 1 -> cost $1.00
+            evict 2026-07-01T00:00:00Z -> 1 gone
+            evict 2026-07-01T00:00:00Z -> 4 gone
         "#]],
     );
 }

@@ -195,8 +195,8 @@ fn a_bound_takes_the_dearest_class_the_body_can_cause() {
         bound.to_string()
     };
     assert_eq!(bound(&opus, CacheWrite::None), "$4.00");
-    assert_eq!(bound(&opus, CacheWrite::Minutes), "$5.00");
-    assert_eq!(bound(&opus, CacheWrite::Hour), "$8.00");
+    assert_eq!(bound(&opus, CacheWrite::FiveMinutes), "$5.00");
+    assert_eq!(bound(&opus, CacheWrite::OneHour), "$8.00");
     // It writes caches unasked, and a million tokens reach its long-context tier.
     assert_eq!(
         bound(&price("openai", "gpt-5.6"), CacheWrite::None),
@@ -259,7 +259,7 @@ fn absurd_counts_saturate() {
     let opus = price("anthropic", "claude-opus-5-5");
     assert_eq!(opus.cost(&usage), NanoUsd(u64::MAX));
     assert_eq!(
-        opus.input_bound(all, CacheWrite::Hour, &PLAIN),
+        opus.input_bound(all, CacheWrite::OneHour, &PLAIN),
         NanoUsd(u64::MAX)
     );
     assert_eq!(opus.output_bound(all, &PLAIN), NanoUsd(u64::MAX));
@@ -394,8 +394,8 @@ proptest! {
     ) {
         let write = match (usage.cache_write_1h.0, usage.cache_write_5m.0) {
             (0, 0) => CacheWrite::None,
-            (0, _) => CacheWrite::Minutes,
-            _ => CacheWrite::Hour,
+            (0, _) => CacheWrite::FiveMinutes,
+            _ => CacheWrite::OneHour,
         };
         let input_max = usage.input_total().saturating_add(Tokens(slack));
         let bound = price.input_bound(input_max, write, &usage.modifiers).0
