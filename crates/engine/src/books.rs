@@ -8,7 +8,6 @@ use tidegate_ledger::{
     Books, CallEntry, Entry, LevelKey, Line, Path, PolicyEntry,
     journal::{self, Taking, TooLong},
 };
-use tidegate_observe::event;
 use tidegate_types::{Caller, Mode};
 
 use crate::{Engine, call::Routed, reserve::Holding};
@@ -129,8 +128,7 @@ impl Engine {
     pub(crate) fn ledger_failed(&self, refused: &dyn std::error::Error) {
         self.writer.health().failed(refused);
         self.writer.wake();
-        let reason = crate::writer::chain(refused);
-        self.report(&event::LedgerUnwritable { reason: &reason });
+        self.tell_failing();
     }
 
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.

@@ -6,6 +6,7 @@ use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
 use tidegate_observe::{
     calls::{CallRecord, Outcome, WouldWait},
     event,
+    metrics::{Held, Registry},
 };
 use tidegate_providers::{Metered, accounting::Counted};
 use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
@@ -34,6 +35,7 @@ pub struct InFlight {
     pub lowered: Option<(Tokens, &'static str)>,
     sent_at: Moment,
     first_byte_at: Option<Moment>,
+    _counted: Held,
 }
 
 /// How a call ended.
@@ -171,13 +173,16 @@ impl Engine {
         record.max_tokens_sent = cap.or(record.max_tokens_asked);
         let capped_by = found.capped_by.map(tidegate_ledger::LevelKind::word);
         self.note(&mut routed, &found);
+        let lowered = cap.zip(capped_by);
+        self.tell(&routed, &found, lowered);
         Ok(InFlight {
+            _counted: self.registry.open_calls.with([]).hold(),
             engine: Arc::clone(self),
             routed,
             holding,
             reservation,
             path,
-            lowered: cap.zip(capped_by),
+            lowered,
             booked,
             sent_at: now,
             first_byte_at: None,
@@ -224,6 +229,54 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Reports what is unusual about a call that goes.
+    fn tell(&self, routed: &Routed, found: &Found, lowered: Option<(Tokens, &'static str)>) {
+        let record = &routed.call.record;
+        let call = record.id;
+        if let Some((Tokens(sent), limit)) = lowered {
+            let asked = record.max_tokens_asked.map_or(routed.cap.0, |it| it.0);
+            self.report(&event::MaxTokensLowered {
+                call,
+                limit,
+                asked,
+                sent,
+            });
+        }
+        if !routed.price.known && routed.is_charged() {
+            self.report(&event::PriceUnknown {
+                provider: &routed.platform.provider,
+                model: &record.model_sent,
+                charged_as: &routed.price.row,
+            });
+        }
+        if let Some(WouldWait { limit, wait_ms }) = &record.would_wait {
+            let would_wait = Some(wait_ms.div_ceil(1_000));
+            self.report(&event::LimitWatched {
+                call,
+                limit,
+                would_wait,
+            });
+        }
+        for limit in &record.would_refuse {
+            self.report(&event::LimitWatched {
+                call,
+                limit,
+                would_wait: None,
+            });
+        }
+        for level in routed.path.entry().kinds() {
+            let limit = level.word();
+            if found.soft_passed.contains(level) {
+                self.report(&event::SoftLimitPassed { call, limit });
+            }
+            if found.overage.contains(level) {
+                self.report(&event::OverageUsed { call, limit });
+            }
+        }
+    }
+}
+
 impl InFlight {
     /// The call's record, as far as it is written.
     pub fn record(&self) -> &CallRecord {
@@ -238,6 +291,11 @@ impl InFlight {
     /// The reservation that pays for it.
     pub const fn reservation(&self) -> ReservationId {
         self.reservation
+    }
+
+    /// The program's instruments.
+    pub fn registry(&self) -> &Registry {
+        &self.engine.registry
     }
 
     /// Counts and logs a fact about the call.
@@ -258,6 +316,12 @@ impl InFlight {
         let (routed, charge, now) = self.close(&end);
         let mut record = routed.call.record;
         charge.write(&mut record);
+        if end.outcome == Outcome::ClientGone {
+            engine.report(&event::ClientGone {
+                call: record.id,
+                answer_bytes: end.answer_bytes,
+            });
+        }
         record.status = end.status;
         record.outcome = end.outcome;
         record.answer_bytes = end.answer_bytes;

@@ -61,6 +61,7 @@ impl Engine {
             }
             self.durable.end_round();
         }
+        self.look_after();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
         // the next round.
         self.expire();

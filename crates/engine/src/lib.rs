@@ -3,6 +3,7 @@
 //! Owns its state and its one writer thread; knows ports, never backends, and nothing of HTTP.
 
 pub mod admissions;
+mod alarms;
 mod books;
 pub mod call;
 pub mod cap;
@@ -102,6 +103,7 @@ pub struct Engine {
     outputs: estimate::Outputs,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
+    alarms: alarms::Alarms,
     ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,

@@ -1,6 +1,9 @@
 //! Start-up: from what the store and the journal have to a running engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -16,6 +19,7 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 use crate::{
     Engine, Map, Parts,
     admissions::{Open, OpenReservation},
+    alarms::Alarms,
     durable::Durable,
     estimate,
     identity::KeyRing,
@@ -96,15 +100,19 @@ impl Engine {
             let ids = Arc::clone(&ids);
             let snapshot = move || save(&pools.load(), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
-            let written = move |lines: &[Line]| {
+            let registry = Arc::clone(&parts.registry);
+            let written = move |lines: &[Line], took: Duration| {
                 leases.written(lines);
                 durable.stored(lines.len());
+                registry.committed_entries.with([]).add(lines.len() as u64);
+                registry.commit_time.with([]).observe_duration(took);
             };
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
                 written,
                 Arc::clone(&journaling),
+                Arc::clone(&parts.clock),
             )
             .map_err(StartError::Thread)?
         };
@@ -119,6 +127,7 @@ impl Engine {
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             open: Open::default(),
+            alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             ids,
             writer,
             journaling,
@@ -131,17 +140,21 @@ impl Engine {
             records: parts.records,
             seed: parts.seed,
         });
-        for reason in read.damage {
-            engine.report(&event::InternalError {
-                place: "journal",
-                reason: reason.into(),
-            });
-        }
+        engine.tell_damage(read.damage);
         engine.adopt_open(now)?;
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
         Ok(engine)
+    }
+
+    fn tell_damage(&self, damage: Vec<String>) {
+        for reason in damage {
+            self.report(&event::InternalError {
+                place: "journal",
+                reason: reason.into(),
+            });
+        }
     }
 
     /// Takes over the reservations that have no end. Their holds bind at once.

@@ -19,7 +19,7 @@ use tidegate_ledger::{
     journal::{Journal, Position},
 };
 use tidegate_observe::calls::{CallRecord, CallStore};
-use tidegate_types::Disposition;
+use tidegate_types::{Clock, Disposition};
 
 use crate::journaling::Journaling;
 
@@ -141,12 +141,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. `snapshot` says, at each commit, what else is to be kept; `written` is
-    /// told which entries are in the store.
+    /// told which entries are in the store, and how long that took.
     pub(crate) fn start(
         stores: Stores,
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
-        written: impl Fn(&[Line]) + Send + 'static,
+        written: impl Fn(&[Line], Duration) + Send + 'static,
         journaling: Arc<Journaling>,
+        clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
         let health = Arc::new(Health::default());
@@ -156,6 +157,7 @@ impl Writer {
             health: Arc::clone(&health),
             entries: Vec::new(),
             journaling,
+            clock,
             checkpoint: Position::default(),
             calls: Vec::new(),
             snapshot: Box::new(snapshot),
@@ -219,7 +221,7 @@ impl Drop for Writer {
 }
 
 /// Is told of entries that are in the store.
-type Written = Box<dyn Fn(&[Line]) + Send>;
+type Written = Box<dyn Fn(&[Line], Duration) + Send>;
 
 struct Writing {
     stores: Stores,
@@ -227,6 +229,7 @@ struct Writing {
     health: Arc<Health>,
     entries: Vec<Line>,
     journaling: Arc<Journaling>,
+    clock: Arc<dyn Clock>,
     /// Up to where the journal was last given up.
     checkpoint: Position,
     calls: Vec<Arc<CallRecord>>,
@@ -291,9 +294,10 @@ impl Writing {
             return;
         }
         let settled = self.journaling.settled();
+        let began = self.clock.monotonic();
         match self.write() {
             Ok(()) => {
-                (self.written)(&self.entries);
+                (self.written)(&self.entries, self.clock.monotonic().since(began));
                 self.entries.clear();
                 self.calls.clear();
                 // A store that works is not enough: nothing is booked that the journal does not take.

@@ -33,6 +33,9 @@ use crate::{
 /// providers have less than 1 KiB.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
+/// What is said where a platform fails and was the last.
+const ALONE: &str = "; there is no other platform that could take over";
+
 /// How one platform took the call.
 enum Tried {
     /// It answers; this goes to the client.
@@ -72,12 +75,23 @@ impl Gateway {
             Ok(candidates) => candidates,
             Err(no_route) => return self.end(&call, identified.record, &unroutable(&no_route)),
         };
-        let mut first_ending = None;
+        let mut first_ending: Option<Ending> = None;
         let last = candidates.len() - 1;
+        let id = identified.record.id;
         for (place, platform) in candidates.iter().enumerate() {
             let tried = self.try_platform(&call, identified, platform, &held, place == last);
             match Box::pin(tried).await {
-                Tried::Answer(answer) => return answer,
+                Tried::Answer(answer) => {
+                    if let (Some(ending), Some(first)) = (first_ending, candidates.first()) {
+                        self.engine.report(&event::FellBack {
+                            call: id,
+                            from: &first.name,
+                            to: &platform.name,
+                            reason: ending.refusal.sentence().trim_end_matches(ALONE),
+                        });
+                    }
+                    return answer;
+                }
                 Tried::Next(call, ending) => {
                     identified = call;
                     first_ending.get_or_insert(ending);
@@ -242,7 +256,7 @@ impl Gateway {
             answer_bytes: 0,
             request_id: None,
         });
-        let sentence = format!("{reason}; there is no other platform that could take over");
+        let sentence = reason + ALONE;
         let (refusal, answer) = match failure {
             Failure::Slow | Failure::SlowToConnect => (Refusal::UpstreamTimeout { sentence }, None),
             Failure::Send(_) => (Refusal::UpstreamUnreachable { sentence }, None),
@@ -424,7 +438,7 @@ async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
 enum Failure {
     #[error(transparent)]
     Send(SendError),
-    #[error("the provider answered {}", .0.status)]
+    #[error("the provider answered {}", .0.status.as_u16())]
     Refused(Box<Refused>),
     #[error("the provider did not begin to answer in time")]
     Slow,

@@ -256,6 +256,7 @@ impl Gateway {
                 reason: refusal.sentence(),
                 wait: match refusal {
                     Refusal::Rate { wait, .. } => Some(*wait),
+                    Refusal::Budget { resets_at, .. } => resets_at.map(|it| it.since(now.wall)),
                     _ => None,
                 },
             });

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tidegate_engine::flight::{End, InFlight};
-use tidegate_observe::{calls::Outcome, event};
+use tidegate_observe::{calls::Outcome, event, metrics::Held};
 use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
 use tokio::time::{Instant, Sleep};
 
@@ -127,6 +127,7 @@ pub struct Relay {
     watch: Pin<Box<Sleep>>,
     heard_at: Instant,
     over: bool,
+    _counted: Option<Held>,
 }
 
 impl fmt::Debug for Relay {
@@ -144,9 +145,11 @@ fn runtime_now() -> Instant {
 }
 
 impl Relay {
-    pub(crate) fn new(about: Relaying, body: AnswerBody, flying: Flying) -> Self {
+    pub(crate) fn new(about: Relaying, body: AnswerBody, mut flying: Flying) -> Self {
         let now = runtime_now();
+        let streams = flying.in_flight().filter(|_| about.streamed);
         Self {
+            _counted: streams.map(|it| it.registry().open_streams.with([]).hold()),
             meter: Some(Meter::new(about.dialect, about.streamed)),
             stream: about
                 .streamed

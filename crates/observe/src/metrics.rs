@@ -180,9 +180,25 @@ impl Gauge {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Counts one more until what is given back is dropped.
+    pub fn hold(&self) -> Held {
+        self.add(1);
+        Held(self.clone())
+    }
+
     /// The figure now.
     pub fn value(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One of what a gauge counts, as long as it is there.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.add(-1);
     }
 }
 

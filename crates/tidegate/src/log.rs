@@ -37,6 +37,8 @@ pub(crate) struct Logger {
     least: AtomicU8,
     /// Records that were dropped, by level.
     shed: [AtomicU64; Level::ALL.len()],
+    /// Records that were written, by level.
+    written: Arc<[AtomicU64; Level::ALL.len()]>,
     redactor: Arc<ArcSwap<Redactor>>,
     records: Mutex<Option<SyncSender<LogRecord>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -47,7 +49,9 @@ impl Logger {
     pub(crate) fn start(data: &Path, log: Log, redactor: Redactor) -> io::Result<Arc<Self>> {
         let (records, waiting) = sync_channel(WAITING_MAX);
         let redactor = Arc::new(ArcSwap::from_pointee(redactor));
+        let written = Arc::<[AtomicU64; Level::ALL.len()]>::default();
         let mut writing = Writing {
+            written: Arc::clone(&written),
             waiting,
             form: log.form,
             redactor: Arc::clone(&redactor),
@@ -59,6 +63,7 @@ impl Logger {
         Ok(Arc::new(Self {
             least: AtomicU8::new(rank(log.level)),
             shed: Default::default(),
+            written,
             redactor,
             records: Mutex::new(Some(records)),
             thread: Mutex::new(Some(thread)),
@@ -73,8 +78,12 @@ impl Logger {
 
     /// How many records were dropped since this was last asked, by level.
     pub(crate) fn take_shed(&self) -> impl Iterator<Item = (Level, u64)> {
-        let counts = self.shed.iter().map(|it| it.swap(0, Ordering::Relaxed));
-        Level::ALL.into_iter().zip(counts).filter(|it| it.1 > 0)
+        taken(&self.shed)
+    }
+
+    /// How many records were written since this was last asked, by level.
+    pub(crate) fn take_written(&self) -> impl Iterator<Item = (Level, u64)> {
+        taken(&*self.written)
     }
 
     /// Writes what waits, and stops.
@@ -84,6 +93,12 @@ impl Logger {
             thread.join().unwrap_or_default();
         }
     }
+}
+
+/// The counts that are not 0, which they are from now on.
+fn taken(counts: &[AtomicU64]) -> impl Iterator<Item = (Level, u64)> {
+    let counts = counts.iter().map(|it| it.swap(0, Ordering::Relaxed));
+    Level::ALL.into_iter().zip(counts).filter(|it| it.1 > 0)
 }
 
 fn rank(level: Level) -> u8 {
@@ -109,6 +124,7 @@ impl RecordSink for Logger {
 }
 
 struct Writing {
+    written: Arc<[AtomicU64; Level::ALL.len()]>,
     waiting: Receiver<LogRecord>,
     form: LogForm,
     redactor: Arc<ArcSwap<Redactor>>,
@@ -129,6 +145,9 @@ impl Writing {
             writeln!(io::stderr(), "{}", shown.trim_end()).unwrap_or_default();
             if let Some(file) = &mut self.file {
                 file.write(line.trim_end()).unwrap_or_default();
+            }
+            if let Some(count) = self.written.get(usize::from(rank(record.level))) {
+                count.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

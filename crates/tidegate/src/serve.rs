@@ -79,6 +79,7 @@ pub(crate) async fn start(
     let logger = Logger::start(&settings.data, settings.log, settings.redactor.clone())
         .context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
+    registry.start_time.with([]).set(clock.now().0);
     let engine = wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(

@@ -16,6 +16,9 @@ const TICK_NANOS: u64 = 10_000_000;
 pub(crate) fn measure(registry: &Registry, serving: &Serving) {
     let bodies = serving.gateway.body_bytes();
     registry.body_memory.with([]).set(bodies);
+    for (level, records) in serving.logger.take_written() {
+        registry.written_records.with([level.word()]).add(records);
+    }
     if let Some(resident) = resident_bytes() {
         registry.resident_memory.with([]).set(resident);
     }

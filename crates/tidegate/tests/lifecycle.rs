@@ -167,6 +167,32 @@ fn nothing_in_the_data_folder_is_for_others() {
 }
 
 #[test]
+fn what_happens_is_in_the_log_and_in_the_metrics() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    assert_eq!(gateway.call(&[OWN_KEY], "hello").status, 200);
+    world.said("budget set task 3 --task t");
+    for name in [
+        "tidegate_admission_decided_requests_total{",
+        "tidegate_ledger_commit_time_seconds_count",
+        "tidegate_ledger_committed_entries_total",
+        "tidegate_observe_written_records_total{",
+        "tidegate_process_start_time_seconds",
+    ] {
+        // Entries are committed, and records written, soon after what they tell of.
+        until(name, || {
+            let metrics = get(gateway.address, "/metrics", &[]).text;
+            let mut lines = metrics.lines().filter(|it| it.starts_with(name));
+            lines.any(|it| !it.ends_with(" 0"))
+        });
+    }
+    gateway.program.stop();
+    let log = std::fs::read_to_string(world.data().join("log/tidegate.jsonl")).unwrap();
+    let line = log.lines().find(|it| it.contains("limit_changed"));
+    assert!(line.is_some_and(|it| it.contains("task for")), "{log}");
+}
+
+#[test]
 fn the_greeting_names_what_only_watches_and_how_to_enforce_it() {
     let (world, _provider) = World::with_provider();
     let answer = world.serve().program.stop();

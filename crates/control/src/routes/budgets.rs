@@ -9,7 +9,7 @@ use axum::{
 use tidegate_engine::keys::Change;
 use tidegate_ledger as ledger;
 use tidegate_ledger::{BudgetPolicy, LevelKey, LevelKind, LevelView};
-use tidegate_observe::{audit::Action, record::rfc3339_seconds};
+use tidegate_observe::{audit::Action, event, record::rfc3339_seconds};
 use tidegate_types::{Caller, Enforcement, Mode, Timestamp};
 
 use crate::{
@@ -347,6 +347,11 @@ fn put_limit(
         after: (&after).into(),
     };
     let text = |it: &Limit| serde_json::to_string(it).ok();
+    control.engine.report(&event::LimitChanged {
+        by: visitor.actor(),
+        limit: &format!("{level} for {scope}"),
+        now: &text(&set.after).unwrap_or_default(),
+    });
     let change = Change::by(
         &visitor.principal,
         Action::LimitSet,

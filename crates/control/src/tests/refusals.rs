@@ -29,8 +29,8 @@ fn no_refusal_repeats_a_secret_of_the_request() {
             400 unknown_platform: there is no platform `[redacted]`; there are claude_code, sonnet
             > caller POST /api/v1/reservations/sk-ant-api03-0123456789abcdef/settle {}
             400 bad_value: `id`: `[redacted]` is not a reservation's id, resv_ and 16 hexadecimal digits
-            > caller GET /api/v1/calls/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsk-ant-api03-0123456789abcdef
-            400 bad_value: `id`: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsk-ant-api` is not a call's id, call_ and 16 hexadecimal digits
+            > caller GET /api/v1/calls/x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.sk-ant-api03-0123456789abcdef
+            400 bad_value: `id`: `x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.[redacted]` is not a call's id, call_ and 16 hexadecimal digits
             > caller GET /api/v1/sk-ant-api03-0123456789abcdef
             404 not_found: there is nothing at `/api/v1/[redacted]` · `GET /api/v1/openapi.json` lists what there is
         "#]],

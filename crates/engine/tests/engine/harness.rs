@@ -16,7 +16,7 @@ use tidegate_engine::{
     call::{Identified, Routed, Signals},
     flight::{End, InFlight},
     identity::{Credential, Principal},
-    observer::NoRecords,
+    observer::RecordSink,
     reserve::{Obstacle, Reserved},
     settings::{Local, Platform, ReserveRules, Settings, Weights},
     writer::Stores,
@@ -28,6 +28,7 @@ use tidegate_ledger::{
 use tidegate_observe::{
     calls::{CallRecord, Outcome},
     metrics::Registry,
+    record::{Level, LogRecord},
 };
 use tidegate_providers::{Dialect, Meter, Metered, accounting::Family, prices::PriceBook, scan};
 use tidegate_store::{MemoryJournal, MemoryStore};
@@ -135,6 +136,29 @@ pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ledger: Arc<dyn LedgerStore>,
+    told: Arc<Told>,
+}
+
+/// What the engine reported, a line for each fact.
+#[derive(Debug, Default)]
+struct Told(parking_lot::Mutex<Vec<String>>);
+
+impl RecordSink for Told {
+    fn wants(&self, _level: Level) -> bool {
+        true
+    }
+
+    fn write(&self, record: LogRecord) {
+        let mut line = record.event.to_string();
+        for (name, value) in record.fields.iter() {
+            let value = serde_json::to_string(value).unwrap();
+            // Which call it was differs from run to run.
+            if !value.contains("call_") && !value.contains("resv_") {
+                line += &format!(" {name}={value}");
+            }
+        }
+        self.0.lock().push(line);
+    }
 }
 
 impl World {
@@ -164,6 +188,7 @@ impl World {
     pub(crate) fn on(settings: Settings, stores: Stores, clock: Arc<ManualClock>) -> Self {
         let ledger = Arc::clone(&stores.ledger);
         let keys = Arc::new(MemoryStore::default());
+        let told = Arc::new(Told::default());
         let engine = Engine::start(Parts {
             clock: clock.clone(),
             settings,
@@ -172,13 +197,14 @@ impl World {
             keys: keys.clone(),
             audit: keys,
             registry: Arc::new(Registry::new()),
-            records: Arc::new(NoRecords),
+            records: told.clone(),
             seed: 1,
         });
         Self {
             engine: engine.unwrap(),
             clock,
             ledger,
+            told,
         }
     }
 
@@ -246,6 +272,21 @@ impl World {
         }
         self.assert_sound();
         told
+    }
+
+    /// What was reported so far, but for what is reported of every call.
+    pub(crate) fn told(&self) -> String {
+        let told = self.told.0.lock();
+        let unusual = told.iter().filter(|it| !it.starts_with("call_settled"));
+        unusual.map(|it| format!("{it}\n")).collect()
+    }
+
+    /// What the instruments show, those that are not at zero and no part of a histogram.
+    pub(crate) fn measured(&self, prefix: &str) -> String {
+        let text = self.engine.registry().expose();
+        let lines = text.lines().filter(|it| it.starts_with(prefix));
+        let shown = lines.filter(|it| !it.contains("_bucket{") && !it.ends_with(" 0"));
+        shown.map(|it| format!("{it}\n")).collect()
     }
 
     pub(crate) fn assert_sound(&self) {

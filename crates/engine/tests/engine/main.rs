@@ -15,4 +15,5 @@ mod reserving;
 mod restarting;
 mod secrets;
 mod tasks;
+mod telling;
 mod unwritable;

@@ -177,3 +177,26 @@ fn a_client_is_not_told_which_file_failed_and_the_operator_is() {
     assert!(why.contains("/var/lib/tidegate/state.db"), "{why}");
     assert_eq!(world.units("sonnet"), 1_000);
 }
+
+#[test]
+fn a_ledger_that_fails_is_told_once_and_so_is_its_return() {
+    let (world, journal) = world();
+    journal.fill(true);
+    for _ in 0..3 {
+        let call = world.send(&keyless(), 10);
+        call.settle(end(Some(answered(10, 5)), Outcome::Answered));
+        world.engine.tidy();
+    }
+    journal.fill(false);
+    world.engine.flush();
+    world.engine.tidy();
+    let told = world.told();
+    let told: Vec<&str> = told
+        .lines()
+        .filter(|it| it.starts_with("ledger_"))
+        .collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("ledger_unwritable reason="), "{told:?}");
+    assert_eq!(told[1], "ledger_writable unbooked_calls=3");
+    assert!(world.engine.registry().failed_commits.with([]).value() > 0);
+}

@@ -44,6 +44,29 @@ fn a_client_that_hangs_up_before_the_answer_pays_for_the_input() {
     }
 }
 
+#[test]
+fn open_calls_and_streams_are_counted_until_their_clients_leave() {
+    let world = World::plain();
+    let registry = world.engine.registry();
+    let open = || {
+        let [calls, streams] = [&registry.open_calls, &registry.open_streams];
+        (calls.with([]).value(), streams.with([]).value())
+    };
+    let mut clients = Vec::new();
+    for ask in Ask::in_all_dialects("sim:fault stall-mid-stream", true) {
+        let mut client = world.connect();
+        client.send(&ask.bytes());
+        assert_eq!(client.answer_head().unwrap().status, 200);
+        clients.push(client);
+    }
+    assert_eq!(open(), (3, 3));
+    drop(clients);
+    world.settled(3);
+    world.until(|| open() == (0, 0));
+    assert_eq!(world.told("client_gone").lines().count(), 3);
+    world.assert_sound();
+}
+
 /// The other side takes the connection and never says a word of its TLS handshake.
 #[test]
 fn a_client_that_hangs_up_before_anything_was_sent_pays_nothing() {

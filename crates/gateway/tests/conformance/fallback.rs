@@ -194,6 +194,20 @@ fn without_a_fallback_a_refused_connection_is_a_502_in_the_dialect() {
 }
 
 #[test]
+fn a_fallback_is_told_with_its_reason() {
+    let world = World::start(|it| {
+        it.fall_back();
+        always("529")(it);
+    });
+    assert_eq!(world.ask(&Ask::messages("hello", false)).status, 200);
+    world.settled(1);
+    expect![[r#"
+        from="sonnet" to="spare" reason="the provider answered 529"
+    "#]]
+    .assert_eq(&world.told("fell_back"));
+}
+
+#[test]
 fn what_only_the_operator_pays_is_no_fallback_for_calls_without_a_key() {
     check(
         &Ask::messages("hello", false),

@@ -74,10 +74,6 @@ events! {
         call: CallId = shown,
         /// The limit's name.
         limit: &'a str = with,
-        /// What is settled and expected now.
-        spent: NanoUsd = shown,
-        /// The limit.
-        soft: NanoUsd = shown,
     }
     "soft_limit_passed" from "ledger" says "a call passed a soft limit" at Warning
     counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
@@ -88,10 +84,6 @@ events! {
         call: CallId = shown,
         /// The limit's name.
         limit: &'a str = with,
-        /// What is settled and held now.
-        committed: NanoUsd = shown,
-        /// The limit.
-        hard: NanoUsd = shown,
     }
     "overage_used" from "ledger" says "a call passed a limit that allows overage" at Warning
     counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
@@ -125,16 +117,6 @@ events! {
     counts |it, registry| if it.by == "expiry" {
         registry.expired_reservations.with([]).increment();
     };
-
-    /// A reservation was dropped unsettled and freed.
-    ReservationDropped {
-        /// The reservation.
-        reservation: ReservationId = shown,
-        /// What was held.
-        held: NanoUsd = shown,
-    }
-    "reservation_dropped" from "engine" says "a reservation was dropped unsettled" at Critical
-    counts |_it, registry| registry.dropped_reservations.with([]).increment();
 
     /// An answer broke off after it had begun.
     UpstreamLost<'a> {
@@ -201,8 +183,7 @@ events! {
         /// What failed, with the file and the remedy.
         reason: &'a str = with,
     }
-    "ledger_unwritable" from "store" says "the ledger cannot be written" at Critical
-    counts |_it, registry| registry.failed_commits.with([]).increment();
+    "ledger_unwritable" from "store" says "the ledger cannot be written" at Critical; // It stands for many attempts, which are counted as they fail.
 
     /// The ledger can be written again.
     LedgerWritable {

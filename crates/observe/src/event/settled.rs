@@ -80,19 +80,26 @@ impl Event for CallSettled<'_> {
         registry.answer_bytes.with([dialect]).add(call.answer_bytes);
         count_times(call, registry);
         count_use(call, registry);
+        if call.reservation.is_some() && !matches!(call.outcome, Outcome::Refused { .. }) {
+            let passed = call.would_refuse.is_empty() && call.would_wait.is_none();
+            count_decision(call, if passed { "granted" } else { "watched" }, registry);
+        }
         for limit in &call.would_refuse {
             registry.would_refuse_calls.with([limit]).increment();
         }
         if let Some(wait) = &call.would_wait {
             registry.would_wait_calls.with([&wait.limit]).increment();
         }
-        if call.retry_of.is_some() {
-            registry.retried_calls.with([platform]).increment();
-        }
         if let Some(first) = call.tried.first() {
             registry.fallback_calls.with([first, platform]).increment();
         }
     }
+}
+
+/// What was decided on a call. One that went on elsewhere is decided where it ended.
+fn count_decision(call: &CallRecord, decision: &str, registry: &Registry) {
+    let labels = [&*call.platform, call.priority.word(), decision];
+    registry.decided_requests.with(labels).increment();
 }
 
 fn count_times(call: &CallRecord, registry: &Registry) {
@@ -108,10 +115,6 @@ fn count_times(call: &CallRecord, registry: &Registry) {
     if phases.first_byte > 0 {
         let first = registry.first_byte.with([platform]);
         first.observe_duration(micros(phases.first_byte));
-    }
-    if phases.wait > 0 {
-        let held = registry.held_time.with([platform]);
-        held.observe_duration(micros(phases.wait));
     }
 }
 
@@ -188,6 +191,15 @@ impl Event for CallRefused<'_> {
 
     fn count(&self, registry: &Registry) {
         registry.refused_calls.with([self.limit]).increment();
+        let decision = match self.wait {
+            Some(wait) => {
+                let quoted = registry.quoted_wait.with([&*self.call.platform]);
+                quoted.observe_duration(wait);
+                "deferred"
+            }
+            None => "never_fits",
+        };
+        count_decision(self.call, decision, registry);
     }
 }
 

@@ -60,15 +60,13 @@ registry! {
     would_wait_calls: Counter "tidegate_gateway_would_wait_calls_total" CALLS, [limit];
     /// Calls that passed a soft limit with a warning
     soft_limit_calls: Counter "tidegate_gateway_soft_limit_calls_total" CALLS, [limit];
-    /// Calls that repeat an earlier one of the same session
-    retried_calls: Counter "tidegate_gateway_retried_calls_total" CALLS, [platform];
     /// Calls that went to another platform than the first choice
     fallback_calls: Counter "tidegate_gateway_fallback_calls_total" CALLS, [from, to];
     /// Calls whose output cap was lowered so that a hard limit could hold it
     lowered_calls: Counter "tidegate_gateway_lowered_calls_total" CALLS, [limit];
     /// Calls of models the price table does not know, charged at its dearest row
     unpriced_calls: Counter "tidegate_gateway_unpriced_calls_total" CALLS, [provider];
-    /// Calls in progress
+    /// Calls that are with a provider
     open_calls: Gauge "tidegate_gateway_open_calls" CALLS, [];
     /// Answers being streamed
     open_streams: Gauge "tidegate_gateway_open_streams" Unit::Count("streams"), [];
@@ -86,9 +84,7 @@ registry! {
     call_duration: Histogram "tidegate_gateway_call_duration_seconds" Unit::Seconds, [platform, outcome];
     /// What the gateway itself adds to a call that it does not hold back
     added_time: Histogram "tidegate_gateway_added_time_seconds" Unit::Seconds, [];
-    /// How long calls were held back on purpose
-    held_time: Histogram "tidegate_gateway_held_time_seconds" Unit::Seconds, [platform];
-    /// Admission requests, by decision: granted, deferred, never_fits, watched
+    /// Calls and admission requests, by decision: granted, deferred, never_fits, watched
     decided_requests: Counter "tidegate_admission_decided_requests_total" Unit::Count("requests"), [platform, priority, decision];
     /// How full a bucket is
     bucket_fill: Gauge "tidegate_admission_bucket_fill_ratio" Unit::Ratio, [platform, bucket];

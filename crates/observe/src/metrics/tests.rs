@@ -78,12 +78,12 @@ fn exposition_is_prometheus_text() {
         .with(["sonnet", "units"])
         .set_ratio(1, 3);
     let text = registry.expose();
-    expect![[r#"
+    expect![[r##"
         # HELP tidegate_gateway_ended_calls_total Calls that ended, by how they ended
         # TYPE tidegate_gateway_ended_calls_total counter
         tidegate_gateway_ended_calls_total{dialect="anthropic_messages",platform="sonnet",outcome="answered"} 3
         tidegate_gateway_ended_calls_total{dialect="openai_chat",platform="a\\b\"c\nd",outcome="refused"} 1
-        # HELP tidegate_gateway_open_calls Calls in progress
+        # HELP tidegate_gateway_open_calls Calls that are with a provider
         # TYPE tidegate_gateway_open_calls gauge
         tidegate_gateway_open_calls -2
         # HELP tidegate_admission_bucket_fill_ratio How full a bucket is
@@ -92,7 +92,7 @@ fn exposition_is_prometheus_text() {
         # HELP tidegate_ledger_spent_dollars_total What calls were charged
         # TYPE tidegate_ledger_spent_dollars_total counter
         tidegate_ledger_spent_dollars_total{organisation="acme",service="llm",platform="sonnet"} 0.006488
-    "#]]
+    "##]]
     .assert_eq(&text);
 }
 

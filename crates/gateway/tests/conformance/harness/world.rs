@@ -16,7 +16,7 @@ use tidegate_engine::{
     Engine, Parts,
     identity::{Credential, Principal},
     keys::NewKey,
-    observer::NoRecords,
+    observer::RecordSink,
     settings::{Local, Platform, ReserveRules, Settings, Weights},
     writer::Stores,
 };
@@ -31,6 +31,7 @@ use tidegate_ledger::{BudgetPolicy, Entry, Event, LedgerStore as _, verify_store
 use tidegate_observe::{
     calls::{CallFilter, CallRecord, LIST_MAX},
     metrics::Registry,
+    record::{Level, LogRecord},
 };
 use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_sim::{EmulatedProvider, ProviderSpec, WireRecord};
@@ -145,6 +146,20 @@ impl Elsewhere for Nowhere {
     }
 }
 
+/// What was reported.
+#[derive(Debug, Default)]
+struct Told(parking_lot::Mutex<Vec<LogRecord>>);
+
+impl RecordSink for Told {
+    fn wants(&self, _level: Level) -> bool {
+        true
+    }
+
+    fn write(&self, record: LogRecord) {
+        self.0.lock().push(record);
+    }
+}
+
 /// A running gateway, its providers and its books.
 pub(crate) struct World {
     pub(crate) home: EmulatedProvider,
@@ -156,6 +171,7 @@ pub(crate) struct World {
     pub(crate) gated: Arc<Gated>,
     pub(crate) addr: SocketAddr,
     pub(crate) phase: watch::Sender<Phase>,
+    told: Arc<Told>,
     clock: Arc<dyn Clock>,
     advance: mpsc::Sender<Advance>,
     thread: Option<JoinHandle<()>>,
@@ -175,7 +191,8 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let gated = Arc::new(Gated::default());
         let store = Arc::clone(&gated.store);
-        let engine = engine(&setup, &clock, &gated);
+        let told = Arc::new(Told::default());
+        let engine = engine(&setup, &clock, &gated, told.clone());
         let home_url = setup.home_url.clone().unwrap_or_else(|| home.base_url());
         let spare_url = setup.spare_url.clone().unwrap_or_else(|| spare.base_url());
         let roots = Arc::new(Roots::of_the_machine());
@@ -218,6 +235,7 @@ impl World {
             gated,
             addr,
             phase,
+            told,
             clock,
             advance,
             thread: Some(thread),
@@ -263,6 +281,28 @@ impl World {
             assert!(self.clock.monotonic().since(began) < PATIENCE);
             thread::yield_now();
         }
+    }
+
+    /// Waits until it is so.
+    pub(crate) fn until(&self, is_so: impl Fn() -> bool) {
+        let began = self.clock.monotonic();
+        while !is_so() {
+            assert!(self.clock.monotonic().since(began) < PATIENCE);
+            thread::yield_now();
+        }
+    }
+
+    /// The values of what was reported under this name, but for those that name the call.
+    pub(crate) fn told(&self, event: &str) -> String {
+        let mut told = String::new();
+        for record in self.told.0.lock().iter().filter(|it| it.event == event) {
+            let fields = record.fields.iter().filter(|(name, _)| *name != "call");
+            let fields: Vec<String> = fields
+                .map(|(name, value)| format!("{name}={}", serde_json::to_string(value).unwrap()))
+                .collect();
+            told += &format!("{}\n", fields.join(" "));
+        }
+        told
     }
 
     /// Waits until so many calls have their record and no reservation is open, and gives the
@@ -396,7 +436,12 @@ pub(crate) fn admin() -> Principal {
     }
 }
 
-fn engine(setup: &Setup, clock: &Arc<dyn Clock>, gated: &Arc<Gated>) -> Arc<Engine> {
+fn engine(
+    setup: &Setup,
+    clock: &Arc<dyn Clock>,
+    gated: &Arc<Gated>,
+    records: Arc<dyn RecordSink>,
+) -> Arc<Engine> {
     let store = &gated.store;
     Engine::start(Parts {
         clock: Arc::clone(clock),
@@ -411,7 +456,7 @@ fn engine(setup: &Setup, clock: &Arc<dyn Clock>, gated: &Arc<Gated>) -> Arc<Engi
         keys: store.clone(),
         audit: store.clone(),
         registry: Arc::new(Registry::new()),
-        records: Arc::new(NoRecords),
+        records,
         seed: 1,
     })
     .unwrap()
