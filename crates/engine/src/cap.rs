@@ -91,7 +91,7 @@ mod tests {
         let mut transcript = String::new();
         for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let number = |at: usize| words[at].parse::<u64>().ok();
+            let number = |at: usize| words.get(at)?.parse::<u64>().ok();
             let cap = capped(
                 number(0).unwrap(),
                 number(1),
