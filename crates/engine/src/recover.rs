@@ -118,6 +118,7 @@ impl Engine {
             books: Mutex::default(),
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
+            holds: crate::holding::Holds::default(),
             open: Open::default(),
             ids,
             writer,
