@@ -340,6 +340,7 @@ impl InFlight {
             holding,
             reservation,
             booked,
+            sent_at,
             ..
         } = self;
         let line = booked.then(|| Line::new(Entry::Call(entry)));
@@ -365,6 +366,7 @@ impl InFlight {
                 cause: charge.cause.unwrap_or("usage above the bound"),
             });
         }
+        engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)
     }

@@ -118,6 +118,7 @@ impl Engine {
             books: Mutex::default(),
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
+            holds: crate::holding::Holds::default(),
             open: Open::default(),
             ids,
             writer,
@@ -131,17 +132,21 @@ impl Engine {
             records: parts.records,
             seed: parts.seed,
         });
-        for reason in read.damage {
-            engine.report(&event::InternalError {
-                place: "journal",
-                reason: reason.into(),
-            });
-        }
+        engine.tell_of_damage(read.damage);
         engine.adopt_open(now)?;
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
         Ok(engine)
+    }
+
+    fn tell_of_damage(&self, damage: Vec<String>) {
+        for reason in damage {
+            self.report(&event::InternalError {
+                place: "journal",
+                reason: reason.into(),
+            });
+        }
     }
 
     /// Takes over the reservations that have no end. Their holds bind at once.

@@ -12,7 +12,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request::Parts,
+};
 use hyper::body::Incoming;
 use tidegate_engine::{
     Engine,
@@ -30,12 +33,9 @@ use crate::{
     dialect::{Route, is_claude_code, refused, route},
     inlet::{BodyBounds, Held, Inlet, InletError},
     reply::ReplyBody,
-    server::{Answerer, Answering},
+    server::{Answerer, Answering, HEAD_BYTES_MAX, HEADERS_MAX},
     upstream::Upstream,
 };
-
-/// Header lines of a request that are taken. Claude Code sends about 30.
-pub(crate) const HEADERS_MAX: usize = 128;
 
 /// What a provider needs to be called.
 #[derive(Debug)]
@@ -85,6 +85,12 @@ impl Answerer for Arc<Gateway> {
         }
         let gateway = Self::clone(self);
         Box::pin(async move { gateway.serve(request, peer).await })
+    }
+
+    fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>> {
+        let (method, path) = request_line(beginning)?;
+        // Those elsewhere have a form of their own, and no client that sends so much.
+        (!self.elsewhere.owns(path)).then(|| self.head_too_large(method, path))
     }
 }
 
@@ -168,13 +174,6 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Result<(Box<Identified>, Held), (Box<CallRecord>, Refusal)> {
         let headers = &call.parts.headers;
-        if headers.len() > HEADERS_MAX {
-            let sentence = format!(
-                "the request has {} header lines, and at most {HEADERS_MAX} are taken: send fewer",
-                headers.len()
-            );
-            return Err((record, Refusal::InvalidRequest { sentence }));
-        }
         let (presented, signals) = heard(headers, peer);
         // Before the body: who may not call can't make us hold 32 MB.
         let principal = match self.engine.authenticate(&presented) {
@@ -263,6 +262,28 @@ impl Gateway {
         response
     }
 
+    fn head_too_large(&self, method: &str, path: &str) -> Vec<u8> {
+        let unknown = HeaderMap::new();
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let (dialect, known) = match route(&method, path, &unknown) {
+            Route::Metered(dialect) | Route::Counted(dialect) => (dialect, true),
+            Route::Probe => (Dialect::OpenAiChat, true),
+            Route::Nothing(dialect) => (dialect, false),
+        };
+        let path = if known { path } else { "unknown" };
+        let (mut record, now) = self.engine.arrived(dialect.word(), path);
+        let refusal = Refusal::HeadTooLarge {
+            sentence: format!(
+                "the request's head is larger than what is taken, which is {HEADERS_MAX} header lines and {HEAD_BYTES_MAX} bytes: send fewer or shorter headers"
+            ),
+        };
+        let response = refused(dialect, false, &refusal, &record, now.wall);
+        record.status = response.status().as_u16();
+        record.outcome = outcome(&refusal);
+        self.engine.finish(record);
+        written(response)
+    }
+
     fn not_found(&self, dialect: Dialect, parts: &Parts) -> Response<ReplyBody> {
         let (mut record, now) = self.engine.arrived(dialect.word(), "unknown");
         let refusal = Refusal::NotFound {
@@ -288,6 +309,38 @@ impl Gateway {
             Cow::Owned(clean) => Cow::Owned(refusal.clone().with_sentence(clean)),
         }
     }
+}
+
+/// Method and path of a request that begins like this.
+fn request_line(beginning: &[u8]) -> Option<(&str, &str)> {
+    let beginning = beginning.utf8_chunks().next()?.valid();
+    let (method, rest) = beginning.split_once(' ')?;
+    let path = rest.split([' ', '?', '\r', '\n']).next()?;
+    path.starts_with('/').then_some((method, path))
+}
+
+/// A refusal as it goes over a connection that ends with it.
+fn written(response: Response<ReplyBody>) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    let body = match body {
+        ReplyBody::Whole(body) => body.unwrap_or_default(),
+        // No refusal is made of anything else.
+        ReplyBody::Relayed(_) | ReplyBody::Other(_) => Bytes::new(),
+    };
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let length = format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    out.extend_from_slice(length.as_bytes());
+    out.extend_from_slice(&body);
+    out
 }
 
 /// A path as it may be said again: without query, and not longer than a line.
@@ -388,6 +441,7 @@ fn outcome(refusal: &Refusal) -> Outcome {
         Refusal::NotFound { .. } => invalid("not_found"),
         Refusal::InvalidRequest { .. } => invalid("invalid_request"),
         Refusal::TooLarge { .. } => invalid("too_large"),
+        Refusal::HeadTooLarge { .. } => invalid("head_too_large"),
         Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTimeout { .. } => {
             Outcome::UpstreamUnreachable
         }

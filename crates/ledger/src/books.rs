@@ -229,6 +229,18 @@ impl Books {
             .min_by_key(|it| it.left)
     }
 
+    /// The level that would leave least to this caller if nothing were held, of those that would
+    /// refuse it: what is short there will not come back by waiting for running calls.
+    pub fn headroom_idle(&self, path: &Path, caller: Caller) -> Option<Headroom> {
+        if path.epoch != self.epoch {
+            return None;
+        }
+        let slots = path.slots.iter().map(|it| &self.slots[it]);
+        slots
+            .filter_map(|it| it.headroom_idle(caller))
+            .min_by_key(|it| it.left)
+    }
+
     /// Whether all levels have the money. Changes nothing.
     ///
     /// Hard limits compare what is settled and held, with this bound; soft limits what is
