@@ -268,7 +268,7 @@ impl Routed {
         let ask = CapAsk {
             asked: self.cap,
             thinking: self.call.facts.thinking_budget,
-            usual: self.output_longest,
+            usual: self.output_usual,
             input_bound: self.input_bound,
             left: headroom.left,
         };

@@ -17,8 +17,8 @@ pub use self::verdict::{
     ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };
 use crate::{
-    Balance, BudgetPolicy, EntryPath, Keys, LevelKey, LevelKind, Levels, Period, Service, Window,
-    entry::LEVELS_MAX,
+    Balance, BudgetPolicy, Derived, EntryPath, LevelKey, LevelKind, Levels, Period, Service,
+    Window, entry::LEVELS_MAX,
 };
 
 /// Resolved paths that are kept, so that a call's second request finds its own. Beyond this many
@@ -180,7 +180,7 @@ impl Books {
             service,
             month: calendar.month,
             day: calendar.day,
-            keys: Keys::default(),
+            derived: Derived::default(),
         };
         let path = Path {
             slots: self.slots_of(&entry),
