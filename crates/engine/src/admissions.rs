@@ -10,7 +10,7 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::{Ask, Need, Wait};
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, MoneyAsk, Service, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{
     Caller, Complexity, Monotonic, NanoUsd, Priority, ReservationId, Role, Timestamp,
@@ -522,7 +522,7 @@ impl Engine {
         if let Some(since) = open.since {
             self.holds.learn(now.mono.since(since));
         }
-        let prepared = self.prepare(Entry::Call(entry));
+        let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
@@ -536,7 +536,7 @@ impl Engine {
             },
             |books, hold| {
                 let settled = books.settle(hold, cost, NanoUsd::ZERO);
-                self.book(prepared);
+                self.book(line);
                 settled
             },
         );

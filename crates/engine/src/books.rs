@@ -5,19 +5,13 @@ use std::{collections::hash_map::Entry as Slot, sync::Arc};
 use parking_lot::Mutex;
 use tidegate_admission::Need;
 use tidegate_ledger::{
-    Books, CallEntry, Entry, LevelKey, Path, PolicyEntry,
-    journal::{self, Record, Taking},
+    Books, CallEntry, Entry, LevelKey, Line, Path, PolicyEntry,
+    journal::{self, Taking, TooLong},
 };
 use tidegate_observe::event;
 use tidegate_types::{Caller, Mode};
 
 use crate::{Engine, call::Routed, reserve::Holding};
-
-/// An entry with its journal frame, made before any lock is taken.
-pub(crate) struct Prepared {
-    entry: Entry,
-    frame: Vec<u8>,
-}
 
 /// The journal refused; the entry was not queued.
 pub(crate) struct Unwritten;
@@ -46,11 +40,10 @@ impl Engine {
         let missing = {
             let mut books = books.lock();
             let path = resolve(&mut books);
-            let missing = books.missing_balances(path.entry());
-            if missing.is_empty() {
+            if books.is_ready(&path) {
                 return path;
             }
-            missing
+            books.missing_balances(path.entry())
         };
         self.load(books, &missing);
         resolve(&mut books.lock())
@@ -69,27 +62,21 @@ impl Engine {
         }
     }
 
-    /// Makes an entry ready to be booked.
-    pub(crate) fn prepare(&self, entry: Entry) -> Prepared {
-        let mut frame = Vec::with_capacity(1024);
-        let record = Record::Entry(entry);
-        if let Err(unrepresentable) = journal::encode(&record, &mut frame) {
-            // Only a text beyond all bounds could be: the row in the store is then all there is.
-            self.writer.health().failed(&unrepresentable);
-        }
-        let Record::Entry(entry) = record else {
-            unreachable!("it was made three lines above")
-        };
-        Prepared { entry, frame }
-    }
-
     /// Queues an entry for the journal and the store. To be called under the lock of the
     /// organisation's books, so that entries are queued in the order in which the books changed;
     /// [`Self::journal`] follows when the lock is released.
-    pub(crate) fn book(&self, prepared: Prepared) {
-        self.journaling.queue(&prepared.frame);
+    pub(crate) fn book(&self, line: Line) {
+        self.queue(|frames| journal::encode_entry(&line, frames));
         self.durable.booked();
-        self.writer.entry(prepared.entry);
+        self.writer.entry(line);
+    }
+
+    /// Queues a frame for the journal.
+    fn queue(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong>) {
+        if let Err(too_long) = self.journaling.queue(encode) {
+            // Only a text beyond all bounds could be: the row in the store is then all there is.
+            self.writer.health().failed(&too_long);
+        }
     }
 
     /// Returns when everything that was booked before is in the journal. Where it can't be
@@ -107,7 +94,7 @@ impl Engine {
         platform: &str,
         need: &Need,
     ) -> Result<(), Unwritten> {
-        let taking = Record::Taking(Taking {
+        let taking = Taking {
             reservation: entry.reservation,
             at: entry.at,
             platform: platform.to_owned(),
@@ -119,16 +106,16 @@ impl Engine {
                 need.tokens,
                 need.nano_usd,
             ],
+        };
+        let line = Line::new(Entry::Call(entry));
+        self.queue(|frames| {
+            journal::encode_entry(&line, frames)?;
+            journal::encode_taking(&taking, frames)
         });
-        let mut prepared = self.prepare(Entry::Call(entry));
-        if let Err(unrepresentable) = journal::encode(&taking, &mut prepared.frame) {
-            self.writer.health().failed(&unrepresentable);
-        }
-        self.journaling.queue(&prepared.frame);
         match self.journaling.write() {
             Ok(()) => {
                 self.durable.booked();
-                self.writer.entry(prepared.entry);
+                self.writer.entry(line);
                 Ok(())
             }
             Err(refused) => {
@@ -159,7 +146,7 @@ impl Engine {
             at: self.clock.now(),
             limits: Arc::clone(policy.limits()),
         });
-        self.book(self.prepare(entry));
+        self.book(Line::new(entry));
         self.journal();
         for books in all {
             books.lock().set_policy(Arc::clone(policy));

@@ -105,6 +105,8 @@ pub struct Routed {
     pub input: Input,
     /// Output tokens expected.
     pub output_expected: Tokens,
+    /// Output tokens that an answer of its kind may well have.
+    pub output_longest: Tokens,
     /// Output cap in force before any is lowered: what the body says, else the model's own.
     pub cap: Tokens,
     /// The most its input can cost.

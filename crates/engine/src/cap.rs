@@ -11,6 +11,8 @@ pub struct CapAsk {
     pub asked: Tokens,
     /// What its answer must at least be allowed: the thinking it asked for.
     pub thinking: Option<u64>,
+    /// What an answer of its kind may well have, as those of late show.
+    pub usual: Tokens,
     /// What the input can cost.
     pub input_bound: NanoUsd,
     /// What the tightest enforced hard limit has left.
@@ -20,8 +22,9 @@ pub struct CapAsk {
 /// The cap to send.
 ///
 /// A cap whose hold fits a share of what is left stays. A larger one is lowered to what that share
-/// pays for, at least `output_floor` while that fits, then down to `output_floor_last`. `None`:
-/// even that doesn't fit, and the call can't be sent now. Caps are only ever lowered.
+/// pays for, at least `output_floor` while that fits, then down to `output_floor_last`, or to what
+/// answers of its kind may well have: an answer that is cut short is paid for and worth nothing.
+/// `None`: even that doesn't fit, and the call can't be sent now. Caps are only ever lowered.
 ///
 /// `output_cost` is what so many output tokens cost at most, `affordable` its inverse, rounded
 /// down.
@@ -44,7 +47,8 @@ pub fn cap(
     let fits = affordable(left);
     let by_share = affordable(share).min(fits);
     let wanted = by_share.max(least(rules.output_floor).min(fits));
-    (wanted >= least(rules.output_floor_last)).then(|| wanted.min(ask.asked))
+    let last = rules.output_floor_last.max(ask.usual.0);
+    (wanted >= least(last.min(rules.output_floor))).then(|| wanted.min(ask.asked))
 }
 
 #[cfg(test)]
@@ -59,8 +63,15 @@ mod tests {
     /// A dollar buys a million tokens: nano-dollars are a thousand times the tokens.
     const NANOS: u64 = 1_000;
 
-    fn capped(asked: u64, thinking: Option<u64>, input: u64, left: u64) -> Option<Tokens> {
+    fn capped(
+        asked: u64,
+        thinking: Option<u64>,
+        input: u64,
+        left: u64,
+        usual: u64,
+    ) -> Option<Tokens> {
         let ask = CapAsk {
+            usual: Tokens(usual),
             asked: Tokens(asked),
             thinking,
             input_bound: NanoUsd(input * NANOS),
@@ -74,18 +85,19 @@ mod tests {
         )
     }
 
-    /// Lines of `asked thinking|- input left`, all in what tokens cost.
+    /// Lines of `asked thinking|- input left [usual]`, all in what tokens cost.
     #[track_caller]
     fn check(script: &str, expected: Expect) {
         let mut transcript = String::new();
         for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let number = |at: usize| words[at].parse::<u64>().ok();
+            let number = |at: usize| words.get(at)?.parse::<u64>().ok();
             let cap = capped(
                 number(0).unwrap(),
                 number(1),
                 number(2).unwrap(),
                 number(3).unwrap(),
+                number(4).unwrap_or(0),
             );
             let told = cap.map_or("refused".to_owned(), |it| it.0.to_string());
             writeln!(transcript, "{line:<32} -> {told}").unwrap();
@@ -107,7 +119,11 @@ mod tests {
              1000   - 99001  100000
              128000 50000 0  100000
              128000 50000 60000 100000
-             128000 -     0  0",
+             128000 -     0  0
+             128000 - 90000  100000 9000
+             128000 - 90000  100000 11000
+             128000 - 60000  100000 64000
+             1000   - 99000  100000 9000",
             expect![[r#"
                 128000 -     0 1000000           -> 128000
                 128000 -     0  400000           -> 100000
@@ -121,6 +137,10 @@ mod tests {
                 128000 50000 0  100000           -> 51024
                 128000 50000 60000 100000        -> refused
                 128000 -     0  0                -> refused
+                128000 - 90000  100000 9000      -> 10000
+                128000 - 90000  100000 11000     -> refused
+                128000 - 60000  100000 64000     -> 32000
+                1000   - 99000  100000 9000      -> 1000
             "#]],
         );
     }
@@ -129,12 +149,13 @@ mod tests {
         #[test]
         fn a_cap_is_never_raised_and_always_fits(
             asked in 1_u64..200_000, thinking in prop::option::of(0_u64..100_000),
-            input in 0_u64..200_000, left in 0_u64..400_000,
+            input in 0_u64..200_000, left in 0_u64..400_000, usual in 0_u64..50_000,
         ) {
-            if let Some(cap) = capped(asked, thinking, input, left) {
+            if let Some(cap) = capped(asked, thinking, input, left, usual) {
                 prop_assert!(cap.0 <= asked);
                 prop_assert!(cap.0 + input <= left);
                 prop_assert!(cap.0 >= asked.min(4_096));
+                prop_assert!(cap.0 >= asked.min(usual).min(32_000));
                 prop_assert!(thinking.is_none_or(|it| cap.0 >= asked.min(it + 1_024)));
             }
         }

@@ -78,8 +78,8 @@ pub fn input(
     }
 }
 
-/// Kinds of calls whose output is learned apart; more are taken together.
-const KINDS_MAX: usize = 4_096;
+/// Models whose output is learned; of more nothing is known.
+const MODELS_MAX: usize = 4_096;
 
 /// What an answer is expected to have before any was seen: the mean of recorded assistants' traffic.
 const OUTPUT_PRIOR: u64 = 440;
@@ -87,32 +87,65 @@ const OUTPUT_PRIOR: u64 = 440;
 /// Weight of the newest answer in the running mean: one part in this many.
 const NEWEST_ONE_IN: u64 = 16;
 
-/// Means are kept in 1/1024 token, so that small steps aren't rounded away.
+/// Figures are kept in 1/1024 token, so that small steps aren't rounded away.
 const SCALE: u64 = 1_024;
 
-/// The running mean of output tokens for each model and class.
+/// Answers after which the longest one seen weighs a third of what it did: long enough to remember
+/// a long one over a day's work, short enough to forget what a model no longer does.
+const LONGEST_LASTS: u64 = 1_024;
+
+/// What answers of a kind are expected to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The running mean.
+    pub mean: Tokens,
+    /// The longest one of late: one of this kind may well have as many. Zero before any was seen.
+    pub longest: Tokens,
+}
+
+/// What is learned of one model and class, in 1/1024 token.
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    mean: u64,
+    longest: u64,
+}
+
+/// What answers of each model and class had.
 #[derive(Debug, Default)]
-pub struct Outputs(Mutex<HashMap<(Box<str>, RequestClass), u64, FixedState>>);
+pub struct Outputs(Mutex<HashMap<Box<str>, ByClass, FixedState>>);
+
+type ByClass = [Option<Learned>; RequestClass::ALL.len()];
 
 impl Outputs {
     /// What the next answer is expected to have.
-    pub fn expected(&self, model: &str, class: RequestClass) -> Tokens {
-        let means = self.0.lock();
-        // The borrowed pair can't be looked up in a map of owned ones without this small copy.
-        let mean = means.get(&(Box::from(model), class));
-        Tokens(mean.map_or(OUTPUT_PRIOR, |it| it / SCALE))
+    pub fn expected(&self, model: &str, class: RequestClass) -> Expected {
+        let all = self.0.lock();
+        let learned = all.get(model).and_then(|it| it[class.index()]);
+        Expected {
+            mean: Tokens(learned.map_or(OUTPUT_PRIOR, |it| it.mean / SCALE)),
+            longest: Tokens(learned.map_or(0, |it| it.longest / SCALE)),
+        }
     }
 
     /// An answer had this many.
     pub fn learn(&self, model: &str, class: RequestClass, output: Tokens) {
-        let mut means = self.0.lock();
-        let key = (Box::from(model), class);
-        if means.len() >= KINDS_MAX && !means.contains_key(&key) {
-            return;
+        let mut all = self.0.lock();
+        if !all.contains_key(model) {
+            if all.len() >= MODELS_MAX {
+                return;
+            }
+            all.insert(model.into(), ByClass::default());
         }
-        let mean = means.entry(key).or_insert(OUTPUT_PRIOR * SCALE);
+        let Some(by_class) = all.get_mut(model) else {
+            return;
+        };
+        let learned = by_class[class.index()].get_or_insert(Learned {
+            mean: OUTPUT_PRIOR * SCALE,
+            longest: 0,
+        });
         let seen = output.0.min(u64::from(u32::MAX)) * SCALE;
-        *mean = *mean - *mean / NEWEST_ONE_IN + seen / NEWEST_ONE_IN;
+        learned.mean = learned.mean - learned.mean / NEWEST_ONE_IN + seen / NEWEST_ONE_IN;
+        learned.longest = (learned.longest - learned.longest / LONGEST_LASTS).max(seen);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
 use tidegate_observe::{
     calls::{CallRecord, Outcome, WouldWait},
     event,
@@ -252,7 +252,7 @@ impl InFlight {
 
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
     /// Returns its finished record.
-    pub fn settle(self, end: End) -> Box<CallRecord> {
+    pub fn settle(self, end: End) -> Arc<CallRecord> {
         let engine = Arc::clone(&self.engine);
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
         let (routed, charge, now) = self.close(&end);
@@ -281,7 +281,7 @@ impl InFlight {
 
     /// Ends a call of which nothing was sent, and so nothing is owed, and gives everything back as
     /// if it had never been taken. Returns its finished record.
-    pub fn release(self, outcome: Outcome) -> Box<CallRecord> {
+    pub fn release(self, outcome: Outcome) -> Arc<CallRecord> {
         let now = self.engine.now();
         let entry = CallEntry {
             reservation: self.reservation,
@@ -295,13 +295,13 @@ impl InFlight {
             },
         };
         let engine = self.engine;
-        let prepared = self.booked.then(|| engine.prepare(Entry::Call(entry)));
+        let line = self.booked.then(|| Line::new(Entry::Call(entry)));
         let _nothing = self.holding.end(
             |pool, taken| pool.release(taken, now.mono),
             |books, hold| {
                 books.release(hold);
-                if let Some(prepared) = prepared {
-                    engine.book(prepared);
+                if let Some(line) = line {
+                    engine.book(line);
                 }
             },
         );
@@ -343,13 +343,13 @@ impl InFlight {
             sent_at,
             ..
         } = self;
-        let prepared = booked.then(|| engine.prepare(Entry::Call(entry)));
+        let line = booked.then(|| Line::new(Entry::Call(entry)));
         let settled = holding.end(
             |pool, taken| pool.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
-                if let Some(prepared) = prepared {
-                    engine.book(prepared);
+                if let Some(line) = line {
+                    engine.book(line);
                 }
                 settled
             },

@@ -1,6 +1,6 @@
 //! From headers and body to a call: whose, for which task, how much it matters.
 
-use std::{str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 use tidegate_observe::{calls::CallRecord, trace::TraceParent};
 use tidegate_providers::RequestFacts;
@@ -47,33 +47,40 @@ impl Engine {
         signals: &Signals<'_>,
         facts: RequestFacts,
         now: Moment,
-    ) -> Result<Identified, SignalError> {
-        let session = checked("x-tidegate-session", signals.session)?.or(facts.session.as_deref());
+    ) -> Result<Identified, (Box<CallRecord>, SignalError)> {
+        let signals = &Signals {
+            agent: named(signals.agent),
+            parent_agent: named(signals.parent_agent),
+            prompt: named(signals.prompt),
+            ..*signals
+        };
+        let said = match Said::of(signals) {
+            Ok(said) => said,
+            Err(error) => return Err((record, error)),
+        };
+        let session = said.session.or(facts.session.as_deref());
         let class = class_of(signals);
-        let complexity: Option<Complexity> = word("x-tidegate-complexity", signals.complexity)?;
-        let claimed: Option<Priority> = word("x-tidegate-priority", signals.priority)?;
-        let task_type = checked("x-tidegate-task-type", signals.task_type)?;
-        let platform = checked("x-tidegate-platform", signals.platform)?;
         // Sessions of different users never meet, whatever they are called.
-        let conversation = format!("conversation-{:016x}", facts.conversation);
-        let owner = format!("{}/{}", principal.organisation, principal.user);
-        let name = session.unwrap_or(&conversation);
-        let tracked = format!("{owner}/session/{name}");
+        let owner = [&*principal.organisation, "/", &*principal.user].concat();
+        let nameless = || format!("conversation-{:016x}", facts.conversation).into();
+        let name = session.map_or_else(nameless, Cow::Borrowed);
+        let tracked = [&*owner, "/session/", &*name].concat();
         let speaks = matches!(class, RequestClass::Main | RequestClass::Unknown);
         let begins = !facts.ends_in_tool_result && !signals.counted;
         let fresh = speaks && signals.agent.is_none() && begins;
-        let turn = || self.sessions.task(&tracked, name, fresh, now.wall);
-        let task = self.task(signals, &owner, turn)?;
-        let tree = format!("{owner}/task/{}", task.root);
-        let inherited = self.sessions.tree_priority(&tree, claimed);
-        record.priority = claimed
+        let turn = || self.sessions.task(&tracked, &name, fresh, now.wall);
+        let task = self.task(signals, &said, &owner, turn);
+        let tree = [&*owner, "/task/", &*task.root].concat();
+        let inherited = self.sessions.tree_priority(&tree, said.priority);
+        record.priority = said
+            .priority
             .or(inherited)
             .or((class != RequestClass::Unknown).then(|| class.default_priority()))
             .or(principal.default_priority)
             .unwrap_or(class.default_priority());
         if record.priority > principal.highest_priority {
             record.priority = principal.highest_priority;
-            if claimed.is_some() {
+            if said.priority.is_some() {
                 let warning = format!("priority lowered to {}, the key's highest", record.priority);
                 record.warnings.push(warning.into());
             }
@@ -86,11 +93,12 @@ impl Engine {
         record.root_task = Some(task.root);
         record.task = Some(task.own);
         record.parent = task.parent;
-        record.task_type = task_type
+        record.task_type = said
+            .task_type
             .map(Arc::from)
             .or(principal.default_task_type.clone());
         record.class = class;
-        record.complexity = complexity;
+        record.complexity = said.complexity;
         record.model_asked = facts.model.as_str().into();
         record.stream = facts.stream;
         record.max_tokens_asked = facts
@@ -109,7 +117,7 @@ impl Engine {
             facts,
             metered: !signals.counted,
             thread,
-            platform: platform.map(Arc::from),
+            platform: said.platform.map(Arc::from),
         })
     }
 
@@ -117,16 +125,16 @@ impl Engine {
     fn task(
         &self,
         signals: &Signals<'_>,
+        said: &Said<'_>,
         owner: &str,
         turn: impl FnOnce() -> Arc<str>,
-    ) -> Result<Task, SignalError> {
+    ) -> Task {
         let agent = signals.agent.map(shortened);
-        if let Some(own) = checked("x-tidegate-task", signals.task)? {
-            let parent = checked("x-tidegate-parent-task", signals.parent_task)?;
-            let parent: Option<Arc<str>> = parent.map(Arc::from);
+        if let Some(own) = said.task {
+            let parent: Option<Arc<str>> = said.parent_task.map(Arc::from);
             let own: Arc<str> = own.into();
             let root = self.sessions.plant(owner, &own, parent.as_ref());
-            return Ok(Task { own, root, parent });
+            return Task { own, root, parent };
         }
         let root = signals.prompt.map_or_else(turn, shortened);
         let parent = match (&agent, signals.parent_agent) {
@@ -134,11 +142,11 @@ impl Engine {
             (Some(_), Some(parent)) => Some(shortened(parent)),
             (Some(_), None) => Some(Arc::clone(&root)),
         };
-        Ok(Task {
+        Task {
             own: agent.unwrap_or_else(|| Arc::clone(&root)),
             root,
             parent,
-        })
+        }
     }
 
     fn trace(&self, record: &mut CallRecord, traceparent: Option<&str>) {
@@ -151,6 +159,36 @@ impl Engine {
         record.trace_id = Some(here.trace_id);
         record.span_id = Some(here.span_id);
         record.parent_span_id = parent.map(|it| it.span_id);
+    }
+}
+
+/// What our own headers say, in the forms they must have.
+struct Said<'a> {
+    session: Option<&'a str>,
+    task: Option<&'a str>,
+    parent_task: Option<&'a str>,
+    task_type: Option<&'a str>,
+    platform: Option<&'a str>,
+    complexity: Option<Complexity>,
+    priority: Option<Priority>,
+}
+
+impl<'a> Said<'a> {
+    fn of(signals: &Signals<'a>) -> Result<Self, SignalError> {
+        let task = checked("x-tidegate-task", signals.task)?;
+        let parent_task = match task {
+            Some(_) => checked("x-tidegate-parent-task", signals.parent_task)?,
+            None => None,
+        };
+        Ok(Self {
+            session: checked("x-tidegate-session", signals.session)?,
+            task,
+            parent_task,
+            task_type: checked("x-tidegate-task-type", signals.task_type)?,
+            platform: checked("x-tidegate-platform", signals.platform)?,
+            complexity: word("x-tidegate-complexity", signals.complexity)?,
+            priority: word("x-tidegate-priority", signals.priority)?,
+        })
     }
 }
 
@@ -193,6 +231,11 @@ fn word<T: FromStr<Err = UnknownWord>>(
             .map_err(|problem| SignalError::Word { header, problem })
     };
     value.map(word).transpose()
+}
+
+/// A name that the client's program makes; one that is empty names nothing.
+fn named(name: Option<&str>) -> Option<&str> {
+    name.map(str::trim).filter(|it| !it.is_empty())
 }
 
 /// Names that the client's program makes are not refused for their length.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidegate_ledger::journal::{self, Journal, Position, Record};
+use tidegate_ledger::journal::{self, Journal, Position};
 
 /// A buffer that grew beyond this in a burst is given back.
 const BUFFER_KEPT: usize = 256 * 1024;
@@ -45,9 +45,10 @@ impl Journaling {
         }
     }
 
-    /// Queues frames. They are in the journal once a later [`Self::write`] has returned.
-    pub(crate) fn queue(&self, frames: &[u8]) {
-        self.queued.lock().extend_from_slice(frames);
+    /// Queues the frames that `encode` appends. They are in the journal once a later
+    /// [`Self::write`] has returned.
+    pub(crate) fn queue<T>(&self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        encode(&mut self.queued.lock())
     }
 
     /// Returns when everything that was queued before is written, by this call or by another, or
@@ -78,7 +79,7 @@ impl Journaling {
             return Ok(());
         }
         let mut frame = Vec::new();
-        journal::encode(&Record::Tried, &mut frame).map_err(io::Error::other)?;
+        journal::encode_tried(&mut frame).map_err(io::Error::other)?;
         let at = self.journal.append(&frame)?;
         writing.failed = None;
         self.segment.store(at.segment, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use tidegate_ledger::{
-    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, StoreError,
+    CallEntry, Entry, EntryPath, Event, LedgerStore, LevelKey, Levels, Line, StoreError,
     leases::{Cover, Grant, Lease, LeaseAsk, share},
 };
 use tidegate_types::{NanoUsd, Timestamp};
@@ -80,18 +80,18 @@ impl Leases {
     }
 
     /// Says that these entries are in the store: their bounds need no lease any more.
-    pub(crate) fn written(&self, entries: &[Entry]) {
+    pub(crate) fn written(&self, lines: &[Line]) {
         let mut all = self.all.lock();
         if all.is_empty() {
             return;
         }
-        for entry in entries {
+        for line in lines {
             if let Entry::Call(CallEntry {
                 path,
                 enforced,
                 event,
                 ..
-            }) = entry
+            }) = line.entry()
             {
                 let amount = match event {
                     Event::Reserve { bound, .. } => *bound,
@@ -99,7 +99,7 @@ impl Leases {
                     _ => continue,
                 };
                 for key in enforced_keys(path, *enforced) {
-                    if let Some(lease) = all.get_mut(&key) {
+                    if let Some(lease) = all.get_mut(key) {
                         lease.give_back(amount);
                     }
                 }
@@ -148,6 +148,29 @@ impl Leases {
         Ok(())
     }
 
+    /// Covers all enforced levels, where their leases have room and don't end soon; else none.
+    fn cover_at_once(
+        &self,
+        path: &EntryPath,
+        enforced: Levels,
+        bound: NanoUsd,
+        now: Timestamp,
+    ) -> bool {
+        let soon = now.after(RENEW_BEFORE);
+        let mut all = self.all.lock();
+        let has_room =
+            |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
+        if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
+            return false;
+        }
+        for key in enforced_keys(path, enforced) {
+            if let Some(lease) = all.get_mut(key) {
+                lease.used = lease.used.saturating_add(bound);
+            }
+        }
+        true
+    }
+
     /// What is missing for `bound` on a level; `None` where the lease covers it, which it then
     /// does.
     fn missing(&self, key: &LevelKey, bound: NanoUsd, now: Timestamp) -> Option<NanoUsd> {
@@ -169,26 +192,7 @@ impl Leases {
         }
     }
 
-    /// Whether the leases of all these levels cover `bound` as they are, which they then do; else
-    /// nothing has changed.
-    fn cover_all(&self, keys: &[LevelKey], bound: NanoUsd, now: Timestamp) -> bool {
-        let mut all = self.all.lock();
-        let covers = |key: &LevelKey| {
-            let lease = all.get_mut(key);
-            lease.is_some_and(|it| taken_from(it, bound, now) == Cover::Covered)
-        };
-        let Some(short) = keys.iter().map(covers).position(|covered| !covered) else {
-            return true;
-        };
-        for key in &keys[..short] {
-            if let Some(lease) = all.get_mut(key) {
-                lease.give_back(bound);
-            }
-        }
-        false
-    }
-
-    fn give_back(&self, keys: &[LevelKey], bound: NanoUsd) {
+    fn give_back<'a>(&self, keys: impl Iterator<Item = &'a LevelKey>, bound: NanoUsd) {
         let mut all = self.all.lock();
         for key in keys {
             if let Some(lease) = all.get_mut(key) {
@@ -205,10 +209,9 @@ fn taken_from(lease: &mut Lease, bound: NanoUsd, now: Timestamp) -> Cover {
     lease.cover(bound, if ending { Timestamp(u64::MAX) } else { now })
 }
 
-fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = LevelKey> {
-    path.keys()
-        .into_iter()
-        .filter(move |it| enforced.contains(it.kind))
+fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = &LevelKey> {
+    let keys = path.keys().iter();
+    keys.filter(move |it| enforced.contains(it.kind))
 }
 
 impl Engine {
@@ -222,19 +225,18 @@ impl Engine {
         enforced: Levels,
         bound: NanoUsd,
     ) -> Result<(), Uncovered> {
-        if bound.is_zero() || enforced.is_empty() {
+        if self.covers_at_once(path, enforced, bound) {
             return Ok(());
         }
-        let mut covered: Vec<LevelKey> = Vec::new();
-        for key in enforced_keys(path, enforced) {
-            if let Err(uncovered) = self.cover_level(&key, bound) {
-                self.leases.give_back(&covered, bound);
+        for (covered, key) in enforced_keys(path, enforced).enumerate() {
+            if let Err(uncovered) = self.cover_level(key, bound) {
+                let before = enforced_keys(path, enforced).take(covered);
+                self.leases.give_back(before, bound);
                 if let Uncovered::Store(refused) = &uncovered {
-                    self.ledger_failed(refused);
+                    self.writer.health().failed(refused);
                 }
                 return Err(uncovered);
             }
-            covered.push(key);
         }
         Ok(())
     }
@@ -250,8 +252,8 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return true;
         }
-        let keys: Vec<LevelKey> = enforced_keys(path, enforced).collect();
-        self.leases.cover_all(&keys, bound, self.clock.now())
+        self.leases
+            .cover_at_once(path, enforced, bound, self.clock.now())
     }
 
     /// Takes back what [`Self::cover`] did for a reservation that will never be in the store.
@@ -259,8 +261,7 @@ impl Engine {
         if bound.is_zero() || enforced.is_empty() {
             return;
         }
-        let covered: Vec<LevelKey> = enforced_keys(path, enforced).collect();
-        self.leases.give_back(&covered, bound);
+        self.leases.give_back(enforced_keys(path, enforced), bound);
     }
 
     fn cover_level(&self, key: &LevelKey, bound: NanoUsd) -> Result<(), Uncovered> {

@@ -207,9 +207,10 @@ impl Engine {
     }
 
     /// Ends a record that will not change any more: counted, kept, and given back.
-    pub fn finish(&self, record: Box<CallRecord>) -> Box<CallRecord> {
+    pub fn finish(&self, record: Box<CallRecord>) -> Arc<CallRecord> {
         self.report(&CallSettled(&record));
-        self.writer.call(record.clone());
+        let record = Arc::from(record);
+        self.writer.call(Arc::clone(&record));
         record
     }
 

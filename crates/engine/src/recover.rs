@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
 use tidegate_ledger::{
-    CallEntry, Entry, Event, StoreError,
+    CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::event;
@@ -96,9 +96,9 @@ impl Engine {
             let ids = Arc::clone(&ids);
             let snapshot = move || save(&pools.load(), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
-            let written = move |entries: &[Entry]| {
-                leases.written(entries);
-                durable.stored(entries.len());
+            let written = move |lines: &[Line]| {
+                leases.written(lines);
+                durable.stored(lines.len());
             };
             Writer::start(
                 parts.stores.clone(),
@@ -163,7 +163,7 @@ impl Engine {
             };
             let mut next_ordinal = open.next_ordinal;
             if open.unknown_until.is_none() {
-                self.book(self.prepare(Entry::Call(CallEntry {
+                self.book(Line::new(Entry::Call(CallEntry {
                     reservation: open.reservation,
                     ordinal: next_ordinal,
                     at: now,
@@ -224,41 +224,37 @@ struct Read {
 /// Gives the store every entry of the journal that it has not.
 fn replay(stores: &Stores) -> Result<Read, StartError> {
     let mut read = Read::default();
-    let mut entries = Vec::new();
+    let mut lines = Vec::new();
     let kept = stores.journal.read_back().map_err(StartError::Journal)?;
     read.complete = kept.complete;
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(entry)) => entries.push(entry),
+                Found::Record(Record::Entry(line)) => lines.push(line),
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
-                Found::Record(Record::Sent { .. } | Record::Tried) | Found::TornTail { .. } => {}
+                Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
                     "bytes {from} to {to} of a segment are damaged and were passed over"
                 )),
             }
-            if entries.len() >= REPLAY_BATCH {
-                append_all(stores, &entries, &mut read.damage)?;
-                entries.clear();
+            if lines.len() >= REPLAY_BATCH {
+                append_all(stores, &lines, &mut read.damage)?;
+                lines.clear();
             }
         }
     }
-    append_all(stores, &entries, &mut read.damage)?;
+    append_all(stores, &lines, &mut read.damage)?;
     Ok(read)
 }
 
 /// Appends what fits; an entry that contradicts the store is passed over and said.
-fn append_all(
-    stores: &Stores,
-    entries: &[Entry],
-    damage: &mut Vec<String>,
-) -> Result<(), StartError> {
-    match stores.ledger.append(entries) {
+fn append_all(stores: &Stores, lines: &[Line], damage: &mut Vec<String>) -> Result<(), StartError> {
+    match stores.ledger.append_lines(lines) {
         Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
         other => return Ok(other?),
     }
-    for entry in entries {
-        match stores.ledger.append(std::slice::from_ref(entry)) {
+    for line in lines {
+        match stores.ledger.append_lines(std::slice::from_ref(line)) {
             Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
                 damage.push(conflict.to_string());
             }

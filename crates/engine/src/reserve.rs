@@ -268,6 +268,7 @@ impl Routed {
         let ask = CapAsk {
             asked: self.cap,
             thinking: self.call.facts.thinking_budget,
+            usual: self.output_longest,
             input_bound: self.input_bound,
             left: headroom.left,
         };

@@ -231,6 +231,7 @@ impl Engine {
             need,
             input: size.input,
             output_expected: size.expected.output,
+            output_longest: size.output_longest,
             cap: size.cap,
             platform: Arc::clone(platform),
             call,
@@ -266,10 +267,11 @@ impl Engine {
         let input_bound = bound_price
             .input_bound(input.bound, facts.cache_write, &facts.modifiers)
             .saturating_add(price.price.web_search_bound(facts.server_tool_uses));
+        let output = self.outputs.expected(model, call.record.class);
         let expected = Usage {
             input: input.expected.saturating_sub(input.cached),
             cache_read: input.cached,
-            output: self.outputs.expected(model, call.record.class).min(cap),
+            output: output.mean.min(cap),
             modifiers: facts.modifiers,
             ..Usage::default()
         };
@@ -277,6 +279,7 @@ impl Engine {
             input,
             cap,
             expected,
+            output_longest: output.longest,
             bound_price,
             input_bound,
         }
@@ -320,6 +323,7 @@ struct Size {
     /// The output cap in force before any is lowered.
     cap: Tokens,
     expected: Usage,
+    output_longest: Tokens,
     bound_price: Arc<ModelPrice>,
     input_bound: NanoUsd,
 }

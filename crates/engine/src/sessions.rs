@@ -106,7 +106,7 @@ impl Sessions {
     /// Places an explicit task of `owner` in its tree and gives the tree's root: its parent's,
     /// where the parent was seen; else the parent; else itself.
     pub fn plant(&self, owner: &str, own: &Arc<str>, parent: Option<&Arc<str>>) -> Arc<str> {
-        let name = |task: &str| format!("{owner}/task/{task}");
+        let name = |task: &str| [owner, "/task/", task].concat();
         let root_of = |task: &Arc<str>| {
             let name = name(task);
             let known = self

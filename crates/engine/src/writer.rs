@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidegate_ledger::{
-    Entry, LedgerStore, SettingStore, StoreError,
+    LedgerStore, Line, SettingStore, StoreError,
     journal::{Journal, Position},
 };
 use tidegate_observe::calls::{CallRecord, CallStore};
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Stores {
 
 /// What is sent to the writer.
 enum Fact {
-    Entry(Box<Entry>),
-    Call(Box<CallRecord>),
+    Entry(Box<Line>),
+    Call(Arc<CallRecord>),
     /// Everything sent before it is to be written now.
     Flush(SyncSender<()>),
     /// Something could not be written: look whether it can be now.
@@ -145,7 +145,7 @@ impl Writer {
     pub(crate) fn start(
         stores: Stores,
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
-        written: impl Fn(&[Entry]) + Send + 'static,
+        written: impl Fn(&[Line]) + Send + 'static,
         journaling: Arc<Journaling>,
     ) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
@@ -182,14 +182,14 @@ impl Writer {
     }
 
     /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
-    pub(crate) fn entry(&self, entry: Entry) {
+    pub(crate) fn entry(&self, line: Line) {
         // The thread lives as long as `self`; if it panicked, the journal still has the entry.
-        let fact = Fact::Entry(Box::new(entry));
+        let fact = Fact::Entry(Box::new(line));
         self.facts.send(fact).unwrap_or_default();
     }
 
     /// Queues a call's record; drops it, and counts that, where too many are queued.
-    pub(crate) fn call(&self, record: Box<CallRecord>) {
+    pub(crate) fn call(&self, record: Arc<CallRecord>) {
         if let Err(TrySendError::Full(_)) = self.facts.try_send(Fact::Call(record)) {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }
@@ -219,17 +219,17 @@ impl Drop for Writer {
 }
 
 /// Is told of entries that are in the store.
-type Written = Box<dyn Fn(&[Entry]) + Send>;
+type Written = Box<dyn Fn(&[Line]) + Send>;
 
 struct Writing {
     stores: Stores,
     waiting: Receiver<Fact>,
     health: Arc<Health>,
-    entries: Vec<Entry>,
+    entries: Vec<Line>,
     journaling: Arc<Journaling>,
     /// Up to where the journal was last given up.
     checkpoint: Position,
-    calls: Vec<CallRecord>,
+    calls: Vec<Arc<CallRecord>>,
     snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
     written: Written,
 }
@@ -276,7 +276,7 @@ impl Writing {
     fn take(&mut self, fact: Fact, flushed: &mut Vec<SyncSender<()>>) -> bool {
         match fact {
             Fact::Entry(it) => self.entries.push(*it),
-            Fact::Call(it) => self.calls.push(*it),
+            Fact::Call(it) => self.calls.push(it),
             Fact::Flush(done) => flushed.push(done),
             Fact::Wake => {}
             Fact::Stop => return true,
@@ -328,12 +328,12 @@ impl Writing {
     /// Appends the batch; entries that contradict the store are passed over one by one, so that
     /// they don't hold up the others for ever.
     fn append(&self) -> Result<(), StoreError> {
-        match self.stores.ledger.append(&self.entries) {
+        match self.stores.ledger.append_lines(&self.entries) {
             Err(conflict) if conflict.disposition() == Disposition::FixRequest => {}
             other => return other,
         }
         for entry in &self.entries {
-            match self.stores.ledger.append(std::slice::from_ref(entry)) {
+            match self.stores.ledger.append_lines(std::slice::from_ref(entry)) {
                 Err(conflict) if conflict.disposition() == Disposition::FixRequest => {
                     self.health.contradicted(&conflict);
                 }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tidegate_engine::flight::{End, InFlight};
 use tidegate_observe::{calls::Outcome, event};
 use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
@@ -91,6 +91,15 @@ impl Drop for Flying {
     }
 }
 
+/// Bytes of an answer that are passed on as one piece at most.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
+
+/// What can stand behind the last bytes of a body.
+enum Behind {
+    End,
+    Loss(hyper::Error),
+}
+
 /// What a relay is told of its answer.
 #[derive(Debug)]
 pub(crate) struct Relaying {
@@ -112,6 +121,8 @@ pub struct Relay {
     stream: Option<StreamRelay>,
     /// Pieces to send before anything else is read. At most three: a relay gives two, an end one.
     ready: VecDeque<Bytes>,
+    /// What the body said behind the bytes that were read last: its end, or its loss.
+    behind: Option<Behind>,
     passed_bytes: u64,
     watch: Pin<Box<Sleep>>,
     heard_at: Instant,
@@ -141,6 +152,7 @@ impl Relay {
                 .streamed
                 .then(|| StreamRelay::new(about.dialect, about.drop_usage_chunk)),
             ready: VecDeque::new(),
+            behind: None,
             passed_bytes: 0,
             watch: Box::pin(tokio::time::sleep_until(now + about.silence_max)),
             heard_at: now,
@@ -176,17 +188,26 @@ impl Relay {
             if self.over {
                 return Poll::Ready(None);
             }
-            match self.body.poll_bytes(cx) {
-                Poll::Ready(Some(Ok(bytes))) => {
-                    self.heard_at = runtime_now();
-                    self.take(bytes);
+            match self.behind.take() {
+                Some(Behind::End) => {
+                    self.ended();
+                    continue;
                 }
-                Poll::Ready(Some(Err(lost))) => {
+                Some(Behind::Loss(lost)) => {
                     if let Some(broken) = self.lost(&lost.to_string()) {
                         return Poll::Ready(Some(Err(broken)));
                     }
+                    continue;
                 }
-                Poll::Ready(None) => self.ended(),
+                None => {}
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(bytes) => {
+                    self.heard_at = runtime_now();
+                    if !bytes.is_empty() {
+                        self.take(bytes);
+                    }
+                }
                 Poll::Pending => {
                     if !self.is_silent(cx) {
                         return Poll::Pending;
@@ -199,6 +220,44 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// All that has come, up to [`JOINED_BYTES_MAX`], as one piece: a provider writes each event as
+    /// a chunk of its own, and a burst of them costs the client and us as much as one. What came
+    /// alone is passed on as it is. Empty where only the end came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        loop {
+            match self.body.poll_bytes(cx) {
+                Poll::Ready(Some(Ok(bytes))) if first.is_empty() => first = bytes,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    if joined.is_empty() {
+                        joined.reserve(2 * (first.len() + bytes.len()));
+                        joined.extend_from_slice(&first);
+                    }
+                    joined.extend_from_slice(&bytes);
+                    if joined.len() >= JOINED_BYTES_MAX {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(lost))) => {
+                    self.behind = Some(Behind::Loss(lost));
+                    break;
+                }
+                Poll::Ready(None) => {
+                    self.behind = Some(Behind::End);
+                    break;
+                }
+                Poll::Pending if first.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        })
     }
 
     /// Whether nothing has come for too long. The timer is set anew only when it goes off, so that

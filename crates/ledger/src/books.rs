@@ -17,12 +17,12 @@ pub use self::verdict::{
     ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };
 use crate::{
-    Balance, BudgetPolicy, EntryPath, LevelKey, LevelKind, Levels, Period, Service, Window,
+    Balance, BudgetPolicy, EntryPath, Keys, LevelKey, LevelKind, Levels, Period, Service, Window,
     entry::LEVELS_MAX,
 };
 
 /// Resolved paths that are kept, so that a call's second request finds its own. Beyond this many
-/// all are forgotten and resolved again: 64 Ki of them are about 16 MiB.
+/// all are forgotten and resolved again: 64 Ki of them are about 40 MiB.
 const PATHS_MAX: usize = 65_536;
 
 /// Where a call pays, resolved. Valid until a window ends, limits change or slots are evicted;
@@ -180,6 +180,7 @@ impl Books {
             service,
             month: calendar.month,
             day: calendar.day,
+            keys: Keys::default(),
         };
         let path = Path {
             slots: self.slots_of(&entry),
@@ -194,9 +195,13 @@ impl Books {
     /// The levels of a path that the durable ledger was never asked about. Until each of them is
     /// [loaded](Books::load), `check` says `Stale`.
     pub fn missing_balances(&self, path: &EntryPath) -> Vec<LevelKey> {
-        let mut keys = path.keys();
-        keys.retain(|it| !self.is_loaded(it));
-        keys.into_iter().collect()
+        let missing = path.keys().iter().filter(|it| !self.is_loaded(it));
+        missing.cloned().collect()
+    }
+
+    /// Whether all levels of a path that was just resolved are [loaded](Books::load).
+    pub fn is_ready(&self, path: &Path) -> bool {
+        path.slots.iter().all(|it| self.slots[it].loaded)
     }
 
     /// Takes over what the durable ledger says about a level, with what open reservations hold on
@@ -244,7 +249,7 @@ impl Books {
         if path.epoch != self.epoch || now >= path.until {
             return MoneyCheck::Stale;
         }
-        if !path.slots.iter().all(|it| self.slots[it].loaded) {
+        if !self.is_ready(path) {
             return MoneyCheck::Stale;
         }
         match self.examine(&path.slots, ask) {
@@ -346,7 +351,7 @@ impl Books {
     /// the durable ledger: append the correction first.
     pub fn correct(&mut self, path: &EntryPath, from: NanoUsd, to: NanoUsd) {
         for key in path.keys() {
-            if let Some(at) = self.index.get(&key) {
+            if let Some(at) = self.index.get(key) {
                 self.slots[*at as usize].correct(from, to);
                 self.labels[*at as usize].leaving = false;
             }
@@ -467,8 +472,7 @@ impl Books {
         };
         for key in path.keys() {
             // Cannot fail: a slab of 2^32 slots would be 300 GiB.
-            slots.at[usize::from(slots.len)] =
-                u32::try_from(self.slot_of(&key)).unwrap_or(u32::MAX);
+            slots.at[usize::from(slots.len)] = u32::try_from(self.slot_of(key)).unwrap_or(u32::MAX);
             slots.len += 1;
         }
         slots

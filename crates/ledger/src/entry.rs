@@ -1,6 +1,6 @@
 //! What the ledger records: one entry per fact, append-only, each a balanced set of postings.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use tidegate_types::{NanoUsd, ReservationId, Timestamp, Usage};
 use crate::{LevelKey, LevelKind, Levels, LimitTable, Service, Window};
 
 /// Levels a call can pay into: organisation, user month, user day, service, task.
-pub(crate) const LEVELS_MAX: usize = 5;
+pub const LEVELS_MAX: usize = 5;
 
 /// Where a call pays: fixed when it is reserved, and the same in all of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,23 @@ pub struct EntryPath {
     pub month: Window,
     /// The day of the reservation.
     pub day: Window,
+    /// What [`Self::keys`] has worked out.
+    #[serde(skip)]
+    pub keys: Keys,
 }
+
+/// The folds of a path, worked out when they are first asked for: every entry of every call needs
+/// them, and calls of one task share their path. All are equal: they follow from the path.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(OnceLock<ArrayVec<LevelKey, LEVELS_MAX>>);
+
+impl PartialEq for Keys {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Keys {}
 
 impl EntryPath {
     /// The levels, in the order of their check.
@@ -45,8 +61,9 @@ impl EntryPath {
     }
 
     /// The folds that entries with this path belong to, in the order of their check.
-    pub fn keys(&self) -> ArrayVec<LevelKey, LEVELS_MAX> {
-        self.kinds().into_iter().map(|it| self.key(it)).collect()
+    pub fn keys(&self) -> &[LevelKey] {
+        let all = || self.kinds().into_iter().map(|it| self.key(it)).collect();
+        self.keys.0.get_or_init(all)
     }
 
     /// The window of a level of this path; a task has none.

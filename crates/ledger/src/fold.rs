@@ -191,11 +191,12 @@ impl Fold {
         let (kinds, keys) = (entry.path.kinds(), entry.path.keys());
         let mut changed = Vec::with_capacity(keys.len());
         for (kind, level) in kinds.into_iter().zip(keys) {
-            let before = self.balances.get(&level).copied().unwrap_or_default();
+            let before = self.balances.get(level).copied().unwrap_or_default();
             let Some(after) = before.after(entry, kind) else {
+                let level = level.clone();
                 return Err(Defect::OutOfRange { level });
             };
-            changed.push((level, after));
+            changed.push((level.clone(), after));
         }
         Ok(changed)
     }

@@ -1,14 +1,14 @@
 //! The journal: what was decided, written before the first byte goes upstream.
 //!
 //! A record is a frame of a mark, the payload's length, the CRC-32 of length and payload, and the
-//! payload as JSON. The mark lets reading go on behind damage.
+//! payload: a letter for its kind, and an entry's JSON or a taking's numbers. The mark lets reading
+//! go on behind damage.
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
 use tidegate_types::{ReservationId, Timestamp};
 
-use crate::Entry;
+use crate::Line;
 
 /// What every frame begins with.
 const MARK: [u8; 4] = *b"\xf1TGj";
@@ -19,22 +19,16 @@ const HEADER_BYTES: usize = 12;
 /// The largest payload. An entry is a few hundred bytes; a table of limits can be long.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
+/// The kinds of payloads.
+const ENTRY: u8 = b'E';
+const TAKING: u8 = b'T';
+const TRIED: u8 = b'N';
+
 /// One thing to remember across a crash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An entry of the ledger, on its way to the store.
-    Entry(Entry),
-    /// The call of a reservation is about to be sent: from here on it may cost something.
-    ///
-    /// After a crash, a reservation was certainly not sent if its beginning is read back from a
-    /// complete journal and this mark is not; any other that is open may have been.
-    Sent {
-        /// Whose.
-        reservation: ReservationId,
-        /// When.
-        at: Timestamp,
-    },
+    Entry(Line),
     /// What a reservation took of its platform's buckets.
     Taking(Taking),
     /// Nothing happened: the journal could not be written, and was tried again.
@@ -43,7 +37,7 @@ pub enum Record {
 
 /// What a reservation took of a platform's buckets, whose levels are saved less often than
 /// entries are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taking {
     /// Which reservation.
     pub reservation: ReservationId,
@@ -55,40 +49,80 @@ pub struct Taking {
     pub need: [u64; 6],
 }
 
-/// A record that cannot be written.
+/// A record of so many bytes is longer than [`PAYLOAD_BYTES_MAX`]: it can't be written.
 #[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// Not representable as JSON: a key of a map that is no text, say.
-    #[error("record is not representable")]
-    Json(#[from] serde_json::Error),
-    /// Longer than [`PAYLOAD_BYTES_MAX`].
-    #[error("record of {0} bytes is longer than {PAYLOAD_BYTES_MAX}")]
-    TooLong(usize),
+#[error("record of {0} bytes is longer than {PAYLOAD_BYTES_MAX}")]
+pub struct TooLong(usize);
+
+/// Appends the frame of an entry to `out`; leaves `out` as it was on an error.
+pub fn encode_entry(line: &Line, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    frame_of(out, |out| {
+        out.push(ENTRY);
+        out.extend_from_slice(line.text().as_bytes());
+    })
 }
 
-/// Appends the frame of a record to `out`; leaves `out` as it was on an error.
-pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let start = out.len();
-    let written = write_frame(record, out);
-    if written.is_err() {
-        out.truncate(start);
-    }
-    written
+/// Appends the frame of what a reservation took of its buckets; leaves `out` as it was on an error.
+pub fn encode_taking(taking: &Taking, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    frame_of(out, |out| {
+        out.push(TAKING);
+        let numbers = [taking.reservation.raw(), taking.at.0];
+        for number in numbers.iter().chain(&taking.need) {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(taking.platform.as_bytes());
+    })
 }
 
-fn write_frame(record: &Record, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// Appends the frame of a try to write.
+pub fn encode_tried(out: &mut Vec<u8>) -> Result<(), TooLong> {
+    frame_of(out, |out| out.push(TRIED))
+}
+
+fn frame_of(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLong> {
     let start = out.len();
     out.extend_from_slice(&MARK);
     out.extend_from_slice(&[0; HEADER_BYTES - MARK.len()]);
-    serde_json::to_writer(&mut *out, record)?;
+    write(out);
     let payload = out.len() - start - HEADER_BYTES;
     let length = u32::try_from(payload).ok();
-    let length = length.filter(|_| payload <= PAYLOAD_BYTES_MAX);
-    let length = length.ok_or(EncodeError::TooLong(payload))?.to_le_bytes();
+    let Some(length) = length.filter(|_| payload <= PAYLOAD_BYTES_MAX) else {
+        out.truncate(start);
+        return Err(TooLong(payload));
+    };
+    let length = length.to_le_bytes();
     let crc = checksum(length, &out[start + HEADER_BYTES..]).to_le_bytes();
     out[start + 4..start + 8].copy_from_slice(&length);
     out[start + 8..start + 12].copy_from_slice(&crc);
     Ok(())
+}
+
+/// The record in a payload.
+fn record(payload: &[u8]) -> Option<Record> {
+    let (kind, rest) = payload.split_first()?;
+    match *kind {
+        ENTRY => {
+            let text = std::str::from_utf8(rest).ok()?;
+            Some(Record::Entry(Line::parse(text).ok()?))
+        }
+        TAKING => {
+            let (numbers, platform) = rest.split_at_checked(64)?;
+            let mut numbers = numbers
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .copied()
+                .map(u64::from_le_bytes);
+            Some(Record::Taking(Taking {
+                reservation: ReservationId::from_raw(numbers.next()?),
+                at: Timestamp(numbers.next()?),
+                platform: std::str::from_utf8(platform).ok()?.to_owned(),
+                need: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
+            }))
+        }
+        TRIED => Some(Record::Tried),
+        _ => None,
+    }
 }
 
 fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
@@ -165,8 +199,7 @@ fn frame(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     if checksum(*length, payload) != u32::from_le_bytes(*crc) {
         return None;
     }
-    let record = serde_json::from_slice(payload).ok()?;
-    Some((record, at + HEADER_BYTES + size))
+    Some((record(payload)?, at + HEADER_BYTES + size))
 }
 
 fn marks(bytes: &[u8], from: usize) -> impl Iterator<Item = usize> + '_ {

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod keys;
 pub mod leases;
 mod level;
+mod line;
 mod policy;
 mod port;
 mod standing;
@@ -23,9 +24,12 @@ pub use books::{
     SettledMoney, Shortage,
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
-pub use entry::{Account, CallEntry, Entry, EntryPath, Event, PolicyEntry, Posting, Settlement};
+pub use entry::{
+    Account, CallEntry, Entry, EntryPath, Event, Keys, LEVELS_MAX, PolicyEntry, Posting, Settlement,
+};
 pub use fold::{Balance, Defect, Fold, Overrun};
 pub use level::{LevelKey, LevelKind, Levels, Service};
+pub use line::Line;
 pub use policy::{
     BudgetPolicy, Limit, LimitOverrides, LimitTable, Limits, OrganisationLimits, PolicyError,
 };

@@ -5,7 +5,7 @@ use std::{error::Error, path::PathBuf};
 use tidegate_types::{Disposition, ReservationId, Timestamp};
 
 use crate::{
-    Balance, ChainHash, Entry, LevelKey, OpenReservation, Row, Seq,
+    Balance, ChainHash, Entry, LevelKey, Line, OpenReservation, Row, Seq,
     leases::{Grant, Lease, LeaseAsk},
 };
 
@@ -93,7 +93,13 @@ pub trait LedgerStore: Send + Sync {
     /// those in force) is passed over, so that a journal can be replayed. An entry that cannot
     /// follow (a second beginning or end, another amount than is held, a gap in the ordinals)
     /// is a [`StoreError::Conflict`].
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError>;
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError>;
+
+    /// The same, for entries that are not written down yet.
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let lines: Vec<Line> = entries.iter().cloned().map(Line::new).collect();
+        self.append_lines(&lines)
+    }
 
     /// What a level stands at; `None` if nothing was ever booked on it.
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError>;

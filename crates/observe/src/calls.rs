@@ -405,7 +405,7 @@ impl CallFilter {
 pub trait CallStore: Send + Sync {
     /// Keeps all of them, or none. A record that is given twice, because it was not known whether
     /// it had been kept, is one.
-    fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError>;
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError>;
 
     /// The record of one call, if it is kept.
     fn get(&self, id: CallId) -> Result<Option<CallRecord>, RecordStoreError>;

@@ -3,14 +3,12 @@
 //! Bytes that were mutated at random, always from the same start: nothing may panic, and what is
 //! still understood must be understood as a parser understands it.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use serde_json::Value;
 use tidegate_providers::{
     Dialect, Meter, Metered, Rewrite, StreamRelay, error_signal, limits, rewrite, scan,
 };
-use tidegate_types::Timestamp;
+use tidegate_types::{Timestamp, mutate::Mutator};
 
 const ROUNDS: usize = 20_000;
 
@@ -94,57 +92,6 @@ const WORDS: &[&str] = &[
     "Infinity",
 ];
 
-/// A small generator with a fixed start: a failure is found again by running the test again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or_default()
-    }
-
-    fn range(&mut self, length: usize) -> Range<usize> {
-        let start = self.below(length + 1);
-        start..(start + self.below(24)).min(length)
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
-    /// One to six changes.
-    fn mutated(&mut self, seed: &[u8]) -> Vec<u8> {
-        let mut bytes = seed.to_vec();
-        for _ in 0..=self.below(6) {
-            let range = self.range(bytes.len());
-            match self.below(5) {
-                0 => drop(bytes.drain(range)),
-                1 => {
-                    let copy = bytes[range].to_vec();
-                    let at = self.below(bytes.len() + 1);
-                    bytes.splice(at..at, copy);
-                }
-                2 => bytes.truncate(range.end),
-                3 => {
-                    let byte = self.next().to_le_bytes()[0];
-                    bytes.splice(range.start..range.start, [byte]);
-                }
-                _ => {
-                    let word = self.of(WORDS).bytes();
-                    bytes.splice(range.start..range.start, word);
-                }
-            }
-        }
-        bytes
-    }
-}
-
 /// What a parser finds at a key that limits depend on.
 fn agrees(body: &[u8], facts: &tidegate_providers::RequestFacts) {
     let Ok(parsed) = serde_json::from_slice::<Value>(body) else {
@@ -164,7 +111,7 @@ fn agrees(body: &[u8], facts: &tidegate_providers::RequestFacts) {
 
 #[test]
 fn requests_are_read_as_a_parser_reads_them_or_refused() {
-    let mut random = Random(0x5EED_0001);
+    let mut random = Mutator::new(0x5EED_0001, WORDS);
     let (mut read, mut refused) = (0, 0);
     for _ in 0..ROUNDS {
         let (dialect, seed) = random.of(REQUESTS);
@@ -219,7 +166,7 @@ fn metered<'a>(
 
 #[test]
 fn streams_are_metered_alike_in_any_chunking() {
-    let mut random = Random(0x5EED_0002);
+    let mut random = Mutator::new(0x5EED_0002, WORDS);
     let (mut complete, mut cut) = (0, 0);
     for _ in 0..ROUNDS {
         let (dialect, seed) = random.of(STREAMS);
@@ -239,7 +186,7 @@ fn streams_are_metered_alike_in_any_chunking() {
 
 #[test]
 fn whole_answers_of_any_kind_are_metered() {
-    let mut random = Random(0x5EED_0003);
+    let mut random = Mutator::new(0x5EED_0003, WORDS);
     let bodies: Vec<(Dialect, &str)> = STREAMS
         .iter()
         .flat_map(|(dialect, stream)| {
@@ -259,7 +206,7 @@ fn whole_answers_of_any_kind_are_metered() {
 
 #[test]
 fn a_relay_loses_nothing_but_usage_chunks() {
-    let mut random = Random(0x5EED_0004);
+    let mut random = Mutator::new(0x5EED_0004, WORDS);
     let mut dropped = 0;
     for _ in 0..ROUNDS {
         let (dialect, seed) = random.of(STREAMS);
@@ -295,7 +242,7 @@ fn error_bodies_give_a_signal_of_words() {
         r#"{"error":{"code":429,"message":"m","metadata":{"headers":{"X-RateLimit-Limit":"50"}}}}"#,
         r#"{"type":"error","code":"server_error","message":"m","sequence_number":3}"#,
     ];
-    let mut random = Random(0x5EED_0005);
+    let mut random = Mutator::new(0x5EED_0005, WORDS);
     let mut typed = 0;
     for _ in 0..ROUNDS {
         let body = random.of(&seeds).as_bytes();
@@ -328,7 +275,7 @@ fn limit_headers_are_read_in_bounded_numbers() {
         ("retry-after-ms", "1500.5"),
         ("x-should-retry", "false"),
     ];
-    let mut random = Random(0x5EED_0006);
+    let mut random = Mutator::new(0x5EED_0006, WORDS);
     let mut understood = 0;
     for _ in 0..ROUNDS {
         let headers: Vec<(String, Vec<u8>)> = (0..random.below(12))
@@ -339,7 +286,7 @@ fn limit_headers_are_read_in_bounded_numbers() {
                 (name, random.mutated(value.as_bytes()))
             })
             .collect();
-        let now = Timestamp(random.next());
+        let now = Timestamp(random.bits());
         let signals = limits::parse(headers.iter().map(|it| (&*it.0, &*it.1)), now);
         assert!(signals.windows.len() <= 64);
         understood += usize::from(signals != limits::LimitSignals::default());

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, SettingStore, Snapshot,
+    Balance, Entry, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, SettingStore, Snapshot,
     Standing, StoreError,
     journal::{Journal, Position, ReadBack},
     keys::{Key, KeyStore},
@@ -66,7 +67,7 @@ impl Stored for Ledger {
 }
 
 impl Ledger {
-    fn apply(&mut self, changes: Changes) {
+    fn apply(&mut self, changes: Changes<'_>) {
         for row in changes.rows {
             if let Some(name) = row.entry {
                 self.places.insert(name, self.rows.len());
@@ -74,11 +75,11 @@ impl Ledger {
             self.rows.push(Row {
                 seq: row.seq,
                 chain: row.chain,
-                payload: row.payload,
+                payload: row.payload.to_owned(),
             });
         }
         self.standings.extend(changes.standings);
-        self.balances.extend(changes.balances);
+        self.balances.extend(changes.balances.iter().cloned());
         self.head = changes.head;
     }
 
@@ -96,10 +97,10 @@ impl Ledger {
 }
 
 impl LedgerStore for MemoryStore {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         let mut ledger = self.ledger.lock();
         let head = ledger.head.clone();
-        let changes = staging::stage(&mut *ledger, head, entries)?;
+        let changes = staging::stage(&mut *ledger, head, lines)?;
         ledger.apply(changes);
         Ok(())
     }
@@ -237,8 +238,8 @@ impl KeyStore for MemoryStore {
 }
 
 impl CallStore for MemoryStore {
-    fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError> {
-        let records = records.iter().map(|it| (it.id, it.clone()));
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError> {
+        let records = records.iter().map(|it| (it.id, CallRecord::clone(it)));
         self.calls.lock().extend(records);
         Ok(())
     }

@@ -3,14 +3,13 @@
 //! Every backend appends through it, so that all refuse the same entries for the same reasons;
 //! and a level that a hundred entries of a batch change is written once.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
+use arrayvec::ArrayVec;
+use foldhash::fast::RandomState;
 use tidegate_ledger::{
-    Balance, CHAIN_START, CallEntry, ChainHash, Entry, LevelKey, LimitTable, PolicyEntry, Seq,
-    Standing, StoreError, chain_after,
+    Balance, CHAIN_START, CallEntry, ChainHash, Entry, EntryPath, LEVELS_MAX, LevelKey, LimitTable,
+    Line, PolicyEntry, Seq, Standing, StoreError, chain_after,
 };
 use tidegate_types::{ReservationId, Timestamp};
 
@@ -49,67 +48,115 @@ pub(crate) trait Stored {
 
 /// A row to be written.
 #[derive(Debug)]
-pub(crate) struct NewRow {
+pub(crate) struct NewRow<'a> {
     pub(crate) seq: Seq,
     pub(crate) entry: Option<(ReservationId, u32)>,
     pub(crate) kind: &'static str,
     pub(crate) at: Timestamp,
     pub(crate) chain: ChainHash,
-    pub(crate) payload: String,
+    pub(crate) payload: &'a str,
 }
 
 /// All that a batch changes.
 #[derive(Debug)]
-pub(crate) struct Changes {
-    pub(crate) rows: Vec<NewRow>,
-    pub(crate) standings: BTreeMap<ReservationId, Standing>,
-    pub(crate) balances: BTreeMap<LevelKey, Balance>,
+pub(crate) struct Changes<'a> {
+    pub(crate) rows: Vec<NewRow<'a>>,
+    pub(crate) standings: Map<ReservationId, Standing>,
+    pub(crate) balances: Balances,
     pub(crate) head: Head,
     /// Places in `rows` of the batch's own entries.
-    placed: HashMap<(ReservationId, u32), usize>,
+    placed: Map<(ReservationId, u32), usize>,
+}
+
+pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// Levels that a batch touches, with their balances after it.
+#[derive(Debug, Default)]
+pub(crate) struct Balances {
+    all: Vec<(LevelKey, Balance)>,
+    /// Places in `all`.
+    placed: Map<LevelKey, usize>,
+    /// The places of each path's levels, by the path's address: entries of one task share theirs.
+    /// It is kept here so that the address stays its own.
+    paths: Map<usize, (Arc<EntryPath>, Places)>,
+}
+
+/// Places of a path's levels, in the order of their check.
+type Places = ArrayVec<usize, LEVELS_MAX>;
+
+impl Balances {
+    /// The levels and what they stand at.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(LevelKey, Balance)> {
+        self.all.iter()
+    }
+
+    /// The places of a path's levels, which are read where no entry of the batch had them yet.
+    fn places(
+        &mut self,
+        stored: &mut dyn Stored,
+        path: &Arc<EntryPath>,
+    ) -> Result<Places, StoreError> {
+        let address = Arc::as_ptr(path).addr();
+        if let Some((_, places)) = self.paths.get(&address) {
+            return Ok(places.clone());
+        }
+        let mut places = Places::new();
+        for key in path.keys() {
+            let place = match self.placed.get(key) {
+                Some(place) => *place,
+                None => {
+                    let balance = stored.balance(key)?.unwrap_or_default();
+                    self.all.push((key.clone(), balance));
+                    self.placed.insert(key.clone(), self.all.len() - 1);
+                    self.all.len() - 1
+                }
+            };
+            places.push(place);
+        }
+        self.paths
+            .insert(address, (Arc::clone(path), places.clone()));
+        Ok(places)
+    }
 }
 
 /// Works out what these entries change; the first that cannot follow is an error.
-pub(crate) fn stage(
+pub(crate) fn stage<'a>(
     stored: &mut dyn Stored,
     head: Head,
-    entries: &[Entry],
-) -> Result<Changes, StoreError> {
+    lines: &'a [Line],
+) -> Result<Changes<'a>, StoreError> {
     let mut changes = Changes {
-        rows: Vec::with_capacity(entries.len()),
-        standings: BTreeMap::new(),
-        balances: BTreeMap::new(),
+        rows: Vec::with_capacity(lines.len()),
+        standings: Map::default(),
+        balances: Balances::default(),
         head,
-        placed: HashMap::new(),
+        placed: Map::default(),
     };
-    for entry in entries {
-        match entry {
-            Entry::Policy(policy) => changes.take_policy(entry, policy)?,
-            Entry::Call(call) => changes.take_call(stored, entry, call)?,
+    for line in lines {
+        match line.entry() {
+            Entry::Policy(policy) => changes.take_policy(line.text(), policy),
+            Entry::Call(call) => changes.take_call(stored, line.text(), call)?,
         }
     }
     Ok(changes)
 }
 
-impl Changes {
-    fn take_policy(&mut self, entry: &Entry, policy: &PolicyEntry) -> Result<(), StoreError> {
+impl<'a> Changes<'a> {
+    fn take_policy(&mut self, payload: &'a str, policy: &PolicyEntry) {
         if self.head.limits.as_ref() == Some(&policy.limits) {
-            return Ok(());
+            return;
         }
-        let payload = serde_json::to_string(entry).map_err(unwritable)?;
         self.push(None, "policy", policy.at, payload);
         self.head.limits = Some(Arc::clone(&policy.limits));
-        Ok(())
     }
 
     fn take_call(
         &mut self,
         stored: &mut dyn Stored,
-        entry: &Entry,
+        payload: &'a str,
         call: &CallEntry,
     ) -> Result<(), StoreError> {
-        let payload = serde_json::to_string(entry).map_err(unwritable)?;
-        if self.is_there(stored, call, &payload)? {
+        if self.is_there(stored, call, payload)? {
             return Ok(());
         }
         let was = match self.standings.get(&call.reservation) {
@@ -118,17 +165,16 @@ impl Changes {
         };
         let refuse = |what: String| conflict(call, what);
         let now = Standing::after(was.as_ref(), call).map_err(|it| refuse(it.to_string()))?;
-        let mut moved = Vec::new();
-        for (kind, key) in call.path.kinds().into_iter().zip(call.path.keys()) {
-            let before = match self.balances.get(&key) {
-                Some(staged) => *staged,
-                None => stored.balance(&key)?.unwrap_or_default(),
-            };
-            let after = before.after(call, kind);
+        let mut moved: ArrayVec<_, LEVELS_MAX> = ArrayVec::new();
+        for place in self.balances.places(stored, &call.path)? {
+            let (key, before) = &self.balances.all[place];
+            let after = before.after(call, key.kind);
             let after = after.ok_or_else(|| refuse(format!("{key} would leave 64 bits")))?;
-            moved.push((key, after));
+            moved.push((place, after));
         }
-        self.balances.extend(moved);
+        for (place, after) in moved {
+            self.balances.all[place].1 = after;
+        }
         self.standings.insert(call.reservation, now);
         let name = (call.reservation, call.ordinal);
         self.push(Some(name), call.event.word(), call.at, payload);
@@ -144,7 +190,7 @@ impl Changes {
     ) -> Result<bool, StoreError> {
         let staged = self.placed.get(&(call.reservation, call.ordinal));
         let there = match staged {
-            Some(at) => Some(self.rows[*at].payload.clone()),
+            Some(at) => Some(self.rows[*at].payload.to_owned()),
             None if stored.may_have(call.reservation, call.ordinal) => {
                 stored.payload(call.reservation, call.ordinal)?
             }
@@ -165,10 +211,10 @@ impl Changes {
         entry: Option<(ReservationId, u32)>,
         kind: &'static str,
         at: Timestamp,
-        payload: String,
+        payload: &'a str,
     ) {
         self.head.rows += 1;
-        self.head.chain = chain_after(self.head.chain, &payload);
+        self.head.chain = chain_after(self.head.chain, payload);
         self.head.latest = self.head.latest.max(at);
         if let Some(name) = entry {
             self.placed.insert(name, self.rows.len());
@@ -189,13 +235,5 @@ fn conflict(call: &CallEntry, what: String) -> StoreError {
         reservation: call.reservation,
         ordinal: call.ordinal,
         what,
-    }
-}
-
-/// Entries are plain structures with text keys: writing them as JSON does not fail.
-fn unwritable(error: serde_json::Error) -> StoreError {
-    StoreError::Failed {
-        path: "entry".into(),
-        source: Box::new(error),
     }
 }

@@ -6,6 +6,8 @@
 mod caller;
 mod id;
 mod money;
+#[cfg(any(test, feature = "mutate"))]
+pub mod mutate;
 mod priority;
 mod secret;
 mod time;

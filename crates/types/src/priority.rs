@@ -109,6 +109,11 @@ words! {
 }
 
 impl RequestClass {
+    /// Position in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// What a call of this class gets when nothing says otherwise.
     pub const fn default_priority(self) -> Priority {
         match self {

@@ -10,7 +10,7 @@ use super::world::{World, check, run};
 #[test]
 fn no_refusal_repeats_a_secret_of_the_request() {
     let key = "sk-ant-api03-0123456789abcdef";
-    let long = "x".repeat(50);
+    let long = "x.".repeat(25);
     check(
         &format!(
             r#"caller POST /api/v1/admissions {{"tokens": "{key}"}}

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
-use tidegate_ledger::{CallEntry, Entry, Event, Levels, Shortage};
+use tidegate_ledger::{CallEntry, Entry, Event, Levels, Line, Shortage};
 use tidegate_types::{Caller, NanoUsd, ReservationId, Timestamp};
 
 use super::{AdmissionError, OpenReservation, may_touch};
@@ -58,7 +58,7 @@ impl Engine {
         if open.holding.enforced() != enforced {
             return Ok(None);
         }
-        let prepared = self.prepare(Entry::Call(CallEntry {
+        let line = Line::new(Entry::Call(CallEntry {
             reservation: id,
             ordinal: open.next_ordinal,
             at: now,
@@ -68,7 +68,7 @@ impl Engine {
         }));
         let extended = open.holding.with_hold(|books, hold| {
             books.extend(hold, more, Caller::Asking)?;
-            self.book(prepared);
+            self.book(line);
             Ok::<(), Shortage>(())
         });
         let extended = extended.ok_or(AdmissionError::NotOpen(id))?;

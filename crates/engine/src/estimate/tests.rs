@@ -70,11 +70,27 @@ fn only_what_is_new_is_guessed() {
 #[test]
 fn expected_output_follows_what_is_seen_per_model_and_class() {
     let outputs = Outputs::default();
-    let expected = |class| outputs.expected("m", class).0;
+    let expected = |class| outputs.expected("m", class).mean.0;
     assert_eq!(expected(RequestClass::Main), 440);
     for _ in 0..200 {
         outputs.learn("m", RequestClass::Main, Tokens(2_000));
     }
     assert!((1_950..=2_000).contains(&expected(RequestClass::Main)));
     assert_eq!(expected(RequestClass::Auxiliary), 440);
+}
+
+#[test]
+fn a_long_answer_is_remembered_for_a_while() {
+    let outputs = Outputs::default();
+    let longest = || outputs.expected("m", RequestClass::Main).longest.0;
+    assert_eq!(longest(), 0);
+    outputs.learn("m", RequestClass::Main, Tokens(20_000));
+    for _ in 0..500 {
+        outputs.learn("m", RequestClass::Main, Tokens(100));
+    }
+    assert!((12_000..13_000).contains(&longest()), "{}", longest());
+    for _ in 0..10_000 {
+        outputs.learn("m", RequestClass::Main, Tokens(100));
+    }
+    assert_eq!(longest(), 100);
 }

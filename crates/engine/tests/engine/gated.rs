@@ -8,7 +8,7 @@ use std::sync::{
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_engine::writer::Stores;
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, Snapshot, StoreError,
+    Balance, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, Snapshot, StoreError,
     leases::{Grant, Lease, LeaseAsk},
 };
 use tidegate_store::{MemoryJournal, MemoryStore};
@@ -51,9 +51,9 @@ impl Gated {
 }
 
 impl LedgerStore for Gated {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         let _open = self.gate.lock();
-        self.store.append(entries)
+        self.store.append_lines(lines)
     }
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError> {
         self.store.balance(level)

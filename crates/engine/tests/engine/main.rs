@@ -9,6 +9,7 @@
 mod admitting;
 mod gated;
 mod harness;
+mod headers;
 mod housekeeping;
 mod reserving;
 mod restarting;

@@ -18,7 +18,7 @@ use tidegate_engine::{
     writer::Stores,
 };
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, SettingStore, Snapshot,
+    Balance, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, SettingStore, Snapshot,
     StoreError,
     journal::{Journal, Position, ReadBack},
     leases::{Grant, Lease, LeaseAsk},
@@ -56,9 +56,9 @@ impl Disk {
 }
 
 impl LedgerStore for Disk {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         if self.stores() {
-            return self.store.append(entries);
+            return self.store.append_lines(lines);
         }
         Ok(())
     }

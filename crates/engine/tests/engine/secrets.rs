@@ -40,9 +40,9 @@ impl World {
         let record = sent.settle(ended);
         self.engine.flush();
         let kept = self.ledger.rows(1, usize::MAX).unwrap();
-        let paths = kept.iter().map(|it| match it.entry().unwrap() {
+        let mut paths = kept.iter().map(|it| match it.entry().unwrap() {
             Entry::Call(it) => it.path.task.as_deref().unwrap_or("-").to_owned(),
-            _ => "-".to_owned(),
+            Entry::Policy(_) => "-".to_owned(),
         });
         let text = |it: &Option<std::sync::Arc<str>>| it.as_deref().unwrap_or("-").to_owned();
         format!(
@@ -55,7 +55,7 @@ impl World {
             record.model_asked,
             record.model_sent,
             text(&record.request_id),
-            paths.last().unwrap(),
+            paths.next_back().unwrap(),
         )
     }
 }

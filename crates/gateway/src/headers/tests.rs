@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};

@@ -10,6 +10,7 @@
     reason = "a test: stopping is the point, and its transcripts are text"
 )]
 
+mod broken;
 mod clients;
 mod connections;
 mod fallback;

@@ -3,7 +3,7 @@ use jiff::tz::TimeZone;
 use tidegate_types::ReservationId;
 
 use super::*;
-use crate::{EntryPath, Levels, Limit, Period, PolicyEntry, Service, Settlement, Window};
+use crate::{EntryPath, Keys, Levels, Limit, Period, PolicyEntry, Service, Settlement, Window};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_784_023_200);
 
@@ -16,6 +16,7 @@ fn path(task: &str) -> Arc<EntryPath> {
         service: Service::Llm,
         month: Window::at(Period::Month, &TimeZone::UTC, now),
         day: Window::at(Period::Day, &TimeZone::UTC, now),
+        keys: Keys::default(),
     })
 }
 
@@ -95,7 +96,7 @@ fn check(script: &str, expected: Expect) {
         };
         shown.push(format!("{line}{said}\n"));
     }
-    let task = path("t1").keys().pop().unwrap();
+    let task = path("t1").keys().last().unwrap().clone();
     let balance = fold.balances().get(&task).copied().unwrap_or_default();
     let (spent, held) = (balance.spent.0, balance.held.0);
     shown.push(format!(

@@ -3,26 +3,41 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{LimitTable, PolicyEntry};
+use crate::{Entry, LimitTable, PolicyEntry};
 
 fn record(at: u64) -> Record {
-    match at % 3 {
-        0 => Record::Entry(Entry::Policy(PolicyEntry {
-            at: Timestamp(at),
-            limits: Arc::new(LimitTable::default()),
-        })),
-        _ => Record::Sent {
+    match at % 4 {
+        3 => Record::Tried,
+        0 => {
+            let policy = PolicyEntry {
+                at: Timestamp(at),
+                limits: Arc::new(LimitTable::default()),
+            };
+            Record::Entry(Line::new(Entry::Policy(policy)))
+        }
+        _ => Record::Taking(Taking {
             reservation: ReservationId::from_raw(at),
             at: Timestamp(at),
-        },
+            platform: "sonnet".to_owned(),
+            need: [at, 1, u64::MAX, 0, 4, 5],
+        }),
     }
+}
+
+fn encode(record: &Record, out: &mut Vec<u8>) {
+    let encoded = match record {
+        Record::Entry(line) => encode_entry(line, out),
+        Record::Taking(taking) => encode_taking(taking, out),
+        Record::Tried => encode_tried(out),
+    };
+    encoded.unwrap();
 }
 
 fn journal(count: u64) -> (Vec<Record>, Vec<u8>, Vec<usize>) {
     let (mut bytes, mut ends) = (Vec::new(), vec![0]);
     let records: Vec<Record> = (0..count).map(record).collect();
     for record in &records {
-        encode(record, &mut bytes).unwrap();
+        encode(record, &mut bytes);
         ends.push(bytes.len());
     }
     (records, bytes, ends)
@@ -72,7 +87,7 @@ fn an_append_behind_a_torn_record_is_damage_and_loses_nothing_else() {
     bytes.truncate(ends[3] - 5);
     let from = ends[2];
     let to = bytes.len();
-    encode(&record(9), &mut bytes).unwrap();
+    encode(&record(9), &mut bytes);
     let found: Vec<Found> = decode(&bytes).collect();
     assert!(found.contains(&Found::Damage { from, to }), "{found:?}");
     let mut kept = whole[..2].to_vec();

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use tidegate_types::mutate::Mutator;
 
 use super::*;
 
@@ -95,4 +96,38 @@ proptest! {
             prop_assert!(text.contains(&read.trace_id.to_string()));
         }
     }
+}
+
+#[test]
+fn a_broken_header_is_read_as_it_stands_or_ignored() {
+    let words = &[
+        "-",
+        "00-",
+        "ff-",
+        "0",
+        "F",
+        "+",
+        " ",
+        "0000000000000000",
+        "\u{0}",
+        "é",
+    ];
+    let mut mutator = Mutator::new(0x5EED_0041, words);
+    let (mut read, mut ignored) = (0, 0);
+    for _ in 0..20_000 {
+        let header =
+            mutator.mutated_text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        match TraceParent::parse(&header) {
+            Some(it) => {
+                read += 1;
+                let ids = format!("-{}-{}-", it.trace_id, it.span_id);
+                assert_eq!(header.find(&ids), Some(2), "{header}");
+            }
+            None => ignored += 1,
+        }
+    }
+    assert!(
+        read > 100 && ignored > 10_000,
+        "{read} read, {ignored} ignored"
+    );
 }

@@ -1,6 +1,6 @@
 //! What a [`Journal`] promises.
 
-use tidegate_ledger::journal::{Found, Journal, Record, decode, encode};
+use tidegate_ledger::journal::{Found, Journal, Record, Taking, decode, encode_taking};
 use tidegate_types::{ReservationId, Timestamp};
 
 /// The journal's contract, for the backend that `$new` builds.
@@ -20,16 +20,15 @@ macro_rules! journal_contract {
 }
 pub(crate) use journal_contract;
 
-pub(crate) fn record(at: u64) -> Record {
-    Record::Sent {
-        reservation: ReservationId::from_raw(at),
-        at: Timestamp(at),
-    }
-}
-
 pub(crate) fn frame(at: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(&record(at), &mut bytes).unwrap();
+    let taking = Taking {
+        reservation: ReservationId::from_raw(at),
+        at: Timestamp(at),
+        platform: String::new(),
+        need: [at; 6],
+    };
+    encode_taking(&taking, &mut bytes).unwrap();
     bytes
 }
 
@@ -39,7 +38,7 @@ pub(crate) fn kept(journal: &dyn Journal) -> Vec<u64> {
     let found = back.segments.iter().flat_map(|it| decode(it));
     found
         .map(|it| match it {
-            Found::Record(Record::Sent { reservation, .. }) => reservation.raw(),
+            Found::Record(Record::Taking(taking)) => taking.reservation.raw(),
             other => panic!("{other:?}"),
         })
         .collect()

@@ -38,8 +38,7 @@ macro_rules! ledger_contract {
 pub(crate) use ledger_contract;
 
 fn task() -> LevelKey {
-    let mut keys = path("t1").keys();
-    keys.pop().unwrap()
+    path("t1").keys().last().unwrap().clone()
 }
 
 fn stands(store: &dyn LedgerStore) -> (u64, u64) {
@@ -98,7 +97,7 @@ pub(crate) fn settling_below_the_hold_frees_the_rest(store: &dyn LedgerStore) {
             notional: NanoUsd(60),
             ..Balance::default()
         };
-        assert_eq!(store.balance(&key).unwrap(), Some(expected), "{key}");
+        assert_eq!(store.balance(key).unwrap(), Some(expected), "{key}");
     }
     assert_clean(store);
 }

@@ -110,7 +110,7 @@ pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn C
         call(3, "ann", Some("t2")),
         call(4, "ann", None),
     ];
-    store.append(&calls).unwrap();
+    store.append(&calls.clone().map(Arc::new)).unwrap();
     assert_eq!(store.get(calls[1].id).unwrap().as_ref(), Some(&calls[1]));
     assert_eq!(store.get(CallId::from_raw(9)).unwrap(), None);
     let ids = |filter: CallFilter| -> Vec<u64> {
@@ -171,8 +171,9 @@ pub(crate) fn calls_are_found_by_id_and_by_what_they_were_made_for(store: &dyn C
 
 pub(crate) fn a_record_that_is_given_twice_is_one(store: &dyn CallStore) {
     let (one, two) = (call(1, "ann", Some("t1")), call(2, "bob", None));
-    store.append(std::slice::from_ref(&one)).unwrap();
-    store.append(&[one.clone(), two.clone()]).unwrap();
+    let kept = [one.clone(), two.clone()].map(Arc::new);
+    store.append(&kept[..1]).unwrap();
+    store.append(&kept).unwrap();
     assert_eq!(store.get(one.id).unwrap().as_ref(), Some(&one));
     let first = CallFilter {
         limit: 1,

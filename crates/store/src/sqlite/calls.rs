@@ -7,6 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
@@ -60,7 +61,7 @@ impl CallFile {
         self.kept.most = most;
     }
 
-    fn append(&self, records: &[CallRecord]) -> Result<(), StoreError> {
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -72,7 +73,7 @@ impl CallFile {
 }
 
 impl CallStore for SqliteStore {
-    fn append(&self, records: &[CallRecord]) -> Result<(), RecordStoreError> {
+    fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError> {
         let written = self.calls.append(records);
         written.map_err(|it| failure::of_records("records of calls could not be written", it))
     }
@@ -88,7 +89,11 @@ impl CallStore for SqliteStore {
     }
 }
 
-fn write(connection: &mut Connection, records: &[CallRecord], kept: &Kept) -> rusqlite::Result<()> {
+fn write(
+    connection: &mut Connection,
+    records: &[Arc<CallRecord>],
+    kept: &Kept,
+) -> rusqlite::Result<()> {
     // A commit survives a killed process, and is synced with the next checkpoint.
     connection.execute_batch("PRAGMA synchronous = NORMAL")?;
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -100,7 +105,7 @@ fn write(connection: &mut Connection, records: &[CallRecord], kept: &Kept) -> ru
 }
 
 /// Writes one block, which has at least one record, and what it is found by.
-fn write_block(change: &Connection, records: &[CallRecord]) -> rusqlite::Result<()> {
+fn write_block(change: &Connection, records: &[Arc<CallRecord>]) -> rusqlite::Result<()> {
     let ids = || records.iter().map(|it| it.id.raw().cast_signed());
     let latest = records.iter().map(|it| it.at.0).max();
     let mut put = change.prepare_cached(
@@ -114,7 +119,7 @@ fn write_block(change: &Connection, records: &[CallRecord]) -> rusqlite::Result<
         pack(records)?,
     ])?;
     let block = change.last_insert_rowid();
-    let names: BTreeSet<(&str, &str)> = records.iter().flat_map(names).collect();
+    let names: BTreeSet<(&str, &str)> = records.iter().flat_map(|it| names(it)).collect();
     for (what, name) in names {
         let mut put =
             change.prepare_cached("INSERT INTO names (what, name, block) VALUES (?1, ?2, ?3)")?;
@@ -249,7 +254,7 @@ fn blocks_with<'a>(
     (sql, values)
 }
 
-fn pack(records: &[CallRecord]) -> rusqlite::Result<Vec<u8>> {
+fn pack(records: &[Arc<CallRecord>]) -> rusqlite::Result<Vec<u8>> {
     let mut plain = Vec::with_capacity(records.len() * 1024);
     let mut writer = rmp_serde::Serializer::new(&mut plain).with_struct_map();
     let written = serde::Serialize::serialize(records, &mut writer);

@@ -1,13 +1,10 @@
 //! The ledger in SQLite: rows, and beside them what they lead to, changed in one transaction.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tidegate_ledger::{
-    Balance, ChainHash, Entry, Fold, LedgerStore, LevelKey, OpenReservation, Row, Seq,
+    Balance, ChainHash, Entry, Fold, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq,
     SettingStore, Snapshot, Standing, StoreError,
     leases::{self, Grant, Lease, LeaseAsk},
 };
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     failure,
-    staging::{self, Changes, Head, NewRow, Stored},
+    staging::{self, Changes, Head, Map, NewRow, Stored},
 };
 
 /// Balances that the writer keeps in memory. Beyond this many they are read again; 16 Ki of them
@@ -38,10 +35,10 @@ pub(super) struct LedgerWriter(Option<Known>);
 #[derive(Debug)]
 struct Known {
     head: Head,
-    open: BTreeMap<ReservationId, OpenReservation>,
+    open: Map<ReservationId, OpenReservation>,
     /// No reservation above this one is stored.
     newest: Option<ReservationId>,
-    balances: HashMap<LevelKey, Balance>,
+    balances: Map<LevelKey, Balance>,
 }
 
 impl Known {
@@ -54,11 +51,11 @@ impl Known {
             head: read_head(connection)?,
             open: open.map(|it| (it.reservation, it)).collect(),
             newest: newest.map(|it| ReservationId::from_raw(it.cast_unsigned())),
-            balances: HashMap::new(),
+            balances: Map::default(),
         })
     }
 
-    fn update(&mut self, changes: Changes) {
+    fn update(&mut self, changes: Changes<'_>) {
         self.head = changes.head;
         for (reservation, standing) in changes.standings {
             self.newest = self.newest.max(Some(reservation));
@@ -71,10 +68,15 @@ impl Known {
                 }
             }
         }
-        if self.balances.len() + changes.balances.len() > BALANCES_MAX {
+        if self.balances.len() > BALANCES_MAX {
             self.balances.clear();
         }
-        self.balances.extend(changes.balances);
+        for (key, balance) in changes.balances.iter() {
+            match self.balances.get_mut(key) {
+                Some(known) => *known = *balance,
+                None => drop(self.balances.insert(key.clone(), *balance)),
+            }
+        }
     }
 }
 
@@ -139,7 +141,7 @@ impl Stored for Reader<'_> {
 }
 
 impl LedgerStore for SqliteStore {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         self.state.write(|path, writer| {
             let fail = |error| failure::of_sqlite(path, error);
             let Writer { connection, ledger } = writer;
@@ -152,7 +154,7 @@ impl LedgerStore for SqliteStore {
                 connection,
                 known: &known,
             };
-            let staged = staging::stage(&mut reader, known.head.clone(), entries);
+            let staged = staging::stage(&mut reader, known.head.clone(), lines);
             let changes = match staged {
                 Ok(changes) => changes,
                 Err(refused) => {
@@ -290,12 +292,16 @@ fn set_all(connection: &mut Connection, values: &[(&str, &[u8])]) -> rusqlite::R
     change.commit()
 }
 
-fn write(connection: &mut Connection, known: &Known, changes: &Changes) -> rusqlite::Result<()> {
+fn write(
+    connection: &mut Connection,
+    known: &Known,
+    changes: &Changes<'_>,
+) -> rusqlite::Result<()> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in &changes.rows {
         insert(&change, row)?;
     }
-    for (key, balance) in &changes.balances {
+    for (key, balance) in changes.balances.iter() {
         let mut put = change.prepare_cached(
             "INSERT OR REPLACE INTO balances (kind, organisation, user, task, opens, spent, held,
              notional, would_refuse) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -329,7 +335,7 @@ fn write(connection: &mut Connection, known: &Known, changes: &Changes) -> rusql
     change.commit()
 }
 
-fn insert(change: &Connection, row: &NewRow) -> rusqlite::Result<()> {
+fn insert(change: &Connection, row: &NewRow<'_>) -> rusqlite::Result<()> {
     let mut insert = change.prepare_cached(
         "INSERT INTO entries (seq, reservation, ordinal, kind, at, chain, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -207,13 +207,13 @@ fn the_oldest_calls_make_room_for_the_newest() {
     let (mut store, _directory) = store();
     store.calls.keep(100);
     for id in 1..=101 {
-        CallStore::append(&store, &[call(id, "ann", None)]).unwrap();
+        CallStore::append(&store, &[call(id, "ann", None).into()]).unwrap();
     }
     assert!(
         store.get(call(1, "ann", None).id).unwrap().is_some(),
         "a hundredth is tolerated"
     );
-    CallStore::append(&store, &[call(102, "ann", None)]).unwrap();
+    CallStore::append(&store, &[call(102, "ann", None).into()]).unwrap();
     let listed = store
         .list(&CallFilter {
             limit: 1_000,

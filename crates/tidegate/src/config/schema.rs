@@ -101,11 +101,12 @@ impl Reader {
         });
     }
 
-    /// Where the value of a key that was read comes from; of one that was left out, where the
-    /// first key of its table is.
+    /// Where somebody said what a key's value is, or else where the first key beside it was said:
+    /// what is wrong with a default is that it does not fit what was said.
     pub(super) fn origin(&self, key: &str) -> Origin {
         let of = |it: &Effective| it.origin.clone();
-        let own = self.effective.iter().find(|it| it.key == key);
+        let said = |it: &&Effective| it.origin != Origin::BuiltIn;
+        let own = self.effective.iter().find(|it| it.key == key).filter(said);
         let beside = || {
             let (table, _) = key.rsplit_once('.')?;
             self.effective.iter().find(|it| {

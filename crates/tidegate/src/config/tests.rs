@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
@@ -208,7 +210,7 @@ file = '/nowhere/prices.toml'
             tidegate.toml:33:13: platforms.mine.buckets.money.threshold: it is above the capacity, $5.00; nothing would ever be above it
             tidegate.toml:35:8: budgets.task.soft: $9.00 is above the hard limit, $8.00; lower it, raise the hard one, or write "none"
             tidegate.toml:38:17: reserve.share_of_left: a share is one part in at least 1; the default is 4, a quarter
-            default: reserve.output_floor_last: 4096 is above output_floor, 100; the last floor is the lower one
+            tidegate.toml:38:17: reserve.output_floor_last: 4096 is above output_floor, 100; the last floor is the lower one
             tidegate.toml:41:8: prices.file: `/nowhere/prices.toml`: it cannot be read: No such file or directory (os error 2)
         "#]],
     );

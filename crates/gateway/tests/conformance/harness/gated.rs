@@ -7,7 +7,7 @@ use std::sync::{
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_ledger::{
-    Balance, Entry, LedgerStore, LevelKey, OpenReservation, Row, Seq, Snapshot, StoreError,
+    Balance, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, Snapshot, StoreError,
     leases::{Grant, Lease, LeaseAsk},
 };
 use tidegate_store::MemoryStore;
@@ -33,8 +33,8 @@ impl Gated {
 }
 
 impl LedgerStore for Gated {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.store.append(entries)
+    fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
+        self.store.append_lines(lines)
     }
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError> {
         self.store.balance(level)
