@@ -48,12 +48,7 @@ impl Engine {
         facts: RequestFacts,
         now: Moment,
     ) -> Result<Identified, (Box<CallRecord>, SignalError)> {
-        let signals = &Signals {
-            agent: named(signals.agent),
-            parent_agent: named(signals.parent_agent),
-            prompt: named(signals.prompt),
-            ..*signals
-        };
+        let signals = &without_empty_names(signals);
         let said = match Said::of(signals) {
             Ok(said) => said,
             Err(error) => return Err((record, error)),
@@ -233,9 +228,15 @@ fn word<T: FromStr<Err = UnknownWord>>(
     value.map(word).transpose()
 }
 
-/// A name that the client's program makes; one that is empty names nothing.
-fn named(name: Option<&str>) -> Option<&str> {
-    name.map(str::trim).filter(|it| !it.is_empty())
+/// Of the names that the client's program makes, those that are empty name nothing.
+fn without_empty_names<'a>(signals: &Signals<'a>) -> Signals<'a> {
+    let named = |it: Option<&'a str>| it.map(str::trim).filter(|it| !it.is_empty());
+    Signals {
+        agent: named(signals.agent),
+        parent_agent: named(signals.parent_agent),
+        prompt: named(signals.prompt),
+        ..*signals
+    }
 }
 
 /// Names that the client's program makes are not refused for their length.

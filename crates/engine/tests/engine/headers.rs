@@ -8,7 +8,7 @@ use tidegate_engine::{
     settings::Local,
 };
 use tidegate_ledger::keys::{self, Key};
-use tidegate_observe::redact::redact;
+use tidegate_observe::{calls::CallRecord, redact::redact};
 use tidegate_providers::{Dialect, scan};
 use tidegate_types::{Caller, KeyId, Priority, Role, Timestamp, mutate::Mutator};
 
@@ -144,9 +144,9 @@ fn broken_credentials_open_nothing() {
 /// As W3C's recommendation has it.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-#[test]
-fn broken_names_are_taken_clean_and_short_or_refused() {
-    let seeds: [&str; 8] = [
+/// A value for each header, whole or broken, or none.
+fn values(mutator: &mut Mutator) -> [Option<String>; 12] {
+    const SEEDS: [&str; 8] = [
         "a6b1c2d3-0000-4000-8000-1234567890ab",
         "main",
         "high",
@@ -156,50 +156,77 @@ fn broken_names_are_taken_clean_and_short_or_refused() {
         TRACE,
         " x ",
     ];
+    std::array::from_fn(|at| {
+        // The last is of a form of its own.
+        let seed = if at == 11 { TRACE } else { *mutator.of(&SEEDS) };
+        match mutator.below(8) {
+            0 => Some(mutator.mutated_text(seed)),
+            1 => Some(seed.repeat(mutator.below(40))),
+            2 => Some(seed.to_owned()),
+            _ => None,
+        }
+    })
+}
+
+fn signals(values: &[Option<String>; 12], counted: bool) -> Signals<'_> {
+    let [
+        session,
+        agent,
+        parent_agent,
+        class,
+        prompt,
+        task,
+        parent_task,
+        priority,
+        complexity,
+        task_type,
+        platform,
+        traceparent,
+    ] = values.each_ref().map(Option::as_deref);
+    Signals {
+        session,
+        agent,
+        parent_agent,
+        class,
+        prompt,
+        task,
+        parent_task,
+        priority,
+        complexity,
+        task_type,
+        platform,
+        traceparent,
+        counted,
+    }
+}
+
+fn assert_clean(record: &CallRecord) {
+    assert!(record.trace_id.is_some() && record.span_id.is_some());
+    assert!(record.root_task.is_some());
+    let names = [
+        &record.session,
+        &record.task,
+        &record.root_task,
+        &record.parent,
+        &record.task_type,
+    ];
+    for name in names.into_iter().flatten() {
+        // A turn adds its time to its session's name.
+        assert!(name.chars().count() <= 240 && !name.is_empty(), "{name}");
+        assert_eq!(redact(name), **name);
+    }
+}
+
+#[test]
+fn broken_names_are_taken_clean_and_short_or_refused() {
+    const CALLS: usize = ROUNDS / 4;
     let world = World::start(settings(|_| {}));
     let body = body(10);
     let mut mutator = Mutator::new(0x5EED_0022, WORDS);
     let (mut known, mut refused, mut traced) = (0, 0, 0);
-    for _ in 0..ROUNDS / 4 {
-        let texts: [Option<String>; 12] = std::array::from_fn(|at| {
-            // The last is of a form of its own.
-            let seed = if at == 11 { TRACE } else { *mutator.of(&seeds) };
-            match mutator.below(8) {
-                0 => Some(mutator.mutated_text(seed)),
-                1 => Some(seed.repeat(mutator.below(40))),
-                2 => Some(seed.to_owned()),
-                _ => None,
-            }
-        });
-        let [
-            session,
-            agent,
-            parent_agent,
-            class,
-            prompt,
-            task,
-            parent_task,
-            priority,
-            complexity,
-            task_type,
-            platform,
-            traceparent,
-        ] = texts.each_ref().map(Option::as_deref);
-        let signals = Signals {
-            session,
-            agent,
-            parent_agent,
-            class,
-            prompt,
-            task,
-            parent_task,
-            priority,
-            complexity,
-            task_type,
-            platform,
-            traceparent,
-            counted: mutator.below(5) == 0,
-        };
+    for _ in 0..CALLS {
+        let values = values(&mut mutator);
+        let signals = signals(&values, mutator.below(5) == 0);
         let (record, now) = world.engine.arrived("anthropic_messages", "/v1/messages");
         let facts = scan(Dialect::Anthropic, body.as_bytes()).unwrap();
         match world
@@ -208,22 +235,8 @@ fn broken_names_are_taken_clean_and_short_or_refused() {
         {
             Ok(call) => {
                 known += 1;
-                let record = call.record;
-                traced += usize::from(record.parent_span_id.is_some());
-                assert!(record.trace_id.is_some() && record.span_id.is_some());
-                assert!(record.priority <= Priority::Critical && record.root_task.is_some());
-                let names = [
-                    record.session,
-                    record.task,
-                    record.root_task,
-                    record.parent,
-                    record.task_type,
-                ];
-                for name in names.iter().flatten() {
-                    // A turn adds its time to its session's name.
-                    assert!(name.chars().count() <= 240 && !name.is_empty(), "{name}");
-                    assert_eq!(redact(name), **name);
-                }
+                traced += usize::from(call.record.parent_span_id.is_some());
+                assert_clean(&call.record);
             }
             Err((_, error)) => {
                 refused += 1;
@@ -231,7 +244,7 @@ fn broken_names_are_taken_clean_and_short_or_refused() {
             }
         }
     }
-    let enough = ROUNDS / 4 / 50;
+    let enough = CALLS / 50;
     assert!(
         known > enough && refused > enough && traced > enough,
         "{known} {refused} {traced}"
