@@ -31,7 +31,7 @@ pub enum Wait {
     For(Duration),
     /// Until a call in flight ends, which no clock knows; the other buckets need this long.
     Freed {
-        /// Not before this.
+        /// Not before this. Where it is no bucket that is waited for: when to ask again.
         at_least: Duration,
     },
 }

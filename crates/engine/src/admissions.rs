@@ -9,10 +9,12 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, Need};
+use tidegate_admission::{Ask, Need, Wait};
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
-use tidegate_types::{Caller, Complexity, NanoUsd, Priority, ReservationId, Role, Timestamp};
+use tidegate_types::{
+    Caller, Complexity, Monotonic, NanoUsd, Priority, ReservationId, Role, Timestamp,
+};
 
 use crate::{
     Engine,
@@ -45,6 +47,8 @@ pub struct OpenReservation {
     unknown: bool,
     platform: Arc<str>,
     need: Need,
+    /// Since when it holds; `None` for one of an earlier run.
+    since: Option<Monotonic>,
 }
 
 impl OpenReservation {
@@ -62,6 +66,7 @@ impl OpenReservation {
             unknown: true,
             platform: "unknown".into(),
             need: Need::default(),
+            since: None,
         }
     }
 
@@ -236,6 +241,17 @@ impl Engine {
             });
             match reserve::admit(&pool, &books, &path, &bucket_ask, &money, now) {
                 Err(Obstacle::Stale) => {}
+                Err(Obstacle::Budget(shortage)) if !shortage.held.is_zero() => {
+                    let idle = books.lock().headroom_idle(&path, Caller::Asking);
+                    let fits = idle.is_none_or(|it| money.bound <= it.left);
+                    let wait = self.holds.wait();
+                    let held = Obstacle::Held { shortage, wait };
+                    return Err(if fits {
+                        held
+                    } else {
+                        Obstacle::Budget(shortage)
+                    });
+                }
                 Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
                 Err(obstacle) => return Err(obstacle),
             }
@@ -288,6 +304,7 @@ impl Engine {
             unknown: false,
             platform: Arc::clone(&platform.name),
             need,
+            since: Some(now.mono),
         };
         self.open.put(reservation, open);
         Ok(Admitted {
@@ -316,7 +333,7 @@ impl Engine {
     ) -> NotAdmitted {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
-            Obstacle::Budget(_) | Obstacle::Stale => None,
+            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Stale => None,
             Obstacle::Wait { .. } | Obstacle::NeverFits { .. } => {
                 self.alternative(platform, seeker, ask)
             }
@@ -325,12 +342,13 @@ impl Engine {
             platform: Arc::clone(&platform.name),
             wait: match obstacle {
                 Obstacle::Wait { wait, .. } => Some(wait),
+                Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
                 _ => None,
             },
             alternative,
             limit: told.limit,
             shortage: match obstacle {
-                Obstacle::Budget(shortage) => Some(shortage),
+                Obstacle::Budget(shortage) | Obstacle::Held { shortage, .. } => Some(shortage),
                 _ => None,
             },
             reasons: vec![told.sentence],
@@ -501,6 +519,9 @@ impl Engine {
             event,
         };
         let unused = matches!(entry.event, Event::Release { .. });
+        if let Some(since) = open.since {
+            self.holds.learn(now.mono.since(since));
+        }
         let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.

@@ -105,8 +105,8 @@ pub struct Routed {
     pub input: Input,
     /// Output tokens expected.
     pub output_expected: Tokens,
-    /// Output tokens that an answer of its kind may well have.
-    pub output_longest: Tokens,
+    /// Output tokens that all but one answer in a thousand of its kind had at most.
+    pub output_usual: Tokens,
     /// Output cap in force before any is lowered: what the body says, else the model's own.
     pub cap: Tokens,
     /// The most its input can cost.

@@ -11,7 +11,7 @@ pub struct CapAsk {
     pub asked: Tokens,
     /// What its answer must at least be allowed: the thinking it asked for.
     pub thinking: Option<u64>,
-    /// What an answer of its kind may well have, as those of late show.
+    /// What all but one answer in a thousand of its kind had at most.
     pub usual: Tokens,
     /// What the input can cost.
     pub input_bound: NanoUsd,
@@ -23,8 +23,7 @@ pub struct CapAsk {
 ///
 /// A cap whose hold fits a share of what is left stays. A larger one is lowered to what that share
 /// pays for, at least `output_floor` while that fits, then down to `output_floor_last`, or to what
-/// answers of its kind may well have: an answer that is cut short is paid for and worth nothing.
-/// `None`: even that doesn't fit, and the call can't be sent now. Caps are only ever lowered.
+/// is usual for its kind: an answer that is cut short is paid for and worth nothing. `None`: even that doesn't fit, and the call can't be sent now. Caps are only ever lowered.
 ///
 /// `output_cost` is what so many output tokens cost at most, `affordable` its inverse, rounded
 /// down.

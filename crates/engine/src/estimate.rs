@@ -87,43 +87,101 @@ const OUTPUT_PRIOR: u64 = 440;
 /// Weight of the newest answer in the running mean: one part in this many.
 const NEWEST_ONE_IN: u64 = 16;
 
-/// Figures are kept in 1/1024 token, so that small steps aren't rounded away.
+/// Means are kept in 1/1024 token, so that small steps aren't rounded away.
 const SCALE: u64 = 1_024;
 
-/// Answers after which the longest one seen weighs a third of what it did: long enough to remember
-/// a long one over a day's work, short enough to forget what a model no longer does.
-const LONGEST_LASTS: u64 = 1_024;
+/// One answer in this many may be longer than what is usual.
+const UNUSUAL_ONE_IN: u64 = 1_000;
+
+/// Answers that are remembered; then all count half, so that what a model no longer does is
+/// forgotten.
+const REMEMBERED: u64 = 16_384;
+
+/// Lengths are counted in steps of a quarter of a doubling.
+const STEPS: usize = 4 * 32;
 
 /// What answers of a kind are expected to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The running mean.
     pub mean: Tokens,
-    /// The longest one of late: one of this kind may well have as many. Zero before any was seen.
-    pub longest: Tokens,
+    /// All but one in a thousand had at most this, to a fifth. Zero before any was seen.
+    pub usual: Tokens,
 }
 
-/// What is learned of one model and class, in 1/1024 token.
-#[derive(Clone, Copy, Debug)]
+/// What is learned of one model and class.
+#[derive(Clone, Debug)]
 struct Learned {
+    /// In 1/1024 token.
     mean: u64,
-    longest: u64,
+    /// Answers by length, and how many they are.
+    lengths: [u16; STEPS],
+    answers: u64,
+}
+
+impl Learned {
+    const fn new() -> Self {
+        Self {
+            mean: OUTPUT_PRIOR * SCALE,
+            lengths: [0; STEPS],
+            answers: 0,
+        }
+    }
+
+    fn learn(&mut self, output: u32) {
+        self.mean =
+            self.mean - self.mean / NEWEST_ONE_IN + u64::from(output) * SCALE / NEWEST_ONE_IN;
+        if self.answers >= REMEMBERED {
+            self.lengths.iter_mut().for_each(|it| *it /= 2);
+            self.answers = self.lengths.iter().map(|it| u64::from(*it)).sum();
+        }
+        self.lengths[step(output)] += 1;
+        self.answers += 1;
+    }
+
+    fn usual(&self) -> Tokens {
+        let mut longer = self.answers / UNUSUAL_ONE_IN;
+        for (step, answers) in self.lengths.iter().enumerate().rev() {
+            match longer.checked_sub(u64::from(*answers)) {
+                Some(rest) => longer = rest,
+                None => return Tokens(most(step)),
+            }
+        }
+        Tokens(0)
+    }
+}
+
+/// The step that a length is counted in: its highest bit, and the two below that.
+fn step(output: u32) -> usize {
+    let high = output.max(1).ilog2();
+    let below = if high < 2 {
+        output << (2 - high)
+    } else {
+        output >> (high - 2)
+    };
+    (high * 4 + (below & 3)) as usize
+}
+
+/// The greatest length of a step.
+const fn most(step: usize) -> u64 {
+    let (high, below) = (step / 4, step as u64 % 4);
+    ((below + 5) << high) / 4 - (high >= 2) as u64
 }
 
 /// What answers of each model and class had.
 #[derive(Debug, Default)]
 pub struct Outputs(Mutex<HashMap<Box<str>, ByClass, FixedState>>);
 
-type ByClass = [Option<Learned>; RequestClass::ALL.len()];
+type ByClass = [Option<Box<Learned>>; RequestClass::ALL.len()];
 
 impl Outputs {
     /// What the next answer is expected to have.
     pub fn expected(&self, model: &str, class: RequestClass) -> Expected {
         let all = self.0.lock();
-        let learned = all.get(model).and_then(|it| it[class.index()]);
+        let learned = all.get(model).and_then(|it| it[class.index()].as_ref());
         Expected {
             mean: Tokens(learned.map_or(OUTPUT_PRIOR, |it| it.mean / SCALE)),
-            longest: Tokens(learned.map_or(0, |it| it.longest / SCALE)),
+            usual: learned.map_or(Tokens(0), |it| it.usual()),
         }
     }
 
@@ -136,16 +194,10 @@ impl Outputs {
             }
             all.insert(model.into(), ByClass::default());
         }
-        let Some(by_class) = all.get_mut(model) else {
-            return;
-        };
-        let learned = by_class[class.index()].get_or_insert(Learned {
-            mean: OUTPUT_PRIOR * SCALE,
-            longest: 0,
-        });
-        let seen = output.0.min(u64::from(u32::MAX)) * SCALE;
-        learned.mean = learned.mean - learned.mean / NEWEST_ONE_IN + seen / NEWEST_ONE_IN;
-        learned.longest = (learned.longest - learned.longest / LONGEST_LASTS).max(seen);
+        if let Some(by_class) = all.get_mut(model) {
+            let learned = by_class[class.index()].get_or_insert_with(|| Box::new(Learned::new()));
+            learned.learn(u32::try_from(output.0).unwrap_or(u32::MAX));
+        }
     }
 }
 

@@ -404,6 +404,7 @@ impl InFlight {
             holding,
             reservation,
             booked,
+            sent_at,
             ..
         } = self;
         let line = booked.then(|| Line::new(Entry::Call(entry)));
@@ -429,6 +430,7 @@ impl InFlight {
                 cause: charge.cause.unwrap_or("usage above the bound"),
             });
         }
+        engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)
     }

@@ -10,6 +10,7 @@ pub mod cap;
 mod durable;
 pub mod estimate;
 pub mod flight;
+mod holding;
 mod housekeeping;
 pub mod identify;
 pub mod identity;
@@ -101,6 +102,7 @@ pub struct Engine {
     books: Mutex<Map<Arc<Mutex<Books>>>>,
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
+    holds: holding::Holds,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
@@ -193,6 +195,12 @@ impl Engine {
                         )
                     });
                     routed.path = path;
+                }
+                Err((routed, reserve::Obstacle::Budget(shortage)))
+                    if !shortage.held.is_zero() && routed.fits_when_idle(&rules) =>
+                {
+                    let wait = self.holds.wait();
+                    return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
                 other => return other,
             }

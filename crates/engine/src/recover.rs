@@ -126,6 +126,7 @@ impl Engine {
             books: Mutex::default(),
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
+            holds: crate::holding::Holds::default(),
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             ids,
@@ -140,7 +141,7 @@ impl Engine {
             records: parts.records,
             seed: parts.seed,
         });
-        engine.tell_damage(read.damage);
+        engine.tell_of_damage(read.damage);
         engine.adopt_open(now)?;
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
@@ -148,7 +149,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn tell_damage(&self, damage: Vec<String>) {
+    fn tell_of_damage(&self, damage: Vec<String>) {
         for reason in damage {
             self.report(&event::InternalError {
                 place: "journal",

@@ -1,6 +1,6 @@
 //! Every bucket and budget in the path of a call: checked together, then taken together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 use parking_lot::Mutex;
@@ -37,6 +37,13 @@ pub enum Obstacle {
     },
     /// A budget has too little left.
     Budget(Shortage),
+    /// A budget has too little left only because running calls hold it: it fits when they end.
+    Held {
+        /// What is short now.
+        shortage: Shortage,
+        /// When to ask again: see [`crate::holding`].
+        wait: Duration,
+    },
     /// What the path resolves to has changed: resolve it again. Nobody is told.
     Stale,
 }
@@ -248,11 +255,20 @@ impl Routed {
         }
     }
 
+    /// Whether the budgets would hold the call, with a cap that is not too low, if nothing else ran.
+    pub(crate) fn fits_when_idle(&self, rules: &ReserveRules) -> bool {
+        let idle = self
+            .books
+            .lock()
+            .headroom_idle(&self.path, self.call.principal.caller);
+        idle.is_none_or(|it| self.bound(self.cap) <= it.left || self.lowered(it, rules).is_some())
+    }
+
     fn lowered(&self, headroom: Headroom, rules: &ReserveRules) -> Option<Tokens> {
         let ask = CapAsk {
             asked: self.cap,
             thinking: self.call.facts.thinking_budget,
-            usual: self.output_longest,
+            usual: self.output_usual,
             input_bound: self.input_bound,
             left: headroom.left,
         };

@@ -231,7 +231,7 @@ impl Engine {
             need,
             input: size.input,
             output_expected: size.expected.output,
-            output_longest: size.output_longest,
+            output_usual: size.output_usual,
             cap: size.cap,
             platform: Arc::clone(platform),
             call,
@@ -279,7 +279,7 @@ impl Engine {
             input,
             cap,
             expected,
-            output_longest: output.longest,
+            output_usual: output.usual,
             bound_price,
             input_bound,
         }
@@ -323,7 +323,7 @@ struct Size {
     /// The output cap in force before any is lowered.
     cap: Tokens,
     expected: Usage,
-    output_longest: Tokens,
+    output_usual: Tokens,
     bound_price: Arc<ModelPrice>,
     input_bound: NanoUsd,
 }

@@ -42,6 +42,22 @@ pub fn sentence(shortage: &Shortage) -> String {
     )
 }
 
+/// A budget that is short for as long as others hold it, in a sentence.
+fn sentence_of_held(shortage: &Shortage, wait: Duration) -> String {
+    let Shortage {
+        level,
+        limit,
+        spent,
+        held,
+        asked,
+        ..
+    } = shortage;
+    let wait = spoken(wait);
+    format!(
+        "budget `{level}` of {limit} is held by running calls: {spent} spent, {held} held, {asked} needed at most · try again in about {wait}, when some of them have ended, or raise it with `tidegate budget set {level} <amount>`"
+    )
+}
+
 /// A duration as people say it: `45 s`, `3 min 20 s`, `5 h 10 min`.
 pub fn spoken(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -132,6 +148,12 @@ impl Engine {
                 sentence: sentence(&shortage),
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
+            },
+            Obstacle::Held { shortage, wait } => Told {
+                limit: shortage.level.word().into(),
+                sentence: sentence_of_held(&shortage, wait),
+                wait: Some(wait),
+                resets_at: None,
             },
             Obstacle::Stale => Told {
                 limit: "ledger".into(),

@@ -92,7 +92,7 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
     use tidegate_engine::reserve::Obstacle;
     let sentence = told.sentence.clone();
     match obstacle {
-        Obstacle::Wait { .. } => Refusal::Rate {
+        Obstacle::Wait { .. } | Obstacle::Held { .. } => Refusal::Rate {
             sentence,
             wait: told.wait.unwrap_or_default(),
         },

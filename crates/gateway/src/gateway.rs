@@ -12,7 +12,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request::Parts,
+};
 use hyper::body::Incoming;
 use tidegate_engine::{
     Engine,
@@ -28,15 +31,11 @@ use tidegate_types::Role;
 
 use crate::{
     dialect::{Route, is_claude_code, refused, route},
-    headers::text,
     inlet::{BodyBounds, Held, Inlet, InletError},
     reply::ReplyBody,
-    server::{Answerer, Answering},
+    server::{Answerer, Answering, HEAD_BYTES_MAX, HEADERS_MAX},
     upstream::Upstream,
 };
-
-/// Header lines of a request that are taken. Claude Code sends about 30.
-pub(crate) const HEADERS_MAX: usize = 128;
 
 /// What a provider needs to be called.
 #[derive(Debug)]
@@ -86,6 +85,12 @@ impl Answerer for Arc<Gateway> {
         }
         let gateway = Self::clone(self);
         Box::pin(async move { gateway.serve(request, peer).await })
+    }
+
+    fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>> {
+        let (method, path) = request_line(beginning)?;
+        // Those elsewhere have a form of their own, and no client that sends so much.
+        (!self.elsewhere.owns(path)).then(|| self.head_too_large(method, path))
     }
 }
 
@@ -169,14 +174,7 @@ impl Gateway {
         peer: SocketAddr,
     ) -> Result<(Box<Identified>, Held), (Box<CallRecord>, Refusal)> {
         let headers = &call.parts.headers;
-        if headers.len() > HEADERS_MAX {
-            let sentence = format!(
-                "the request has {} header lines, and at most {HEADERS_MAX} are taken: send fewer",
-                headers.len()
-            );
-            return Err((record, Refusal::InvalidRequest { sentence }));
-        }
-        let presented = presented(headers, peer);
+        let (presented, signals) = heard(headers, peer);
         // Before the body: who may not call can't make us hold 32 MB.
         let principal = match self.engine.authenticate(&presented) {
             Ok(it) if it.role == Role::Viewer || it.role == Role::Approver => {
@@ -202,7 +200,7 @@ impl Gateway {
         record.phases.identify = micros(now, call.arrived);
         let signals = Signals {
             counted: !call.metered,
-            ..signals(headers)
+            ..signals
         };
         match self
             .engine
@@ -265,6 +263,28 @@ impl Gateway {
         response
     }
 
+    fn head_too_large(&self, method: &str, path: &str) -> Vec<u8> {
+        let unknown = HeaderMap::new();
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let (dialect, known) = match route(&method, path, &unknown) {
+            Route::Metered(dialect) | Route::Counted(dialect) => (dialect, true),
+            Route::Probe => (Dialect::OpenAiChat, true),
+            Route::Nothing(dialect) => (dialect, false),
+        };
+        let path = if known { path } else { "unknown" };
+        let (mut record, now) = self.engine.arrived(dialect.word(), path);
+        let refusal = Refusal::HeadTooLarge {
+            sentence: format!(
+                "the request's head is larger than what is taken, which is {HEADERS_MAX} header lines and {HEAD_BYTES_MAX} bytes: send fewer or shorter headers"
+            ),
+        };
+        let response = refused(dialect, false, &refusal, &record, now.wall);
+        record.status = response.status().as_u16();
+        record.outcome = outcome(&refusal);
+        self.engine.finish(record);
+        written(response)
+    }
+
     fn not_found(&self, dialect: Dialect, parts: &Parts) -> Response<ReplyBody> {
         let (mut record, now) = self.engine.arrived(dialect.word(), "unknown");
         let refusal = Refusal::NotFound {
@@ -292,6 +312,38 @@ impl Gateway {
     }
 }
 
+/// Method and path of a request that begins like this.
+fn request_line(beginning: &[u8]) -> Option<(&str, &str)> {
+    let beginning = beginning.utf8_chunks().next()?.valid();
+    let (method, rest) = beginning.split_once(' ')?;
+    let path = rest.split([' ', '?', '\r', '\n']).next()?;
+    path.starts_with('/').then_some((method, path))
+}
+
+/// A refusal as it goes over a connection that ends with it.
+fn written(response: Response<ReplyBody>) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    let body = match body {
+        ReplyBody::Whole(body) => body.unwrap_or_default(),
+        // No refusal is made of anything else.
+        ReplyBody::Relayed(_) | ReplyBody::Other(_) => Bytes::new(),
+    };
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let length = format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    out.extend_from_slice(length.as_bytes());
+    out.extend_from_slice(&body);
+    out
+}
+
 /// A path as it may be said again: without query, and not longer than a line.
 fn shortened(path: &str) -> String {
     path.chars().take(80).collect()
@@ -301,36 +353,57 @@ pub(crate) fn micros(now: Moment, since: Moment) -> u64 {
     u64::try_from(now.mono.since(since.mono).as_micros()).unwrap_or(u64::MAX)
 }
 
-fn presented(headers: &HeaderMap, peer: SocketAddr) -> Presented<'_> {
-    // A value that is no text is foreign for sure.
-    let said = |name: &str| headers.get(name).map(|it| it.to_str().unwrap_or("?"));
-    Presented {
+/// What a request's headers say to us, read in one pass: two dozen look-ups, most of them for what is
+/// not there, cost more. Of a header that came twice the first counts; one that is no text is not
+/// there.
+fn heard(headers: &HeaderMap, peer: SocketAddr) -> (Presented<'_>, Signals<'_>) {
+    let mut presented = Presented {
         peer: peer.ip(),
-        host: text(headers, "host"),
-        origin: page_origin(said("origin"), said("sec-fetch-site")),
-        x_api_key: text(headers, "x-api-key"),
-        authorization: text(headers, "authorization"),
-        tidegate_key: text(headers, "x-tidegate-key"),
+        host: None,
+        origin: None,
+        x_api_key: None,
+        authorization: None,
+        tidegate_key: None,
+    };
+    let mut it = Signals::default();
+    let (mut own_session, mut origin, mut fetch_site) = (None, None, None);
+    for (name, value) in headers {
+        let slot = match name.as_str() {
+            "host" => &mut presented.host,
+            "x-api-key" => &mut presented.x_api_key,
+            "authorization" => &mut presented.authorization,
+            "x-tidegate-key" => &mut presented.tidegate_key,
+            // A value that is no text is foreign for sure.
+            "origin" => {
+                origin.get_or_insert(value.to_str().unwrap_or("?"));
+                continue;
+            }
+            "sec-fetch-site" => {
+                fetch_site.get_or_insert(value.to_str().unwrap_or("?"));
+                continue;
+            }
+            "x-tidegate-session" => &mut own_session,
+            "x-claude-code-session-id" => &mut it.session,
+            "x-claude-code-agent-id" => &mut it.agent,
+            "x-claude-code-parent-agent-id" => &mut it.parent_agent,
+            "x-claude-code-request-class" => &mut it.class,
+            "x-claude-code-prompt-id" => &mut it.prompt,
+            "x-tidegate-task" => &mut it.task,
+            "x-tidegate-parent-task" => &mut it.parent_task,
+            "x-tidegate-priority" => &mut it.priority,
+            "x-tidegate-complexity" => &mut it.complexity,
+            "x-tidegate-task-type" => &mut it.task_type,
+            "x-tidegate-platform" => &mut it.platform,
+            "traceparent" => &mut it.traceparent,
+            _ => continue,
+        };
+        if slot.is_none() {
+            *slot = value.to_str().ok();
+        }
     }
-}
-
-fn signals(headers: &HeaderMap) -> Signals<'_> {
-    let own = text(headers, "x-tidegate-session");
-    Signals {
-        session: own.or_else(|| text(headers, "x-claude-code-session-id")),
-        agent: text(headers, "x-claude-code-agent-id"),
-        parent_agent: text(headers, "x-claude-code-parent-agent-id"),
-        class: text(headers, "x-claude-code-request-class"),
-        prompt: text(headers, "x-claude-code-prompt-id"),
-        task: text(headers, "x-tidegate-task"),
-        parent_task: text(headers, "x-tidegate-parent-task"),
-        priority: text(headers, "x-tidegate-priority"),
-        complexity: text(headers, "x-tidegate-complexity"),
-        task_type: text(headers, "x-tidegate-task-type"),
-        platform: text(headers, "x-tidegate-platform"),
-        traceparent: text(headers, "traceparent"),
-        counted: false,
-    }
+    presented.origin = page_origin(origin, fetch_site);
+    it.session = own_session.or(it.session);
+    (presented, it)
 }
 
 fn unread(error: &InletError) -> Refusal {
@@ -369,6 +442,7 @@ fn outcome(refusal: &Refusal) -> Outcome {
         Refusal::NotFound { .. } => invalid("not_found"),
         Refusal::InvalidRequest { .. } => invalid("invalid_request"),
         Refusal::TooLarge { .. } => invalid("too_large"),
+        Refusal::HeadTooLarge { .. } => invalid("head_too_large"),
         Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTimeout { .. } => {
             Outcome::UpstreamUnreachable
         }

@@ -1,7 +1,18 @@
 //! Listening, connections, and the orderly end of both.
 
+mod wire;
+
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -13,6 +24,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::wire::Wire;
 use crate::reply::ReplyBody;
 
 /// Connections open at once. Each costs some 20 KiB while idle; beyond it new ones wait in the
@@ -23,11 +35,10 @@ const CONNECTIONS_MAX: usize = 16_384;
 const HEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head, the bound on what an unauthenticated peer can make us hold.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Header lines of a request that are read. Twice as many as are taken, so that one with somewhat
-/// too many is refused in its own dialect.
-const HEADERS_READ_MAX: usize = 2 * crate::gateway::HEADERS_MAX;
+/// Header lines of a request that are taken. Claude Code sends about 30.
+pub(crate) const HEADERS_MAX: usize = 128;
 
 /// Pause after the system refused to accept (out of file descriptors, say), so that the loop does
 /// not spin.
@@ -51,6 +62,10 @@ pub type Answering = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
 pub trait Answerer: Send + Sync + 'static {
     /// Answers one request; `peer` is who sent it.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering;
+
+    /// The whole answer, as it goes over the wire, to a request whose head is too large to be
+    /// read, by its first bytes; the connection ends with it. None for the bare status.
+    fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// Serves until `phase` leaves [`Phase::Running`] and what is in flight has ended or is cut.
@@ -105,7 +120,10 @@ async fn connection(
     answerer: Arc<dyn Answerer>,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let reached = Arc::new(AtomicBool::new(false));
+    let wire = Wire::new(stream, Arc::clone(&answerer), Arc::clone(&reached));
     let service = service_fn(move |request| {
+        reached.store(true, Ordering::Relaxed);
         let answering = answerer.answer(request, peer);
         async move { Ok::<_, Infallible>(answering.await) }
     });
@@ -113,9 +131,9 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_MAX)
-            .max_headers(HEADERS_READ_MAX)
+            .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(wire), service)
     );
     // A connection's error is the client's going, which the call has settled, or no HTTP at all.
     tokio::select! {

@@ -17,8 +17,8 @@ pub use self::verdict::{
     ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };
 use crate::{
-    Balance, BudgetPolicy, EntryPath, Keys, LevelKey, LevelKind, Levels, Period, Service, Window,
-    entry::LEVELS_MAX,
+    Balance, BudgetPolicy, Derived, EntryPath, LevelKey, LevelKind, Levels, Period, Service,
+    Window, entry::LEVELS_MAX,
 };
 
 /// Resolved paths that are kept, so that a call's second request finds its own. Beyond this many
@@ -180,7 +180,7 @@ impl Books {
             service,
             month: calendar.month,
             day: calendar.day,
-            keys: Keys::default(),
+            derived: Derived::default(),
         };
         let path = Path {
             slots: self.slots_of(&entry),
@@ -226,6 +226,18 @@ impl Books {
         let slots = path.slots.iter().map(|it| &self.slots[it]);
         slots
             .filter_map(|it| it.headroom(caller))
+            .min_by_key(|it| it.left)
+    }
+
+    /// The level that would leave least to this caller if nothing were held, of those that would
+    /// refuse it: what is short there will not come back by waiting for running calls.
+    pub fn headroom_idle(&self, path: &Path, caller: Caller) -> Option<Headroom> {
+        if path.epoch != self.epoch {
+            return None;
+        }
+        let slots = path.slots.iter().map(|it| &self.slots[it]);
+        slots
+            .filter_map(|it| it.headroom_idle(caller))
             .min_by_key(|it| it.left)
     }
 

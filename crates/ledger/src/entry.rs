@@ -3,7 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use arrayvec::ArrayVec;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    ser::{Error as _, Serializer},
+};
+use serde_json::value::RawValue;
 use tidegate_types::{NanoUsd, ReservationId, Timestamp, Usage};
 
 use crate::{LevelKey, LevelKind, Levels, LimitTable, Service, Window};
@@ -27,23 +31,26 @@ pub struct EntryPath {
     pub month: Window,
     /// The day of the reservation.
     pub day: Window,
-    /// What [`Self::keys`] has worked out.
+    /// What was worked out of it.
     #[serde(skip)]
-    pub keys: Keys,
+    pub derived: Derived,
 }
 
-/// The folds of a path, worked out when they are first asked for: every entry of every call needs
-/// them, and calls of one task share their path. All are equal: they follow from the path.
+/// What follows from a path, worked out when it is first asked for: every entry of every call needs
+/// it, and calls of one task share their path. All are equal.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(OnceLock<ArrayVec<LevelKey, LEVELS_MAX>>);
+pub struct Derived {
+    keys: OnceLock<ArrayVec<LevelKey, LEVELS_MAX>>,
+    text: OnceLock<Box<RawValue>>,
+}
 
-impl PartialEq for Keys {
+impl PartialEq for Derived {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Keys {}
+impl Eq for Derived {}
 
 impl EntryPath {
     /// The levels, in the order of their check.
@@ -63,7 +70,7 @@ impl EntryPath {
     /// The folds that entries with this path belong to, in the order of their check.
     pub fn keys(&self) -> &[LevelKey] {
         let all = || self.kinds().into_iter().map(|it| self.key(it)).collect();
-        self.keys.0.get_or_init(all)
+        self.derived.keys.get_or_init(all)
     }
 
     /// The window of a level of this path; a task has none.
@@ -92,6 +99,15 @@ impl EntryPath {
     }
 }
 
+/// Writes a path into an entry. It is most of the entry's text, and the same for all of a task.
+fn written_once<S: Serializer>(path: &EntryPath, serializer: S) -> Result<S::Ok, S::Error> {
+    if let Some(text) = path.derived.text.get() {
+        return text.serialize(serializer);
+    }
+    let text = serde_json::value::to_raw_value(path).map_err(S::Error::custom)?;
+    path.derived.text.get_or_init(|| text).serialize(serializer)
+}
+
 /// One fact of the ledger.
 ///
 /// Entries of one organisation are appended in the order in which its [`crate::Books`] took them:
@@ -117,6 +133,7 @@ pub struct CallEntry {
     /// When, by the wall clock.
     pub at: Timestamp,
     /// Where it pays.
+    #[serde(serialize_with = "written_once")]
     pub path: Arc<EntryPath>,
     /// The levels whose hard limit bound this call when it was reserved or extended: those that
     /// were neither watched nor open to overage.

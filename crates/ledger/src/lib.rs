@@ -25,7 +25,8 @@ pub use books::{
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{
-    Account, CallEntry, Entry, EntryPath, Event, Keys, LEVELS_MAX, PolicyEntry, Posting, Settlement,
+    Account, CallEntry, Derived, Entry, EntryPath, Event, LEVELS_MAX, PolicyEntry, Posting,
+    Settlement,
 };
 pub use fold::{Balance, Defect, Fold, Overrun};
 pub use level::{LevelKey, LevelKind, Levels, Service};

@@ -94,6 +94,11 @@ pub enum Refusal {
         /// For people.
         sentence: String,
     },
+    /// The head is larger than what is taken.
+    HeadTooLarge {
+        /// For people.
+        sentence: String,
+    },
     /// No memory for another body right now.
     Busy {
         /// For people.
@@ -228,6 +233,7 @@ impl Refusal {
             | Self::NotFound { sentence }
             | Self::InvalidRequest { sentence }
             | Self::TooLarge { sentence }
+            | Self::HeadTooLarge { sentence }
             | Self::Busy { sentence, .. }
             | Self::Stopping { sentence, .. }
             | Self::UpstreamUnreachable { sentence }
@@ -248,6 +254,7 @@ impl Refusal {
             | Self::NotFound { sentence }
             | Self::InvalidRequest { sentence }
             | Self::TooLarge { sentence }
+            | Self::HeadTooLarge { sentence }
             | Self::Busy { sentence, .. }
             | Self::Stopping { sentence, .. }
             | Self::UpstreamUnreachable { sentence }
@@ -269,6 +276,7 @@ impl Refusal {
             Self::NotFound { .. } => 404,
             Self::InvalidRequest { .. } => 400,
             Self::TooLarge { .. } => 413,
+            Self::HeadTooLarge { .. } => 431,
             Self::Stopping { .. } => 503,
             Self::UpstreamUnreachable { .. } => 502,
             Self::UpstreamTimeout { .. } => 504,
@@ -283,7 +291,7 @@ impl Refusal {
             Self::Unauthenticated { .. } => ErrorKind::Authentication,
             Self::Forbidden { .. } => ErrorKind::Permission,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::InvalidRequest { .. } => ErrorKind::InvalidRequest,
+            Self::InvalidRequest { .. } | Self::HeadTooLarge { .. } => ErrorKind::InvalidRequest,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Stopping { .. } => ErrorKind::Overloaded,
             Self::UpstreamUnreachable { .. } => ErrorKind::Api,
@@ -304,7 +312,8 @@ impl Refusal {
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::InvalidRequest { .. }
-            | Self::TooLarge { .. } => Retry::Never,
+            | Self::TooLarge { .. }
+            | Self::HeadTooLarge { .. } => Retry::Never,
             Self::UpstreamUnreachable { .. } | Self::UpstreamTimeout { .. } => Retry::Unsaid,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use tidegate_ledger::{
-    CallEntry, Entry, EntryPath, Event, Keys, Levels, Limit, LimitTable, Period, PolicyEntry,
+    CallEntry, Derived, Entry, EntryPath, Event, Levels, Limit, LimitTable, Period, PolicyEntry,
     Service, Settlement, Window,
 };
 use tidegate_types::{NanoUsd, ReservationId, Timestamp};
@@ -43,7 +43,7 @@ pub(crate) fn path(task: &str) -> Arc<EntryPath> {
         service: Service::Llm,
         month: Window::at(Period::Month, &TimeZone::UTC, NOW),
         day: Window::at(Period::Day, &TimeZone::UTC, NOW),
-        keys: Keys::default(),
+        derived: Derived::default(),
     })
 }
 

@@ -102,16 +102,14 @@ impl Balances {
         }
         let mut places = Places::new();
         for key in path.keys() {
-            let place = match self.placed.get(key) {
-                Some(place) => *place,
-                None => {
-                    let balance = stored.balance(key)?.unwrap_or_default();
-                    self.all.push((key.clone(), balance));
-                    self.placed.insert(key.clone(), self.all.len() - 1);
-                    self.all.len() - 1
-                }
-            };
-            places.push(place);
+            if let Some(place) = self.placed.get(key) {
+                places.push(*place);
+                continue;
+            }
+            let balance = stored.balance(key)?.unwrap_or_default();
+            places.push(self.all.len());
+            self.placed.insert(key.clone(), self.all.len());
+            self.all.push((key.clone(), balance));
         }
         self.paths
             .insert(address, (Arc::clone(path), places.clone()));

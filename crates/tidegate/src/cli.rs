@@ -100,6 +100,9 @@ pub(crate) struct ServeArgs {
     /// Enforce the built-in limits for everyone
     #[arg(long)]
     pub(crate) enforce: bool,
+    /// Say nothing but the address, and end when no `tidegate run` uses it: how `run` starts one
+    #[arg(long, hide = true)]
+    pub(crate) for_runs: bool,
 }
 
 /// Options of `run`.

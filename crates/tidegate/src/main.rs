@@ -7,6 +7,7 @@ mod log;
 mod overrides;
 mod ports;
 mod run;
+mod runs;
 mod serve;
 mod usage;
 mod wiring;
@@ -32,8 +33,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(cli::print(&said));
     }
     match &cli.command {
-        Command::Serve(_) => serve::run(cli.sources())?,
-        Command::Run(args) => return run::run(cli.sources(), args),
+        Command::Serve(args) => serve::run(cli.sources(), args.for_runs)?,
+        Command::Run(args) => return run::run(&cli.sources(), args),
         Command::Sim(SimCommand::Provider(args)) => emulate(args)?,
         Command::Reference(ReferenceCommand::Openapi) => {
             return Ok(cli::print(&cli::Said::fine(tidegate_control::openapi())));

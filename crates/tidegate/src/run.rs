@@ -2,34 +2,34 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
-    net::{Ipv4Addr, SocketAddr},
-    os::unix::process::ExitStatusExt as _,
-    process::{ExitCode, ExitStatus},
-    sync::Arc,
+    ffi::{OsStr, OsString},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{ExitCode, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, bail};
-use tidegate_gateway::server::Phase;
 use tidegate_types::NanoUsd;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     signal::unix::{SignalKind, signal},
 };
 
 use crate::{
     cli::{Assistant, Client, RunArgs, assistant, environment},
     config::{self, Settings, Sources},
-    serve::{self, Serving},
+    runs::{Left, Starting, Users},
+    serve,
 };
 
 /// What a shell adds to the number of a signal that ended a program.
 const SIGNALLED: i32 = 128;
 
-/// Starts the program, lets its calls go through a gateway that answers or through one of its own,
-/// and ends as the program ends.
-pub(crate) fn run(sources: Sources, args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let settings = config::load(&sources)?.settings;
+/// Starts the program, lets its calls go through a gateway that answers or through one that it
+/// starts, and ends as the program ends.
+pub(crate) fn run(sources: &Sources, args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let settings = config::load(sources)?.settings;
     let (program, rest) = args.program.split_first().context("no program is named")?;
     let kind = assistant(program);
     if args.budget.is_some() && kind != Assistant::ClaudeCode {
@@ -37,80 +37,117 @@ pub(crate) fn run(sources: Sources, args: &RunArgs) -> anyhow::Result<ExitCode> 
             "--budget works with Claude Code, whose calls can carry a task's name: for other programs make a key and set its user's limit (`tidegate keys add`, `tidegate budget set`)"
         );
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    serve::create_private(&settings.data)?;
+    let users = Users::join(&settings.data)?;
+    let gateway = Gateway::found_or_started(sources, &settings)?;
+    let status = governed(
+        &settings,
+        args.budget,
+        gateway.address,
+        (kind, program, rest),
+    );
+    gateway.leave(&users);
+    Ok(exit_code(status?))
+}
+
+/// Runs the program with its calls going to `address`.
+fn governed(
+    settings: &Settings,
+    budget: Option<NanoUsd>,
+    address: SocketAddr,
+    (kind, program, rest): (Assistant, &OsStr, &[OsString]),
+) -> anyhow::Result<ExitStatus> {
+    let theirs: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let (mut set, line) = environment(kind, address, &theirs);
+    let task = budget.map(|budget| limit(settings, address, budget));
+    let headers = task.transpose()?.map(|task| with_task(&theirs, &task));
+    if let Some(headers) = headers {
+        set.push(("ANTHROPIC_CUSTOM_HEADERS", headers));
+    }
+    crate::cli::say(&line);
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
-    let there = Client::of(&settings).ok().filter(Client::is_running);
-    runtime.block_on(async {
-        let own = match &there {
-            Some(_) => None,
-            None => Some(own_gateway(sources, &settings).await?),
-        };
-        let address = match (&there, &own) {
-            (Some(client), _) => client.address(),
-            (None, Some(own)) => own.address,
-            (None, None) => unreachable!("one of them is there"),
-        };
-        let theirs: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let (mut set, line) = environment(kind, address, &theirs);
-        let task = args.budget.map(|budget| limit(&settings, address, budget));
-        let headers = task.transpose()?.map(|task| with_task(&theirs, &task));
-        if let Some(headers) = headers {
-            set.push(("ANTHROPIC_CUSTOM_HEADERS", headers));
-        }
-        crate::cli::say(&line);
-        let status = attend(program, rest, set).await;
-        if let Some(own) = own {
-            own.end().await?;
-        }
-        Ok(exit_code(status?))
-    })
+    runtime.block_on(attend(program, rest, set))
 }
 
-/// A gateway that lives as long as the program.
-struct Own {
+/// The gateway that the program's calls go through.
+#[derive(Debug)]
+struct Gateway {
     address: SocketAddr,
-    serving: Arc<Serving>,
-    serves: tokio::task::JoinHandle<anyhow::Result<()>>,
+    /// Its process, where this is the `run` that started it.
+    started: Option<std::process::Child>,
 }
 
-impl Own {
-    /// The program is gone; what it left open is given as long as any call when a gateway stops.
-    async fn end(self) -> anyhow::Result<()> {
-        let (serving, mut serves) = (self.serving, self.serves);
-        serving.phase.send_replace(Phase::Draining);
-        let drain = serving.loaded.lock().settings.server.drain;
-        if let Ok(served) = tokio::time::timeout(drain, &mut serves).await {
-            return served?;
+impl Gateway {
+    /// One that answers; else one that is started, as a process of its own: programs of other
+    /// `run`s may come to use it, and need it for longer than ours.
+    fn found_or_started(sources: &Sources, settings: &Settings) -> anyhow::Result<Self> {
+        let _nobody_else = Starting::begin(&settings.data)?;
+        let there = Client::of(settings).ok().filter(Client::is_running);
+        match there {
+            Some(client) => Ok(Self {
+                address: client.address(),
+                started: None,
+            }),
+            None => Self::start(sources, settings),
         }
-        serving.gateway.close();
-        serving.phase.send_replace(Phase::Closing);
-        serves.await?
     }
-}
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it is joined when the program has ended"
-)]
-async fn own_gateway(sources: Sources, settings: &Settings) -> anyhow::Result<Own> {
-    let taken = crate::ports::holder(settings.listen.port()).is_some();
-    // Somebody else's port is no reason not to run: nobody has to know ours by heart.
-    let listen = taken.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let (serving, listener) = serve::start(sources, listen).await?;
-    let address = listener.local_addr()?;
-    let serves = {
-        let serving = Arc::clone(&serving);
-        tokio::spawn(async move { serving.until_drained(listener).await })
-    };
-    Ok(Own {
-        address,
-        serving,
-        serves,
-    })
+    fn start(sources: &Sources, settings: &Settings) -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("this program's own file is not known")?;
+        let mut command = std::process::Command::new(own);
+        for (option, value) in [("--config", &sources.file), ("--data", &sources.data)] {
+            if let Some(value) = value {
+                command.arg(option).arg(value);
+            }
+        }
+        command.args(["serve", "--for-runs"]);
+        if crate::ports::holder(settings.listen.port()).is_some() {
+            // Somebody else's port is no reason not to run: nobody has to know ours by heart.
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        // What is typed at the terminal to end the program is not meant for the gateway.
+        command.process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().context("the gateway can't be started")?;
+        let mut line = String::new();
+        if let Some(said) = process.stdout.take() {
+            BufReader::new(said).read_line(&mut line)?;
+        }
+        if let Ok(address) = line.trim().parse() {
+            return Ok(Self {
+                address,
+                started: Some(process),
+            });
+        }
+        let ended = process.wait_with_output()?;
+        let why = String::from_utf8_lossy(&ended.stderr);
+        let why = why.trim();
+        bail!("{}", why.strip_prefix("tidegate: ").unwrap_or(why));
+    }
+
+    /// The program is gone. Where nobody else uses the gateway that was started for it, that is
+    /// ended and waited for; what was left open is given as long as any call when a gateway stops.
+    fn leave(self, users: &Users) {
+        let left = users.leave();
+        let Some(mut started) = self.started else {
+            return;
+        };
+        match left {
+            Left::Others => return,
+            Left::Ending => {}
+            Left::Nobody => pass_on(Some(started.id()), rustix::process::Signal::TERM),
+        }
+        // Where it can't be waited for it is gone.
+        started.wait().map(drop).unwrap_or_default();
+    }
 }
 
 /// Limits a task of its own name, and returns that name.
@@ -135,7 +172,7 @@ fn with_task(theirs: &BTreeMap<String, String>, task: &str) -> String {
 /// own to the program itself.
 async fn attend(
     program: &OsStr,
-    rest: &[std::ffi::OsString],
+    rest: &[OsString],
     set: Vec<(&'static str, String)>,
 ) -> anyhow::Result<ExitStatus> {
     // Before the program runs: a signal in between would end us and leave it alone.
@@ -153,16 +190,16 @@ async fn attend(
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status?),
-            _ = terminate.recv() => pass_on(&child, rustix::process::Signal::TERM),
-            _ = hangup.recv() => pass_on(&child, rustix::process::Signal::HUP),
+            _ = terminate.recv() => pass_on(child.id(), rustix::process::Signal::TERM),
+            _ = hangup.recv() => pass_on(child.id(), rustix::process::Signal::HUP),
             // Typed at the terminal, it has reached the program already: it decides.
             _ = interrupt.recv() => {}
         }
     }
 }
 
-fn pass_on(child: &Child, signal: rustix::process::Signal) {
-    let id = child.id().and_then(|it| i32::try_from(it).ok());
+fn pass_on(process: Option<u32>, signal: rustix::process::Signal) {
+    let id = process.and_then(|it| i32::try_from(it).ok());
     if let Some(process) = id.and_then(rustix::process::Pid::from_raw) {
         // A program that is gone needs no signal.
         rustix::process::kill_process(process, signal).unwrap_or_default();

@@ -33,6 +33,7 @@ use crate::{
     faces::Faces,
     log::Logger,
     overrides::{self, Overrides},
+    runs::Users,
     wiring,
 };
 
@@ -51,28 +52,27 @@ pub(crate) struct Serving {
     pub(crate) phase: watch::Sender<Phase>,
 }
 
-/// Serves until a signal ends it.
-pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
+/// Serves until a signal ends it, or, where it was started for programs, the last of them.
+pub(crate) fn run(sources: Sources, for_runs: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
     runtime.block_on(async {
-        let (serving, listener) = start(sources, None).await?;
-        serving.announce(listener.local_addr()?);
-        serving.until_stopped(listener).await
+        let (serving, listener) = start(sources).await?;
+        let users = if for_runs {
+            Some(Users::of(&serving.loaded.lock().settings.data)?)
+        } else {
+            None
+        };
+        serving.announce(listener.local_addr()?, for_runs);
+        serving.until_stopped(listener, users.as_ref()).await
     })
 }
 
-/// Starts everything but the accepting of connections. `listen` overrides where.
-pub(crate) async fn start(
-    sources: Sources,
-    listen: Option<SocketAddr>,
-) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
-    let mut loaded = config::load(&sources)?;
-    if let Some(listen) = listen {
-        loaded.settings.listen = listen;
-    }
+/// Starts everything but the accepting of connections.
+async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
+    let loaded = config::load(&sources)?;
     let settings = loaded.settings.clone();
     create_private(&settings.data)?;
     let clock = wiring::clock();
@@ -135,8 +135,8 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 impl Serving {
-    /// Says where, with what data, and which limits only watch.
-    pub(crate) fn announce(&self, at: SocketAddr) {
+    /// Says where, with what data, and which limits only watch; to a program, where.
+    fn announce(&self, at: SocketAddr, to_program: bool) {
         let loaded = self.loaded.lock();
         let settings = &loaded.settings;
         // By the engine's word: operators may have named some of the built-in ones since.
@@ -151,35 +151,19 @@ impl Serving {
             data: &settings.data.display().to_string(),
             watched: &watched,
         });
-        crate::cli::greet(at, settings, &watched);
-    }
-
-    /// Serves until somebody ends the running phase, without listening to signals.
-    pub(crate) async fn until_drained(
-        self: &Arc<Self>,
-        listener: TcpListener,
-    ) -> anyhow::Result<()> {
-        let served = server::serve(
-            listener,
-            Arc::new(Arc::clone(&self.gateway)),
-            self.phase.subscribe(),
-        );
-        let mut served = std::pin::pin!(served);
-        let mut tick = tokio::time::interval(TIDY_EVERY);
-        loop {
-            tokio::select! {
-                () = &mut served => break,
-                _ = tick.tick() => self.tidy(),
-            }
+        if to_program {
+            crate::cli::print(&crate::cli::Said::fine(at.to_string()));
+        } else {
+            crate::cli::greet(at, settings, &watched);
         }
-        self.stopped(0, Duration::ZERO);
-        Ok(())
     }
 
-    /// Accepts connections until a signal, then lets what is in flight end.
-    pub(crate) async fn until_stopped(
+    /// Accepts connections until a signal, or until there are no users of those that are asked
+    /// for; then lets what is in flight end.
+    async fn until_stopped(
         self: &Arc<Self>,
         listener: TcpListener,
+        users: Option<&Users>,
     ) -> anyhow::Result<()> {
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -200,7 +184,12 @@ impl Serving {
                     // What is wrong with it is in the log; the earlier one stays in effect.
                     self.reload(Actor::Configuration).unwrap_or_default();
                 }
-                _ = tick.tick() => self.tidy(),
+                _ = tick.tick() => {
+                    self.tidy();
+                    if users.is_some_and(Users::are_none) {
+                        break;
+                    }
+                }
             }
         }
         let began = self.clock.monotonic();

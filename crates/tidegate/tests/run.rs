@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     wire::{OWN_KEY, get, is_complete, message, post, stream},
-    world::{Program, World},
+    world::{Program, World, until},
 };
 
 /// Where the program's calls go, by its own environment.
@@ -172,14 +172,23 @@ fn a_signal_to_stop_is_the_programs_to_answer() {
     assert_eq!(run.end().code, 9);
 }
 
+/// Somebody who only needs a gateway: shows where it is, says `ready`, and ends when told.
+const WAITS: [&str; 5] = ["run", "--", "sh", "-c", "env; echo ready; read line"];
+
+/// Waits until nobody listens there.
+fn until_gone(address: std::net::SocketAddr) {
+    until("the gateway ends", || {
+        std::net::TcpStream::connect(address).is_err()
+    });
+}
+
 #[test]
-fn two_runs_share_a_machine() {
+fn two_runs_share_a_gateway_until_the_second_ends() {
     let (world, _provider) = World::with_provider();
-    let script = ["run", "--", "sh", "-c", "env; echo ready; read line"];
-    let mut first = world.start_with(&script);
+    let mut first = world.start_with(&WAITS);
     let address = base_url(&mut first);
     first.line("ready");
-    let mut second = world.start_with(&script);
+    let mut second = world.start_with(&WAITS);
     assert_eq!(base_url(&mut second), address);
     second.line("ready");
     second.tell("end");
@@ -187,4 +196,83 @@ fn two_runs_share_a_machine() {
     assert_eq!(get(address, "/healthz", &[]).status, 200);
     first.tell("end");
     assert_eq!(first.end().code, 0);
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn the_gateway_outlives_the_run_that_started_it_while_another_uses_it() {
+    let (world, _provider) = World::with_provider();
+    let mut first = world.start_with(&WAITS);
+    let address = base_url(&mut first);
+    first.line("ready");
+    let mut second = world.start_with(&WAITS);
+    assert_eq!(base_url(&mut second), address);
+    second.line("ready");
+    first.tell("end");
+    assert_eq!(first.end().code, 0);
+    let call = || {
+        post(
+            address,
+            "/v1/messages",
+            &[OWN_KEY],
+            &message("sim:say hello"),
+        )
+    };
+    assert_eq!(call().status, 200);
+    second.tell("end");
+    assert_eq!(second.end().code, 0);
+    until_gone(address);
+    until("its books are closed", || {
+        world.ask("ledger verify").code == 0
+    });
+    assert!(world.said("ledger verify").contains(", 0 open"));
+}
+
+#[test]
+fn no_gateway_outlives_runs_that_were_killed() {
+    let (world, _provider) = World::with_provider();
+    let mut first = world.start_with(&WAITS);
+    let address = base_url(&mut first);
+    first.line("ready");
+    let mut second = world.start_with(&WAITS);
+    second.line("ready");
+    first.signal(Signal::KILL);
+    assert_eq!(get(address, "/healthz", &[]).status, 200);
+    second.signal(Signal::KILL);
+    until_gone(address);
+    // And whoever comes next starts another.
+    let mut third = world.start_with(&WAITS);
+    let address = base_url(&mut third);
+    third.line("ready");
+    assert_eq!(get(address, "/healthz", &[]).status, 200);
+    third.tell("end");
+    assert_eq!(third.end().code, 0);
+}
+
+#[test]
+fn runs_that_begin_together_start_one_gateway() {
+    let (world, _provider) = World::with_provider();
+    let mut runs: Vec<_> = (0..4).map(|_| world.start_with(&WAITS)).collect();
+    let addresses: Vec<_> = runs.iter_mut().map(base_url).collect();
+    assert!(
+        addresses.windows(2).all(|it| it[0] == it[1]),
+        "{addresses:?}"
+    );
+    for mut run in runs {
+        run.line("ready");
+        run.tell("end");
+        assert_eq!(run.end().code, 0);
+    }
+    until_gone(addresses[0]);
+}
+
+#[test]
+fn a_gateway_that_cannot_start_says_why_and_nothing_runs() {
+    let (mut world, _provider) = World::with_provider();
+    world.set("TIDEGATE_LISTEN", "0.0.0.0:0");
+    let answer = world.start_with(&["run", "--", "echo", "it ran"]).end();
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.err.starts_with("tidegate: `listen = "), "{answer:?}");
+    assert!(answer.err.contains("tidegate keys add"), "{answer:?}");
+    assert_eq!(answer.out, "");
 }

@@ -70,7 +70,8 @@ fn a_budget_that_is_short_is_told_in_figures() {
         r#"caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
            caller POST /api/v1/admissions {"cost_usd": "20.01"}
            caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
-           caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}"#,
+           caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
+           caller POST /api/v1/admissions {"cost_usd": 2, "task": "t"}"#,
         expect![[r#"
             > caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
             200 {
@@ -103,6 +104,20 @@ fn a_budget_that_is_short_is_told_in_figures() {
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["soft limit task passed", "claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
             409 short: the reservation can't be extended: budget `task` of $5.00 can't hold this call: $0.00 spent, $4.00 held by running calls, $2.00 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
+            > caller POST /api/v1/admissions {"cost_usd": 2, "task": "t"}
+            200 {
+              alternative: null
+              approved: false
+              confidence: null
+              expires_at: null
+              limit: "task"
+              platform: "claude_code"
+              reasons: ["budget `task` of $5.00 is held by running calls: $0.00 spent, $4.00 held, $2.00 needed at most · try again in about 15 s, when some of them have ended, or raise it with `tidegate budget set task <amount>`"]
+              reservation: null
+              shortage: {asked: $2.00, held: $4.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
+              wait_for: "running_calls"
+              wait_time: 15.0
+            }
         "#]],
     );
 }

@@ -60,7 +60,8 @@ pub struct AdmissionRequest {
 pub enum WaitFor {
     /// The bucket's refill: exact, if nobody else spends meanwhile.
     Refill,
-    /// A running call's end, which no clock knows: not before the wait that is given.
+    /// A running call's end, which no clock knows. Of a bucket: not before the wait that is given.
+    /// Of a budget: the wait is about what calls took lately, at most 58 s.
     RunningCalls,
     /// The end of the budget's window. Calls that settle below their bounds may make room sooner.
     Reset,

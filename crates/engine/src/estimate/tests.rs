@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use tidegate_types::Monotonic;
 
 use super::*;
@@ -80,17 +81,28 @@ fn expected_output_follows_what_is_seen_per_model_and_class() {
 }
 
 #[test]
-fn a_long_answer_is_remembered_for_a_while() {
+fn what_is_usual_leaves_out_one_answer_in_a_thousand() {
     let outputs = Outputs::default();
-    let longest = || outputs.expected("m", RequestClass::Main).longest.0;
-    assert_eq!(longest(), 0);
-    outputs.learn("m", RequestClass::Main, Tokens(20_000));
-    for _ in 0..500 {
-        outputs.learn("m", RequestClass::Main, Tokens(100));
+    let learn = |tokens| outputs.learn("m", RequestClass::Main, Tokens(tokens));
+    let usual = || outputs.expected("m", RequestClass::Main).usual.0;
+    assert_eq!(usual(), 0);
+    learn(20_000);
+    assert!((20_000..24_000).contains(&usual()), "all that is known");
+    (0..998).for_each(|_| learn(300));
+    assert!(usual() >= 20_000, "one in 999");
+    (0..2).for_each(|_| learn(300));
+    assert!((300..360).contains(&usual()), "{}", usual());
+    learn(9_000);
+    assert!((9_000..10_800).contains(&usual()), "{}", usual());
+    (0..40_000).for_each(|_| learn(300));
+    assert!((300..360).contains(&usual()), "{}", usual());
+}
+
+proptest! {
+    #[test]
+    fn a_length_is_at_most_its_steps_greatest_and_close_to_it(length: u32) {
+        let most = most(step(length));
+        prop_assert!(u64::from(length) <= most);
+        prop_assert!(most <= (u64::from(length) * 5 / 4).max(2), "{length} {most}");
     }
-    assert!((12_000..13_000).contains(&longest()), "{}", longest());
-    for _ in 0..10_000 {
-        outputs.learn("m", RequestClass::Main, Tokens(100));
-    }
-    assert_eq!(longest(), 100);
 }

@@ -278,7 +278,7 @@ impl World {
     pub(crate) fn told(&self) -> String {
         let told = self.told.0.lock();
         let unusual = told.iter().filter(|it| !it.starts_with("call_settled"));
-        unusual.map(|it| format!("{it}\n")).collect()
+        unusual.fold(String::new(), |all, it| all + it + "\n")
     }
 
     /// What the instruments show, those that are not at zero and no part of a histogram.
@@ -286,7 +286,7 @@ impl World {
         let text = self.engine.registry().expose();
         let lines = text.lines().filter(|it| it.starts_with(prefix));
         let shown = lines.filter(|it| !it.contains("_bucket{") && !it.ends_with(" 0"));
-        shown.map(|it| format!("{it}\n")).collect()
+        shown.fold(String::new(), |all, it| all + it + "\n")
     }
 
     pub(crate) fn assert_sound(&self) {

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use tidegate_engine::{call::Signals, flight::End, identity::Principal, reserve::Obstacle};
+use tidegate_engine::{
+    admissions::{Actual, AdmissionAsk},
+    call::Signals,
+    flight::End,
+    identity::Principal,
+    reserve::Obstacle,
+};
 use tidegate_ledger::{LevelKind, Limits};
 use tidegate_observe::calls::Outcome;
 use tidegate_providers::{Dialect, Meter};
@@ -86,7 +92,7 @@ fn the_cap_is_lowered_from_quarter_to_quarter_then_to_its_floors_then_refused() 
                 held.push(sent.map_err(|it| it.1).unwrap());
             }
             Err(obstacle) => {
-                assert!(matches!(obstacle, Obstacle::Budget(_)), "{obstacle:?}");
+                assert!(matches!(obstacle, Obstacle::Held { .. }), "{obstacle:?}");
                 break;
             }
         }
@@ -114,6 +120,77 @@ fn the_cap_is_lowered_from_quarter_to_quarter_then_to_its_floors_then_refused() 
             .map(End::of_unsent(&world))
             .is_ok()
     );
+}
+
+/// What a call is told where a task may cost $5, with this much of it spent and held, and a user
+/// this much in a day.
+fn told_beside(spent: &str, held: &str, day: &str, max_tokens: u64) -> String {
+    let world = World::start(settings(|it| {
+        it.task = hard("5");
+        it.user_day = hard(day);
+    }));
+    let ada = keyed("ada");
+    let admit = |cost: &str| {
+        let ask = AdmissionAsk {
+            task: Some("t".to_owned()),
+            cost: usd(cost),
+            ..AdmissionAsk::default()
+        };
+        let admitted = world.engine.admit(&ada, &ask).unwrap();
+        admitted.unwrap().reservation
+    };
+    let ends = admit(spent);
+    let settled = world
+        .engine
+        .settle_reservation(&ada, ends, Actual::default());
+    assert_eq!(settled.unwrap(), usd(spent));
+    let runs = (usd(held) > NanoUsd::ZERO).then(|| admit(held));
+    let obstacle = match world.reserve(&ada, max_tokens) {
+        Ok(reserved) => {
+            End::of_unsent(&world)(reserved);
+            return "passes".to_owned();
+        }
+        Err(obstacle) => obstacle,
+    };
+    let settings = world.engine.settings().clone();
+    let platform = settings.platform("sonnet").unwrap();
+    let told = world.engine.explain(platform, "ada", obstacle);
+    if let Some(runs) = runs {
+        world.engine.release_reservation(&ada, runs).unwrap();
+    }
+    // Whoever is told to wait for running calls is let in when they have ended, and nobody else.
+    let later = world.reserve(&ada, max_tokens);
+    assert_eq!(later.is_ok(), matches!(obstacle, Obstacle::Held { .. }));
+    if let Ok(reserved) = later {
+        End::of_unsent(&world)(reserved);
+    }
+    let wait = told
+        .wait
+        .map_or("for ever".to_owned(), |it| format!("{it:?}"));
+    format!("{wait}: {}", told.sentence)
+}
+
+#[test]
+fn who_is_kept_out_by_running_calls_alone_is_told_to_come_back_when_they_have_ended() {
+    let mut told = String::new();
+    for (spent, held, day) in [
+        ("1", "3.98", "20"),
+        ("1", "4", "5"),
+        ("4.99", "0", "20"),
+        ("4.95", "0.05", "20"),
+        ("4.99", "0.01", "20"),
+        ("0.9", "0.1", "1"),
+    ] {
+        told += &format!("{}\n", told_beside(spent, held, day, 100_000));
+    }
+    expect![[r#"
+        13.125s: budget `task` of $5.00 is held by running calls: $1.00 spent, $3.98 held, $2.000188 needed at most · try again in about 14 s, when some of them have ended, or raise it with `tidegate budget set task <amount>`
+        13.125s: budget `user_day` of $5.00 is held by running calls: $1.00 spent, $4.00 held, $2.000188 needed at most · try again in about 14 s, when some of them have ended, or raise it with `tidegate budget set user_day <amount>`
+        for ever: budget `task` of $5.00 can't hold this call: $4.99 spent, $0.00 held by running calls, $2.000188 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
+        for ever: budget `task` of $5.00 can't hold this call: $4.95 spent, $0.05 held by running calls, $2.000188 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
+        for ever: budget `task` of $5.00 can't hold this call: $4.99 spent, $0.01 held by running calls, $2.000188 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
+        13.125s: budget `user_day` of $1.00 is held by running calls: $0.90 spent, $0.10 held, $2.000188 needed at most · try again in about 14 s, when some of them have ended, or raise it with `tidegate budget set user_day <amount>`
+    "#]].assert_eq(&told);
 }
 
 /// B2: with every level too small, the first in order refuses; once that has room, the next.

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use tidegate_types::Role;
 
-use crate::harness::{Ask, Heard, World, sides::clients_side};
+use crate::harness::{Ask, Ended, Heard, World, sides::clients_side};
 
 /// Where an error's kind is, in the dialect of a path.
 fn kind(heard: &Heard) -> String {
@@ -238,29 +238,42 @@ fn a_body_that_is_too_large_is_refused_in_its_dialect() {
     world.assert_sound();
 }
 
+/// On a connection that is new, and on one that has served before.
 #[test]
-fn many_headers_are_refused_in_the_dialect_and_more_of_them_are_cut() {
+fn floods_of_headers_are_refused_in_the_dialect_with_the_limit() {
     let world = World::plain();
-    let flood = |lines: usize, size: usize| {
-        (0..lines).fold(Ask::messages("hello", false), |ask, line| {
+    let flood = |ask: &Ask, lines: usize, size: usize| {
+        (0..lines).fold(ask.clone(), |ask, line| {
             ask.with(&format!("x-flood-{line}"), &"x".repeat(size))
         })
     };
-    assert_eq!(world.ask(&flood(90, 10)).status, 200);
-    let heard = world.ask(&flood(200, 10));
-    assert_eq!(heard.status, 400);
-    assert_eq!(kind(&heard), "invalid_request_error");
-    // Beyond what is read at all, nobody knows the dialect.
-    for ask in [flood(100_000, 1), flood(20, 10_000), flood(1, 1 << 20)] {
-        let mut client = world.connect();
-        let _as_much_as_is_taken = client.try_send(&ask.bytes());
-        if let Some(heard) = client.answer() {
-            assert_eq!(heard.status, 431);
+    let asks = Ask::in_all_dialects("hello", false);
+    assert_eq!(world.ask(&flood(&asks[0], 90, 10)).status, 200);
+    let mut refused = 0;
+    for ask in &asks {
+        for (lines, size) in [(200, 10), (100_000, 1), (20, 10_000), (1, 1 << 20)] {
+            for before in 0..2 {
+                let mut client = world.connect();
+                for _ in 0..before {
+                    assert_eq!(client.ask(ask).status, 200);
+                }
+                client.send(&flood(ask, lines, size).bytes());
+                let heard = client.answer().unwrap();
+                assert_eq!((heard.status, heard.ended), (431, Ended::Whole));
+                assert_eq!(heard.header("x-should-retry"), Some("false"));
+                assert_eq!(kind(&heard), "invalid_request_error", "{}", ask.path);
+                let said = heard.text();
+                assert!(said.contains("128 header lines and 65536 bytes"), "{said}");
+                let is_anthropic = heard.json()["type"] == "error";
+                assert_eq!(is_anthropic, ask.path == "/v1/messages");
+                assert!(client.is_ended());
+                refused += 1;
+            }
         }
-        assert!(client.is_ended());
     }
-    world.wire(1);
-    world.settled(2);
+    let records = world.settled(1 + refused + refused / 2);
+    let codes = records.iter().filter(|it| it.status == 431);
+    assert_eq!(codes.count(), refused);
     world.assert_sound();
 }
 

@@ -354,6 +354,51 @@ fn what_a_refused_call_was_refused_by_is_in_its_record() {
     assert_eq!(record.reservation, None);
 }
 
+/// What running calls hold comes back: that is no budget that is spent, and clients try again.
+#[test]
+fn a_budget_that_running_calls_hold_is_refused_as_a_rate_is() {
+    let world = World::start(task_limit("0.03"));
+    let of_task = |ask: Ask| ask.with("x-tidegate-task", "t");
+    let mut holder = world.connect();
+    holder.send(&of_task(Ask::messages("sim:sleep-ms 600000", true)).bytes());
+    world.until_reserved();
+    let mut told = String::new();
+    for ask in Ask::in_all_dialects("hello", false) {
+        let heard = world.ask(&of_task(ask.with("user-agent", "claude-cli/2.1.0")));
+        let error = &heard.json()["error"];
+        let kinds = ["type", "code"].map(|it| error[it].as_str().unwrap_or("-").to_owned());
+        told += &format!("{} {}\n", heard.status, kinds.join(" "));
+        for name in [
+            "x-should-retry",
+            "retry-after",
+            "retry-after-ms",
+            "x-tidegate-wait-seconds",
+            "anthropic-ratelimit-unified-status",
+        ] {
+            if let Some(value) = heard.header(name) {
+                told += &format!("    {name}: {value}\n");
+            }
+        }
+    }
+    drop(holder);
+    expect![[r#"
+        429 rate_limit_error -
+            retry-after: 15
+            x-tidegate-wait-seconds: 15
+        429 rate_limit_exceeded rate_limit_exceeded
+            retry-after: 15
+            retry-after-ms: 15000
+            x-tidegate-wait-seconds: 15
+        429 rate_limit_exceeded rate_limit_exceeded
+            retry-after: 15
+            retry-after-ms: 15000
+            x-tidegate-wait-seconds: 15
+    "#]]
+    .assert_eq(&told);
+    let outcomes = world.settled(4);
+    assert!(outcomes.iter().any(|it| it.outcome.word() == "refused"));
+}
+
 /// Starts a call that an enforced limit binds, and waits until it asks for the first lease.
 fn waiting_for_a_lease(world: &World) -> crate::harness::Client {
     let mut client = world.connect();

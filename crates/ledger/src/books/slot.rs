@@ -215,6 +215,15 @@ impl Slot {
         })
     }
 
+    /// What it will have left when nothing runs any more, if that costs nothing.
+    pub(super) fn headroom_idle(&self, caller: Caller) -> Option<Headroom> {
+        self.binds(caller).then(|| Headroom {
+            level: self.kind,
+            limit: NanoUsd(self.hard),
+            left: NanoUsd(self.hard.saturating_sub(self.spent)),
+        })
+    }
+
     pub(super) fn view(&self, label: &Label) -> LevelView {
         let left = |hard: NanoUsd| NanoUsd(hard.0.saturating_sub(self.spent + self.held));
         LevelView {

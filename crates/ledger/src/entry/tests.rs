@@ -17,7 +17,7 @@ fn call(task: Option<&str>, event: Event) -> CallEntry {
             service: Service::Llm,
             month: Window::at(Period::Month, &TimeZone::UTC, now),
             day: Window::at(Period::Day, &TimeZone::UTC, now),
-            keys: Keys::default(),
+            derived: Derived::default(),
         }),
         enforced: Levels::NONE,
         event,

@@ -3,7 +3,7 @@ use jiff::tz::TimeZone;
 use tidegate_types::ReservationId;
 
 use super::*;
-use crate::{EntryPath, Keys, Levels, Limit, Period, PolicyEntry, Service, Settlement, Window};
+use crate::{Derived, EntryPath, Levels, Limit, Period, PolicyEntry, Service, Settlement, Window};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_784_023_200);
 
@@ -16,7 +16,7 @@ fn path(task: &str) -> Arc<EntryPath> {
         service: Service::Llm,
         month: Window::at(Period::Month, &TimeZone::UTC, now),
         day: Window::at(Period::Day, &TimeZone::UTC, now),
-        keys: Keys::default(),
+        derived: Derived::default(),
     })
 }
 

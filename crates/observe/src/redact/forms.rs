@@ -77,27 +77,34 @@ const NAMES: &[&str] = &[
 
 /// Bytes that a marked secret begins with: everywhere else nothing is compared, since names of
 /// calls are looked at on their way.
-const BEGINNINGS: [bool; 256] = beginnings();
+const BEGINNINGS: [u8; 256] = beginnings();
 
-const fn beginnings() -> [bool; 256] {
-    let mut table = [false; 256];
+/// One of [`PREFIXES`] begins with it.
+const OF_PREFIX: u8 = 1;
+/// One of [`NAMES`] does, in either case.
+const OF_NAME: u8 = 2;
+/// Some other form does.
+const OF_OTHER: u8 = 4;
+
+const fn beginnings() -> [u8; 256] {
+    let mut table = [0; 256];
     let mut at = 0;
     while at < PREFIXES.len() {
-        table[PREFIXES[at].text.as_bytes()[0] as usize] = true;
+        table[PREFIXES[at].text.as_bytes()[0] as usize] |= OF_PREFIX;
         at += 1;
     }
     at = 0;
     while at < NAMES.len() {
         let first = NAMES[at].as_bytes()[0];
-        table[first as usize] = true;
-        table[first.to_ascii_uppercase() as usize] = true;
+        table[first as usize] |= OF_NAME;
+        table[first.to_ascii_uppercase() as usize] |= OF_NAME;
         at += 1;
     }
     // `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
     let others = b"eBb-:";
     at = 0;
     while at < others.len() {
-        table[others[at] as usize] = true;
+        table[others[at] as usize] |= OF_OTHER;
         at += 1;
     }
     table
@@ -119,9 +126,10 @@ pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
             .and_then(|it| text.get(it))
             .is_some_and(u8::is_ascii_alphanumeric);
         let may_begin = !inside || !byte.is_ascii_alphabetic();
-        if BEGINNINGS[usize::from(*byte)]
+        let beginning = BEGINNINGS[usize::from(*byte)];
+        if beginning != 0
             && may_begin
-            && let Some(secret) = secret_at(text, at)
+            && let Some(secret) = secret_at(text, at, beginning)
         {
             return Some(secret);
         }
@@ -130,16 +138,27 @@ pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
     None
 }
 
-/// The secret whose mark begins at `at`.
-fn secret_at(text: &[u8], at: usize) -> Option<Range<usize>> {
+/// Finds a secret at the start of a text.
+type Find = fn(&[u8]) -> Option<Range<usize>>;
+
+/// Forms that begin with a letter, in the order in which they are tried.
+const FORMS: [(u8, Find); 4] = [
+    (OF_PREFIX, prefixed),
+    (OF_OTHER, web_token),
+    (OF_OTHER, scheme),
+    (OF_NAME, named),
+];
+
+/// The secret whose mark begins at `at`, with a byte of these [`BEGINNINGS`].
+fn secret_at(text: &[u8], at: usize, beginning: u8) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let found = match rest.first()? {
         b'-' => private_key(rest),
         b':' => password_in_url(rest),
-        _ => prefixed(rest)
-            .or_else(|| web_token(rest))
-            .or_else(|| scheme(rest))
-            .or_else(|| named(rest)),
+        _ => FORMS
+            .iter()
+            .filter(|(of, _)| beginning & of != 0)
+            .find_map(|(_, find)| find(rest)),
     };
     found.map(|it| at + it.start..at + it.end)
 }

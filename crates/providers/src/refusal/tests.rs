@@ -214,7 +214,10 @@ fn refusals_that_a_retry_cannot_help_say_so() {
             Refusal::InvalidRequest {
                 sentence: sentence.clone(),
             },
-            Refusal::TooLarge { sentence },
+            Refusal::TooLarge {
+                sentence: sentence.clone(),
+            },
+            Refusal::HeadTooLarge { sentence },
         ],
         expect![[r#"
             429 [x-should-retry: false] {"type":"error","error":{"type":"rate_limit_error","message":"why, until when, what else"},"request_id":"c"}
@@ -229,6 +232,8 @@ fn refusals_that_a_retry_cannot_help_say_so() {
             400 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":null}}
             413 [x-should-retry: false] {"type":"error","error":{"type":"request_too_large","message":"why, until when, what else"},"request_id":"c"}
             413 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":"request_too_large"}}
+            431 [x-should-retry: false] {"type":"error","error":{"type":"invalid_request_error","message":"why, until when, what else"},"request_id":"c"}
+            431 [x-should-retry: false] {"error":{"message":"why, until when, what else","type":"invalid_request_error","param":null,"code":null}}
         "#]],
     );
 }

@@ -221,8 +221,8 @@ sections! {
         value share_of_left: u64 = 4;
         /// The cap is not lowered below this many tokens while that fits.
         value output_floor: u64 = 32_000;
-        /// Where that does not fit, the cap goes down to this and no further; nor below the longest
-        /// answer that such calls had of late, which would be cut.
+        /// Where that does not fit, the cap goes down to this and no further; nor below what
+        /// all but one in a thousand such answers had, which would be cut.
         value output_floor_last: u64 = 4_096;
         /// Tokens that a cap leaves above the budget for thinking.
         value output_over_thinking: u64 = 1_024;

@@ -60,12 +60,21 @@ pub(super) struct Replayed {
     pub(super) recorded: Duration,
     /// So many times faster.
     pub(super) speed: f64,
-    /// For each prompt that was refused: what it had spent, in nano-dollars.
-    pub(super) refused: Vec<u64>,
+    /// The prompts that were refused.
+    pub(super) refused: Vec<Refused>,
     /// Calls whose cap was lowered.
     pub(super) capped: usize,
     /// Recorded output above the cap that was sent.
     pub(super) cut: Vec<(u64, u64)>,
+}
+
+/// A prompt that met a limit, in nano-dollars.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// What it had spent by then.
+    pub(super) spent: u64,
+    /// What it cost when it was recorded.
+    pub(super) recorded: u64,
 }
 
 /// The prompt that a session is at.
@@ -73,7 +82,8 @@ pub(super) struct Replayed {
 struct Prompt {
     id: String,
     spent: u64,
-    refused: bool,
+    /// Its place among those that were refused.
+    refused: Option<usize>,
 }
 
 impl<'a> Replay<'a> {
@@ -136,7 +146,8 @@ impl<'a> Replay<'a> {
                 };
             }
             let request = conversation.request(&row);
-            if prompt.refused {
+            if let Some(refused) = prompt.refused {
+                done.refused[refused].recorded += price(&request.usage);
                 continue;
             }
             let agent = (row.agent != "main")
@@ -161,8 +172,11 @@ impl<'a> Replay<'a> {
                     answer.text()
                 );
                 by_the_task(&answer)?;
-                done.refused.push(prompt.spent);
-                prompt.refused = true;
+                prompt.refused = Some(done.refused.len());
+                done.refused.push(Refused {
+                    spent: prompt.spent,
+                    recorded: prompt.spent + price(&request.usage),
+                });
                 continue;
             }
             ensure!(

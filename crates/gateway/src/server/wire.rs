@@ -1,0 +1,188 @@
+//! A client's connection, on which a head that is too large to be read is refused in words.
+//!
+//! The HTTP library answers such a head itself, with a bare status and no hook to say more. What it
+//! writes is recognised here, and ours is written in its place.
+
+use std::{
+    future::Future as _,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::Sleep,
+};
+
+use super::Answerer;
+
+/// Bytes of a request's beginning that are kept: method and path of everything that has a route.
+const BEGINNING_BYTES: usize = 128;
+
+/// What the library's own refusal begins with.
+const BARE: &[u8] = b"HTTP/1.1 431 ";
+
+/// What says only that the rest of a request may come.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 ";
+
+/// How long a client may go on sending what nobody reads, so that one that sends all before it
+/// reads gets to see why it was refused: a connection that is closed with bytes unread is reset.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes that are thrown away at once.
+const DISCARDED_BYTES: usize = 8 * 1024;
+
+/// A connection.
+pub(super) struct Wire {
+    stream: TcpStream,
+    answerer: Arc<dyn Answerer>,
+    /// The request whose beginning is kept was read whole: what is written is the answer to it.
+    reached: Arc<AtomicBool>,
+    /// What is read next begins a request.
+    begins: bool,
+    beginning: [u8; BEGINNING_BYTES],
+    known: usize,
+    /// Ours, in place of the library's refusal, and how much of it is written.
+    refusal: Option<(Vec<u8>, usize)>,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wire {
+    /// `reached` is to be set whenever a request was read whole.
+    pub(super) fn new(
+        stream: TcpStream,
+        answerer: Arc<dyn Answerer>,
+        reached: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            stream,
+            answerer,
+            reached,
+            begins: true,
+            beginning: [0; BEGINNING_BYTES],
+            known: 0,
+            refusal: None,
+            lingering: None,
+        }
+    }
+
+    /// Keeps the beginning of a request.
+    fn note(&mut self, read: &[u8]) {
+        if self.begins && !read.is_empty() {
+            self.begins = false;
+            self.reached.store(false, Ordering::Relaxed);
+            self.known = read.len().min(BEGINNING_BYTES);
+            self.beginning[..self.known].copy_from_slice(&read[..self.known]);
+        }
+    }
+
+    /// True where this was the library's refusal: ours goes out instead.
+    fn replaces(&mut self, written: &[u8]) -> bool {
+        self.begins |= !written.starts_with(CONTINUE);
+        if !written.starts_with(BARE) || self.reached.load(Ordering::Relaxed) {
+            return false;
+        }
+        let ours = self.answerer.refuse_head(&self.beginning[..self.known]);
+        self.refusal = ours.map(|it| (it, 0));
+        self.refusal.is_some()
+    }
+
+    /// Writes what is left of our refusal.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some((ours, written)) = &mut self.refusal else {
+            return Poll::Ready(Ok(()));
+        };
+        while *written < ours.len() {
+            let more = Pin::new(&mut self.stream).poll_write(cx, &ours[*written..]);
+            match ready!(more)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                more => *written += more,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads on without keeping anything, for a moment.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_MAX)));
+        let mut discarded = [0; DISCARDED_BYTES];
+        while over.as_mut().poll(cx).is_pending() {
+            let mut discarded = ReadBuf::new(&mut discarded);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut discarded)) {
+                Ok(()) if !discarded.filled().is_empty() => {}
+                // The client has said all it had to say, or went: no matter which.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.note(&buf.filled()[before..]);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.refusal.is_some() || self.replaces(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first: &[u8] = bufs.first().map_or(&[], |it| it);
+        if self.refusal.is_some() || self.replaces(first) {
+            return Poll::Ready(Ok(bufs.iter().map(|it| it.len()).sum()));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refuse(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refuse(cx))?;
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.refusal.is_some() {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
