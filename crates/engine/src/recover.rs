@@ -79,16 +79,10 @@ impl Engine {
         let now = parts.clock.now();
         let mono = parts.clock.monotonic();
         let read = replay(&parts.stores)?;
-        let pools = Arc::new(ArcSwap::from_pointee(Pools::default()));
         let saved = saved(&parts.stores)?;
         let ids = Arc::new(IdSource::after(saved.before));
-        pools.store(Arc::new(restored(
-            &parts.settings,
-            &saved,
-            &read.takings,
-            now,
-            mono,
-        )));
+        let pools = restored(&parts.settings, &saved, &read.takings, now, mono);
+        let pools = Arc::new(ArcSwap::from_pointee(pools));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());

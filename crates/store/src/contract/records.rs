@@ -179,7 +179,7 @@ pub(crate) fn a_record_that_is_given_twice_is_one(store: &dyn CallStore) {
         limit: 1,
         ..CallFilter::default()
     };
-    assert_eq!(store.list(&first).unwrap(), [two.clone()]);
+    assert_eq!(store.list(&first).unwrap(), std::slice::from_ref(&two));
     let listed = store.list(&CallFilter::default()).unwrap();
     assert_eq!(listed, [two, one]);
 }
