@@ -68,8 +68,9 @@ impl SqliteStore {
 #[derive(Debug)]
 struct Database {
     path: PathBuf,
-    writer: Mutex<Option<Writer>>,
+    /// Closed before the writer: the last connection tidies the file up, which one for reading can't.
     readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Option<Writer>>,
 }
 
 /// The connection that writes, and what it knows of the ledger without asking.

@@ -203,6 +203,17 @@ fn the_files_are_private() {
 }
 
 #[test]
+fn a_store_that_is_closed_leaves_whole_files() {
+    let (store, directory) = store();
+    store.append_entries(&[reserve(1, 80)]);
+    assert_eq!(store.open_reservations().unwrap().len(), 1);
+    drop(store);
+    for left in ["state.db-wal", "calls.db-wal"] {
+        assert!(!directory.path().join(left).exists(), "{left}");
+    }
+}
+
+#[test]
 fn the_oldest_calls_make_room_for_the_newest() {
     let (mut store, _directory) = store();
     store.calls.keep(100);
