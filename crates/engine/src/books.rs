@@ -90,13 +90,13 @@ impl Engine {
     pub(crate) fn book_reserve(
         &self,
         entry: CallEntry,
-        platform: &str,
+        platform: &Arc<str>,
         need: &Need,
     ) -> Result<(), Unwritten> {
         let taking = Taking {
             reservation: entry.reservation,
             at: entry.at,
-            platform: platform.to_owned(),
+            platform: Arc::clone(platform),
             need: [
                 need.units,
                 need.requests,

@@ -4,7 +4,7 @@
 //! payload: a letter for its kind, and an entry's JSON or a taking's numbers. The mark lets reading
 //! go on behind damage.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tidegate_types::{ReservationId, Timestamp};
 
@@ -44,7 +44,7 @@ pub struct Taking {
     /// When.
     pub at: Timestamp,
     /// Whose buckets.
-    pub platform: String,
+    pub platform: Arc<str>,
     /// How much: units, requests, input tokens, output tokens, tokens, nano-dollars.
     pub need: [u64; 6],
 }
@@ -116,7 +116,7 @@ fn record(payload: &[u8]) -> Option<Record> {
             Some(Record::Taking(Taking {
                 reservation: ReservationId::from_raw(numbers.next()?),
                 at: Timestamp(numbers.next()?),
-                platform: std::str::from_utf8(platform).ok()?.to_owned(),
+                platform: std::str::from_utf8(platform).ok()?.into(),
                 need: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
             }))
         }

@@ -358,6 +358,12 @@ fn string_len(rest: &[u8]) -> (usize, bool) {
         escaped |= backslashes != 0;
         at += BLOCK;
         rest = after;
+        if quotes | backslashes == 0 {
+            // Plain text often goes on being plain: leap to where it ends.
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            at += plain;
+            rest = rest.get(plain..).unwrap_or_default();
+        }
     }
     (whole, escaped)
 }

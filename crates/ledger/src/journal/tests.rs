@@ -18,7 +18,7 @@ fn record(at: u64) -> Record {
         _ => Record::Taking(Taking {
             reservation: ReservationId::from_raw(at),
             at: Timestamp(at),
-            platform: "sonnet".to_owned(),
+            platform: "sonnet".into(),
             need: [at, 1, u64::MAX, 0, 4, 5],
         }),
     }

@@ -25,7 +25,7 @@ pub(crate) fn frame(at: u64) -> Vec<u8> {
     let taking = Taking {
         reservation: ReservationId::from_raw(at),
         at: Timestamp(at),
-        platform: String::new(),
+        platform: "".into(),
         need: [at; 6],
     };
     encode_taking(&taking, &mut bytes).unwrap();

@@ -6,10 +6,11 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ToSql, TransactionBehavior, params, types::Type};
 use tidegate_ledger::StoreError;
@@ -119,7 +120,8 @@ fn write_block(change: &Connection, records: &[Arc<CallRecord>]) -> rusqlite::Re
         pack(records)?,
     ])?;
     let block = change.last_insert_rowid();
-    let names: BTreeSet<(&str, &str)> = records.iter().flat_map(|it| names(it)).collect();
+    let names: HashSet<(&str, &str), RandomState> =
+        records.iter().flat_map(|it| names(it)).collect();
     for (what, name) in names {
         let mut put =
             change.prepare_cached("INSERT INTO names (what, name, block) VALUES (?1, ?2, ?3)")?;
