@@ -41,7 +41,7 @@ pub enum Obstacle {
     Held {
         /// What is short now.
         shortage: Shortage,
-        /// When to ask again: see [`crate::holding`].
+        /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
     /// What the path resolves to has changed: resolve it again. Nobody is told.
