@@ -2,7 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use arrayvec::ArrayVec;
 use tidegate_types::{Caller, Priority};
 
 use crate::{BUCKETS_MAX, Need, UserSlot};
@@ -223,13 +222,19 @@ pub struct Cleared {
     pub(crate) priority: Priority,
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
-    pub(crate) notes: ArrayVec<Note, NOTES_MAX>,
+    /// At most [`NOTES_MAX`]; nothing is allocated where there are none.
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Cleared {
     /// What the check found without holding the call back; for `reasons`, headers and records.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// The same, taken out of it.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 }
 

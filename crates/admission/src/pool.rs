@@ -175,7 +175,7 @@ impl Pool {
             bit <<= 1;
         }
         if found.hold | found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
-            return Check::Clear(self.cleared(ask, ArrayVec::new()));
+            return Check::Clear(self.cleared(ask, Vec::new()));
         }
         self.weigh(ask, found, now)
     }
@@ -332,7 +332,7 @@ impl Pool {
         self.now.max(now.0)
     }
 
-    fn cleared(&self, ask: &Ask, notes: ArrayVec<Note, { crate::NOTES_MAX }>) -> Cleared {
+    fn cleared(&self, ask: &Ask, notes: Vec<Note>) -> Cleared {
         Cleared {
             sequence: self.sequence,
             need: ask.need,

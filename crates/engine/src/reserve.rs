@@ -2,11 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrayvec::ArrayVec;
 use parking_lot::Mutex;
-use tidegate_admission::{
-    Ask, BucketIndex, Check, Cleared, NOTES_MAX, Need, Note, Pool, Reason, Taken, Wait,
-};
+use tidegate_admission::{Ask, BucketIndex, Check, Cleared, Need, Note, Pool, Reason, Taken, Wait};
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
 };
@@ -53,7 +50,7 @@ pub enum Obstacle {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// What the buckets say.
-    pub notes: ArrayVec<Note, NOTES_MAX>,
+    pub notes: Vec<Note>,
     /// Levels whose soft limit is passed.
     pub soft_passed: Levels,
     /// Watched levels that would have refused.
@@ -185,7 +182,7 @@ impl Routed {
             caller: self.call.principal.caller,
         };
         let mut pool = self.pool.lock();
-        let cleared = match pool_check(&mut pool, &ask, now) {
+        let mut cleared = match pool_check(&mut pool, &ask, now) {
             Ok(cleared) => cleared,
             Err(obstacle) => {
                 drop(pool);
@@ -203,7 +200,7 @@ impl Routed {
         };
         let found = Found {
             capped_by,
-            ..Found::of(&cleared, &money)
+            ..Found::of(&mut cleared, &money)
         };
         let taken = pool.commit(cleared, now.mono);
         let hold = books.commit(&self.path, money);
@@ -284,9 +281,9 @@ impl Routed {
 }
 
 impl Found {
-    fn of(cleared: &Cleared, money: &ClearedMoney) -> Self {
+    fn of(cleared: &mut Cleared, money: &ClearedMoney) -> Self {
         Self {
-            notes: cleared.notes().iter().copied().collect(),
+            notes: cleared.take_notes(),
             soft_passed: money.soft_passed,
             would_refuse: money.would_refuse,
             watched: money.watched,
@@ -326,14 +323,14 @@ pub(crate) fn admit(
     now: Moment,
 ) -> Result<(Holding, Found), Obstacle> {
     let mut locked_pool = pool.lock();
-    let cleared = pool_check(&mut locked_pool, ask, now)?;
+    let mut cleared = pool_check(&mut locked_pool, ask, now)?;
     let mut locked_books = books.lock();
     let money = match locked_books.check(path, money, now.wall) {
         MoneyCheck::Clear(money) => money,
         MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
         MoneyCheck::Stale => return Err(Obstacle::Stale),
     };
-    let found = Found::of(&cleared, &money);
+    let found = Found::of(&mut cleared, &money);
     let taken = locked_pool.commit(cleared, now.mono);
     let hold = locked_books.commit(path, money);
     drop((locked_books, locked_pool));

@@ -263,11 +263,11 @@ impl Books {
         debug_assert_eq!(path.epoch, self.epoch, "commit under the lock of the check");
         self.hold(&path.slots, &cleared);
         for (place, at) in path.slots.iter().enumerate() {
-            self.slots[at].pin();
-            let label = &mut self.labels[at];
-            label.used_at = cleared.at;
-            label.leaving = false;
-            label.would_refuse += u64::from(cleared.would_refuse.contains_place(place));
+            self.slots[at].pin(cleared.at);
+            // Labels are far from slots, and cold.
+            if cleared.would_refuse.contains_place(place) {
+                self.labels[at].would_refuse += 1;
+            }
         }
         Hold {
             slots: path.slots,
@@ -306,9 +306,11 @@ impl Books {
             let before = slot.spent();
             slot.end(hold.bound, hold.expected, cost);
             crossed.extend(slot.crossing(before));
-            let label = &mut self.labels[at];
-            label.notional = label.notional.saturating_add(notional);
-            label.leaving = false;
+            slot.leaving = false;
+            if !notional.is_zero() {
+                let label = &mut self.labels[at];
+                label.notional = label.notional.saturating_add(notional);
+            }
         }
         SettledMoney {
             cost,
@@ -337,7 +339,7 @@ impl Books {
         let slots = self.slots_of(path);
         for at in slots.iter() {
             self.slots[at].adopt(held);
-            self.labels[at].leaving = false;
+            self.slots[at].leaving = false;
         }
         Ok(Hold {
             slots,
@@ -352,8 +354,9 @@ impl Books {
     pub fn correct(&mut self, path: &EntryPath, from: NanoUsd, to: NanoUsd) {
         for key in path.keys() {
             if let Some(at) = self.index.get(key) {
-                self.slots[*at as usize].correct(from, to);
-                self.labels[*at as usize].leaving = false;
+                let slot = &mut self.slots[*at as usize];
+                slot.correct(from, to);
+                slot.leaving = false;
             }
         }
     }
@@ -379,10 +382,11 @@ impl Books {
             let (slot, label) = (&mut self.slots[at as usize], &mut self.labels[at as usize]);
             let over = match label.window {
                 Some(window) => window.end <= now,
-                None => label.used_at < idle_since,
+                None => slot.used_at < idle_since,
             };
-            let was_leaving = std::mem::replace(&mut label.leaving, over && slot.is_idle());
-            if was_leaving && label.leaving {
+            let leaving = over && slot.is_idle();
+            let was_leaving = std::mem::replace(&mut slot.leaving, leaving);
+            if was_leaving && leaving {
                 slot.clear();
                 self.index.remove(&label.key);
                 self.free.push(at);
@@ -488,10 +492,9 @@ impl Books {
             limit: *self.policy.limit(key),
             notional: NanoUsd::ZERO,
             would_refuse: 0,
-            used_at: self.calendar.map_or(Timestamp(0), |it| it.day.start),
-            leaving: false,
         };
-        let slot = Slot::new(key.kind, &label.limit, label.window);
+        let mut slot = Slot::new(key.kind, &label.limit, label.window);
+        slot.used_at = self.calendar.map_or(Timestamp(0), |it| it.day.start);
         let at = if let Some(at) = self.free.pop() {
             self.slots[at as usize] = slot;
             self.labels[at as usize] = label;

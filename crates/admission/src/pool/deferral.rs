@@ -11,8 +11,6 @@ use crate::{
     pacing::Pace,
 };
 
-type Notes = ArrayVec<Note, NOTES_MAX>;
-
 /// A bucket that has to admit the call.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
@@ -42,7 +40,7 @@ impl Pool {
         if found.hold != 0 || (paused && found.enforced != 0) {
             return self.defer(ask, found, paused_until, now);
         }
-        let mut notes = Notes::new();
+        let mut notes = Vec::with_capacity(NOTES_MAX);
         self.note_watched(ask, found, &mut notes, now);
         let mut needed = self.buckets.iter().map(|it| it.needed(&ask.need) > 0);
         let first = needed.position(|it| it).filter(|_| paused);
@@ -214,7 +212,7 @@ impl Pool {
         }
     }
 
-    fn note_watched(&self, ask: &Ask, found: Findings, notes: &mut Notes, now: u64) {
+    fn note_watched(&self, ask: &Ask, found: Findings, notes: &mut Vec<Note>, now: u64) {
         for (at, it) in self.buckets.iter().enumerate() {
             let bucket = index(at);
             let tokens = it.needed(&ask.need);

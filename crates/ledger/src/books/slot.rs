@@ -29,6 +29,10 @@ pub(super) struct Slot {
     overage_allowed: bool,
     /// Whether the durable ledger's balance is in it.
     pub(super) loaded: bool,
+    /// Nothing was booked on it since an eviction looked at it and found it over.
+    pub(super) leaving: bool,
+    /// When money was last held on it.
+    pub(super) used_at: Timestamp,
 }
 
 /// The rest of a level.
@@ -39,9 +43,6 @@ pub(super) struct Label {
     pub(super) limit: Limit,
     pub(super) notional: NanoUsd,
     pub(super) would_refuse: u64,
-    pub(super) used_at: Timestamp,
-    /// Nothing was booked on it since an eviction looked at it and found it over.
-    pub(super) leaving: bool,
 }
 
 impl Slot {
@@ -58,6 +59,8 @@ impl Slot {
             binds: [false; 2],
             overage_allowed: false,
             loaded: false,
+            leaving: false,
+            used_at: Timestamp(0),
         };
         slot.limit_to(limit, window);
         slot
@@ -151,8 +154,10 @@ impl Slot {
         self.expected += expected.0;
     }
 
-    pub(super) fn pin(&mut self) {
+    pub(super) fn pin(&mut self, at: Timestamp) {
         self.holds += 1;
+        self.used_at = at;
+        self.leaving = false;
     }
 
     /// Pins what an earlier run reserved; the money is held since the balance was loaded.
