@@ -164,10 +164,6 @@ impl fmt::Display for Note {
 /// What a pool says to a call. Nothing has been taken yet.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxing would allocate on the path that must not"
-)]
 pub enum Check {
     /// It fits every bucket now: commit it, under the same hold of the lock.
     Clear(Cleared),
