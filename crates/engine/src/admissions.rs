@@ -541,16 +541,8 @@ impl Engine {
             },
         );
         self.journal();
-        if let Some(settled) = settled
-            && !settled.overrun.is_zero()
-        {
-            self.report(&event::Overrun {
-                reservation: id,
-                platform: &open.platform,
-                held,
-                overrun: settled.overrun,
-                cause: OVERRUN,
-            });
+        if let Some(settled) = settled {
+            self.tell_settled(id, &settled, &open.platform, held, OVERRUN);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, SettledMoney, Settlement};
 use tidegate_observe::{
     calls::{CallRecord, Outcome, WouldWait},
     event,
@@ -230,6 +230,35 @@ impl Engine {
 }
 
 impl Engine {
+    /// Reports what a settlement did that somebody should know.
+    pub(crate) fn tell_settled(
+        &self,
+        reservation: ReservationId,
+        settled: &SettledMoney,
+        platform: &str,
+        held: NanoUsd,
+        cause: &str,
+    ) {
+        if !settled.overrun.is_zero() {
+            self.report(&event::Overrun {
+                reservation,
+                platform,
+                held,
+                overrun: settled.overrun,
+                cause,
+            });
+        }
+        for crossing in &settled.crossed {
+            self.report(&event::LimitReached {
+                reservation,
+                limit: crossing.level.word(),
+                percent: crossing.percent,
+                spent: crossing.spent,
+                of: crossing.limit,
+            });
+        }
+    }
+
     /// Reports what is unusual about a call that goes.
     fn tell(&self, routed: &Routed, found: &Found, lowered: Option<(Tokens, &'static str)>) {
         let record = &routed.call.record;
@@ -269,6 +298,9 @@ impl Engine {
             let limit = level.word();
             if found.soft_passed.contains(level) {
                 self.report(&event::SoftLimitPassed { call, limit });
+            }
+            if found.soft_crossed.contains(level) {
+                self.report(&event::SoftLimitCrossed { call, limit });
             }
             if found.overage.contains(level) {
                 self.report(&event::OverageUsed { call, limit });
@@ -419,16 +451,10 @@ impl InFlight {
             },
         );
         engine.journal();
-        if let Some(settled) = settled
-            && !settled.overrun.is_zero()
-        {
-            engine.report(&event::Overrun {
-                reservation,
-                platform: &routed.platform.name,
-                held: routed.call.record.bound,
-                overrun: settled.overrun,
-                cause: charge.cause.unwrap_or("usage above the bound"),
-            });
+        if let Some(settled) = settled {
+            let held = routed.call.record.bound;
+            let cause = charge.cause.unwrap_or("usage above the bound");
+            engine.tell_settled(reservation, &settled, &routed.platform.name, held, cause);
         }
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);

@@ -53,6 +53,8 @@ pub struct Found {
     pub notes: Vec<Note>,
     /// Levels whose soft limit is passed.
     pub soft_passed: Levels,
+    /// Those of them that this call is the first to pass.
+    pub soft_crossed: Levels,
     /// Watched levels that would have refused.
     pub would_refuse: Levels,
     /// The first of those, in figures.
@@ -285,6 +287,7 @@ impl Found {
         Self {
             notes: cleared.take_notes(),
             soft_passed: money.soft_passed,
+            soft_crossed: money.soft_crossed,
             would_refuse: money.would_refuse,
             watched: money.watched,
             overage: money.overage,

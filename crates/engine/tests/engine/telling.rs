@@ -60,8 +60,25 @@ fn a_passed_soft_limit_is_told() {
         limits,
         expect![[r#"
         soft_limit_passed limit="task"
+        soft_limit_crossed limit="task"
     "#]],
     );
+}
+
+#[test]
+fn a_limit_is_told_once_for_each_threshold_and_not_for_each_call() {
+    let limits = |it: &mut Limits| *it.of_mut(LevelKind::Task) = soft("0.0002", "0.01");
+    let world = World::start(settings(limits));
+    for _call in 0..12 {
+        let call = world.send(&keyed("ada"), 30);
+        call.settle(end(Some(answered(10, 25)), Outcome::Answered));
+    }
+    let told = world.told();
+    let warned: Vec<_> = told.lines().filter(|it| !it.contains("passed")).collect();
+    expect![[r#"
+        soft_limit_crossed limit="task"
+        limit_reached limit="task" percent=50 spent="$0.0054" of="$0.01""#]]
+    .assert_eq(&warned.join("\n"));
 }
 
 #[test]
@@ -77,8 +94,9 @@ fn a_limit_that_may_be_passed_is_told_when_it_is() {
         OPUS,
         limits,
         expect![[r#"
-        overage_used limit="task"
-    "#]],
+            overage_used limit="task"
+            limit_reached limit="task" percent=100 spent="$0.00014" of="$0.0001"
+        "#]],
     );
 }
 
@@ -103,8 +121,9 @@ fn a_limit_that_only_watches_tells_what_it_would_have_done() {
         OPUS,
         limits,
         expect![[r#"
-        limit_watched limit="task"
-    "#]],
+            limit_watched limit="task"
+            limit_reached limit="task" percent=100 spent="$0.00014" of="$0.0001"
+        "#]],
     );
 }
 

@@ -129,10 +129,12 @@ impl Slot {
             Some(_) => {}
         }
         // `expected` is part of `held`: no overflow where there was none above.
-        if self.spent + self.expected + cleared.expected.0 > self.soft
-            && !cleared.expected.is_zero()
-        {
+        let before = self.spent + self.expected;
+        if before + cleared.expected.0 > self.soft && !cleared.expected.is_zero() {
             cleared.soft_passed.insert_place(place);
+            if before <= self.soft {
+                cleared.soft_crossed.insert_place(place);
+            }
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct ClearedMoney {
     pub expected: NanoUsd,
     /// Levels whose soft limit this call passes.
     pub soft_passed: Levels,
+    /// Those of them whose soft limit was not passed before this call.
+    pub soft_crossed: Levels,
     /// Levels that are watched and whose hard limit this call passes.
     pub would_refuse: Levels,
     /// What the first of them would have said.
@@ -56,6 +58,7 @@ impl ClearedMoney {
             bound: ask.bound,
             expected: ask.expected.min(ask.bound),
             soft_passed: Levels::NONE,
+            soft_crossed: Levels::NONE,
             would_refuse: Levels::NONE,
             watched: None,
             overage: Levels::NONE,

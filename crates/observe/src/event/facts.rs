@@ -75,8 +75,32 @@ events! {
         /// The limit's name.
         limit: &'a str = with,
     }
-    "soft_limit_passed" from "ledger" says "a call passed a soft limit" at Warning
+    "soft_limit_passed" from "ledger" says "a call passed a soft limit" at Debug
     counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
+
+    /// A call was the first to pass a soft limit.
+    SoftLimitCrossed<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+    }
+    "soft_limit_crossed" from "ledger" says "a soft limit is passed from this call on" at Warning; // SoftLimitPassed counts its calls.
+
+    /// What is settled on a level reached a threshold of its hard limit.
+    LimitReached<'a> {
+        /// The reservation that was settled.
+        reservation: ReservationId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// The threshold, in percent of the limit.
+        percent: u8 = with,
+        /// What is settled.
+        spent: NanoUsd = shown,
+        /// The hard limit.
+        of: NanoUsd = shown,
+    }
+    "limit_reached" from "ledger" says "a budget reached a threshold of its limit" at Warning; // The gauge of the budget shows it.
 
     /// A call passed a hard limit that allows overage.
     OverageUsed<'a> {
@@ -85,7 +109,7 @@ events! {
         /// The limit's name.
         limit: &'a str = with,
     }
-    "overage_used" from "ledger" says "a call passed a limit that allows overage" at Warning
+    "overage_used" from "ledger" says "a call passed a limit that allows overage" at Debug
     counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
 
     /// A settlement cost more than was held for it.
