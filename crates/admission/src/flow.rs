@@ -361,6 +361,19 @@ impl Flow {
         Fit::Not
     }
 
+    /// Whether what its class has earned pays for the call alone. What nothing refills is not earned.
+    pub(crate) fn has_earned(&self, cost: i128, class: Priority) -> bool {
+        cost.min(self.capacity) <= self.claims[class.index()]
+    }
+
+    /// When what its class earns from `from` on pays for the call alone, at the earliest.
+    pub(crate) fn first_earned(&self, cost: i128, class: Priority, from: u64) -> u64 {
+        let missing = cost.min(self.capacity).saturating_sub(self.claim(class));
+        let share = i128::from(self.share(class)).max(1);
+        let nanos = missing.max(0).saturating_add(share - 1) / share;
+        from.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Why a call that does not fit has to wait.
     pub(crate) fn reason(&self, cost: i128, class: Priority) -> Reason {
         if self.rate == 0 {

@@ -2,8 +2,8 @@
 //!
 //! A [`Pool`] holds every bucket of one platform and decides over all of them together: check all,
 //! then commit all, while the caller holds the pool's lock. Pure state machines: no IO, no clock,
-//! no tasks, no randomness; `now` is an argument, and the caller owns the state. Whoever queues
-//! calls sits beside a pool, asks it in the queue's order and keeps what was deferred.
+//! no tasks, no randomness; `now` is an argument, and the caller owns the state. A [`Queue`] sits beside
+//! a pool, keeps what was deferred, and says who goes next.
 
 mod bucket;
 mod decision;
@@ -12,6 +12,7 @@ mod need;
 mod pacing;
 mod peaks;
 mod pool;
+mod queue;
 mod spec;
 mod users;
 mod view;
@@ -23,6 +24,10 @@ pub use flow::{WAITING_GRACE, WAITING_MAX};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
 pub use pool::{Penalised, Pool, SavedPenalty};
+pub use queue::{
+    BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,
+    Waiting, patience,
+};
 pub use spec::{
     AMOUNT_MAX, BUCKETS_MAX, BucketSpec, CAPACITY_MAX, NAME_BYTES_MAX, Owner, PERIOD_MAX, PoolSpec,
     Refill, Resource, SpecError, SpecKey, builtin_platforms,

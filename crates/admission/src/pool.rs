@@ -18,6 +18,7 @@ use crate::{
 
 mod deferral;
 mod penalties;
+mod queued;
 
 pub use penalties::{Penalised, SavedPenalty};
 
@@ -151,6 +152,16 @@ impl Pool {
         let now = self.clock(now);
         self.sequence += 1;
         self.users.see(ask.user, now);
+        let found = self.look(ask, now);
+        if found.hold | found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
+            return Check::Clear(self.cleared(ask, Vec::new()));
+        }
+        self.weigh(ask, found, now)
+    }
+
+    /// How the call fits each bucket.
+    #[inline]
+    fn look(&mut self, ask: &Ask, now: u64) -> Findings {
         let mut found = Findings::default();
         let mut bit: Mask = 1;
         for bucket in &mut self.buckets {
@@ -174,10 +185,7 @@ impl Pool {
             }
             bit <<= 1;
         }
-        if found.hold | found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
-            return Check::Clear(self.cleared(ask, Vec::new()));
-        }
-        self.weigh(ask, found, now)
+        found
     }
 
     /// Takes what the last check of this pool allowed. Cannot fail.
@@ -352,7 +360,7 @@ impl Pool {
     }
 
     /// The flow time of a call: how long the slowest of its buckets takes to refill it.
-    fn flow_of(&self, need: &Need) -> u64 {
+    pub(crate) fn flow_of(&self, need: &Need) -> u64 {
         let flows = self.buckets.iter().map(|it| it.flow_nanos(it.needed(need)));
         flows.max().unwrap_or(0)
     }

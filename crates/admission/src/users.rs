@@ -12,7 +12,7 @@ const NOBODY: u32 = u32::MAX;
 
 /// A user of one pool. Stays valid while the user is remembered; afterwards it counts as
 /// [`UserSlot::NONE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserSlot {
     index: u32,
     /// Tells a user from a later one of the same index.

@@ -6,23 +6,24 @@ use arrayvec::ArrayVec;
 
 use super::{Findings, Mask, Pool, Waiter, nanos};
 use crate::{
-    Ask, BUCKETS_MAX, BucketIndex, Check, NOTES_MAX, Note, Reason, Subject, UserSlot, Wait,
+    Ask, BUCKETS_MAX, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, UserSlot,
+    Wait,
     flow::{Flow, WAITING_GRACE, WAITING_MAX},
     pacing::Pace,
 };
 
 /// A bucket that has to admit the call.
 #[derive(Clone, Copy, Debug)]
-struct Gate {
-    index: usize,
-    cost: i128,
-    flow: Flow,
+pub(super) struct Gate {
+    pub(super) index: usize,
+    pub(super) cost: i128,
+    pub(super) flow: Flow,
 }
 
 /// When a call fits everything, and what it waits for longest.
 #[derive(Clone, Copy, Debug)]
-struct Due {
-    at: u64,
+pub(super) struct Due {
+    pub(super) at: u64,
     /// A bucket's place; `None` where a penalty lasts longest.
     bound_by: Option<usize>,
 }
@@ -34,32 +35,42 @@ impl Pool {
         if let Some(bucket) = self.first_never(ask, found.hold) {
             return Check::NeverFits { bucket };
         }
-        let penalties = self.penalties(ask, now);
-        let paused_until = penalties.iter().map(|it| it.1.may_start()).max();
-        let paused = paused_until.is_some_and(|until| until > now);
-        if found.hold != 0 || (paused && found.enforced != 0) {
+        let paused_until = self.paused_until(ask, now);
+        if found.hold != 0 || (paused_until.is_some() && found.enforced != 0) {
             return self.defer(ask, found, paused_until, now);
         }
+        let penalties = self.penalties(ask, now);
+        Check::Clear(self.clear_with_notes(ask, found, &penalties, now))
+    }
+
+    /// Leave to take for a call that nothing holds back, with what there is to say about it.
+    pub(super) fn clear_with_notes(
+        &self,
+        ask: &Ask,
+        found: Findings,
+        penalties: &[(Subject, Pace)],
+        now: u64,
+    ) -> Cleared {
         let mut notes = Vec::with_capacity(NOTES_MAX);
         self.note_watched(ask, found, &mut notes, now);
         let mut needed = self.buckets.iter().map(|it| it.needed(&ask.need) > 0);
-        let first = needed.position(|it| it).filter(|_| paused);
+        let first = needed.position(|it| it);
         for (subject, pace) in penalties {
             if let Some(first) = first.filter(|_| pace.may_start() > now) {
                 notes.push(Note::WouldWait {
                     bucket: index(first),
                     wait: Wait::For(Duration::from_nanos(pace.may_start() - now)),
-                    reason: Reason::Penalty(subject),
+                    reason: Reason::Penalty(*subject),
                 });
                 continue;
             }
             let until = pace.penalised_until(now).unwrap_or(now);
             notes.push(Note::Penalised {
-                subject,
+                subject: *subject,
                 left: Duration::from_nanos(until - now),
             });
         }
-        Check::Clear(self.cleared(ask, notes))
+        self.cleared(ask, notes)
     }
 
     fn first_never(&self, ask: &Ask, among: Mask) -> Option<BucketIndex> {
@@ -69,7 +80,7 @@ impl Pool {
     }
 
     /// Who of the call's user and class is held to half speed now.
-    fn penalties(&self, ask: &Ask, now: u64) -> ArrayVec<(Subject, Pace), 2> {
+    pub(super) fn penalties(&self, ask: &Ask, now: u64) -> ArrayVec<(Subject, Pace), 2> {
         let class = self.classes[ask.priority.index()].pace;
         let user = self.users.user(ask.user).map(|it| it.pace);
         let both = [
@@ -144,7 +155,7 @@ impl Pool {
     }
 
     /// The enforced buckets that time can fill, as they are now.
-    fn gates(&self, ask: &Ask, enforced: Mask) -> ArrayVec<Gate, BUCKETS_MAX> {
+    pub(super) fn gates(&self, ask: &Ask, enforced: Mask) -> ArrayVec<Gate, BUCKETS_MAX> {
         let buckets = self.buckets.iter().enumerate();
         let binding = buckets.filter(|(at, it)| has(enforced, *at) && it.flow.refills());
         binding
@@ -163,7 +174,7 @@ impl Pool {
         clippy::unused_self,
         reason = "part of the pool's law, and reads as such where it is used"
     )]
-    fn due(&self, gates: &[Gate], ask: &Ask, start: u64) -> Due {
+    pub(super) fn due(&self, gates: &[Gate], ask: &Ask, start: u64) -> Due {
         let mut due = Due {
             at: start,
             bound_by: None,
@@ -187,7 +198,7 @@ impl Pool {
 
     /// In every bucket that has to admit the call, also where it would fit now: what it needs there
     /// must not be gone when the slowest one is ready.
-    fn note_waiting(&mut self, ask: &Ask, enforced: Mask, until: u64) {
+    pub(super) fn note_waiting(&mut self, ask: &Ask, enforced: Mask, until: u64) {
         let need = ask.need;
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
             if has(enforced, at) {
@@ -245,6 +256,11 @@ impl Pool {
 
 const fn has(mask: Mask, at: usize) -> bool {
     mask >> at & 1 == 1
+}
+
+/// The places that a mask names.
+pub(super) fn bits(mask: Mask) -> impl Iterator<Item = usize> {
+    (0..BUCKETS_MAX).filter(move |at| has(mask, *at))
 }
 
 fn index(at: usize) -> BucketIndex {

@@ -1,0 +1,405 @@
+//! Who goes next among the calls that wait for one platform.
+//!
+//! Three levels. Between **classes** the pool's shares decide: a class whose call waits earns its
+//! part of the refill, and nobody below takes what a class above it is short of, but from its own
+//! earnings. Inside a class the **user** who was served least goes first: a virtual token counter
+//! (VTC), charged with what a call is predicted to take, corrected with what it took, and lifted to
+//! the least of those who wait when its user comes back. Inside a user the **call** with the highest
+//! response ratio `(wait + size) / size` goes first, so that small calls are quick and large ones
+//! age; four times that while the session's prompt cache is about to expire, since waiting longer
+//! would make the call dearer by an order of magnitude.
+//!
+//! What goes first and does not fit is overtaken by what fits (**backfill**), unless the overtaking
+//! user was served a largest call more than the one who is overtaken. Who has waited for as long as
+//! its class may at most ([`patience`]), or whose prompt cache is about to expire, **locks** the class:
+//! then only calls pass that delay it by less than [`BACKFILL_MAX`] in all.
+//!
+//! Sizes are flow times: how long the slowest bucket takes to refill what a call takes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tidegate_types::{Monotonic, Priority};
+
+use crate::{Ask, Cleared, Need, Pool, Taken, pool::nanos};
+
+mod estimate;
+mod line;
+mod size;
+
+pub use estimate::{Calibration, Outlook};
+
+use line::{Head, Line, Spot};
+
+/// Calls that wait for one platform at most. At some 400 bytes each, and the kilobytes of their
+/// bodies elsewhere, more would be a leak and not a queue.
+pub const QUEUE_MAX: usize = 100_000;
+
+/// How long the calls that overtake a locked one may delay it, together.
+pub const BACKFILL_MAX: Duration = Duration::from_secs(2);
+
+/// How long before the end of its prompt cache a call becomes urgent.
+pub const URGENT_BEFORE: Duration = Duration::from_mins(1);
+
+/// Candidates for overtaking that are looked at for one decision.
+const BACKFILL_LOOKS: usize = 16;
+
+/// How long a call of that class may be overtaken, less what overtaking may still add then.
+pub const fn patience(class: Priority) -> Duration {
+    Duration::from_secs(match class {
+        Priority::Critical => 20,
+        Priority::High => 60,
+        Priority::Medium => 180,
+        Priority::Low => 600,
+    })
+}
+
+/// One waiting call. Smaller ones came earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// A call that begins to wait, or goes on waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// What it asks its pool for.
+    pub ask: Ask,
+    /// Since when it waits: before now for one that was sent away and came back.
+    pub since: Monotonic,
+    /// When the prompt cache of its session expires, if it has one.
+    pub warm_until: Option<Monotonic>,
+}
+
+/// No room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{QUEUE_MAX} calls wait for this platform, which is all that may: try again later")]
+pub struct QueueFull;
+
+/// The calls that wait for one platform. Its owner holds the lock of the [`Pool`] around it.
+///
+/// A property each: no class is kept from its share by another; two users of a class who both wait
+/// are served alike, but for two largest calls, one that overtook and one that locked; nobody waits
+/// longer than its [`patience`] and the work before it take at its class's share.
+#[derive(Debug, Default)]
+pub struct Queue {
+    lines: [Line; Priority::ALL.len()],
+    places: BTreeMap<Ticket, Place>,
+    /// When calls become urgent, and when that ends.
+    turns: BTreeSet<(Monotonic, Ticket)>,
+    last: u64,
+    calibration: [Calibration; Priority::ALL.len()],
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    waiting: Waiting,
+    /// Its flow time, in nanoseconds; at least one.
+    size: u64,
+    urgent: bool,
+    /// It is not looked at: something other than the buckets holds it back.
+    aside: bool,
+    /// When it is looked at again.
+    back_at: Option<Monotonic>,
+    /// What it was told when it came, to be compared with what became of it.
+    told: Option<Outlook>,
+}
+
+impl Place {
+    const fn spot(&self, ticket: Ticket) -> Spot {
+        Spot {
+            user: self.waiting.ask.user,
+            since: self.waiting.since,
+            ticket,
+            size: self.size,
+            urgent: self.urgent,
+        }
+    }
+}
+
+/// What a look at the queue found.
+#[derive(Debug)]
+#[must_use]
+pub enum Next {
+    /// This call fits now. Its leave is good for one commit, before anything else; then
+    /// [`Queue::started`], or [`Queue::set_aside`] where something else holds it back.
+    Fits(Ticket, Cleared),
+    /// This one is larger than a hard limit: no wait can help. Let it [leave](Queue::leave).
+    Never(Ticket),
+    /// Nobody fits now.
+    Nobody {
+        /// When somebody will, if nothing is settled before: to look again then.
+        at: Option<Monotonic>,
+    },
+}
+
+impl Queue {
+    /// Whether nobody waits, so that a call may ask its pool itself.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Everybody, in the order of arrival.
+    pub fn tickets(&self) -> impl Iterator<Item = (Ticket, &Waiting)> {
+        self.places
+            .iter()
+            .map(|(ticket, it)| (*ticket, &it.waiting))
+    }
+
+    /// The call that holds this ticket.
+    pub fn get(&self, ticket: Ticket) -> Option<&Waiting> {
+        self.places.get(&ticket).map(|it| &it.waiting)
+    }
+
+    /// Lets a call wait.
+    pub fn enter(
+        &mut self,
+        waiting: Waiting,
+        pool: &Pool,
+        now: Monotonic,
+    ) -> Result<Ticket, QueueFull> {
+        if self.places.len() >= QUEUE_MAX {
+            return Err(QueueFull);
+        }
+        self.turn(now);
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        let place = Place {
+            waiting,
+            size: pool.flow_of(&waiting.ask.need).max(1),
+            urgent: is_urgent(&waiting, now),
+            aside: false,
+            back_at: None,
+            told: None,
+        };
+        self.note_turns(ticket, &waiting, now);
+        self.line(waiting.ask.priority).add(place.spot(ticket));
+        self.places.insert(ticket, place);
+        Ok(ticket)
+    }
+
+    /// Takes a call out: it was cancelled, or its client has gone.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let place = self.places.remove(&ticket)?;
+        self.forget_turns(ticket, &place);
+        if !place.aside {
+            self.line(place.waiting.ask.priority)
+                .remove(place.spot(ticket));
+        }
+        self.rest_if_empty();
+        Some(place.waiting)
+    }
+
+    /// Takes a call out that has started: its user is charged.
+    pub fn started(&mut self, ticket: Ticket, now: Monotonic) {
+        let Some(place) = self.places.remove(&ticket) else {
+            return;
+        };
+        self.forget_turns(ticket, &place);
+        let class = place.waiting.ask.priority;
+        if let Some(told) = place.told {
+            let waited = now.since(told.at);
+            self.calibration[class.index()].learn(told, waited);
+        }
+        if !place.aside {
+            let line = self.line(class);
+            line.remove(place.spot(ticket));
+            line.serve(&place.spot(ticket));
+        }
+        self.rest_if_empty();
+    }
+
+    /// Corrects what the user of a call is charged, now that it is known what it took.
+    pub fn settled(&mut self, taken: &Taken, actual: &Need, pool: &Pool) {
+        if !self.is_empty() {
+            let after = pool.flow_of(actual);
+            let line = self.line(taken.priority);
+            line.correct(taken.user, taken.flow_nanos, after);
+        }
+    }
+
+    /// Something other than the buckets holds this call back: others go first until then, or until
+    /// it is [resumed](Self::resume). Its time runs on.
+    pub fn set_aside(&mut self, ticket: Ticket, until: Option<Monotonic>) {
+        let Some(place) = self.places.get_mut(&ticket) else {
+            return;
+        };
+        let (class, spot) = (place.waiting.ask.priority, place.spot(ticket));
+        let before = (place.aside, place.back_at);
+        (place.aside, place.back_at) = (true, until);
+        if let (_, Some(at)) = before {
+            self.turns.remove(&(at, ticket));
+        }
+        self.turns.extend(until.map(|at| (at, ticket)));
+        if !before.0 {
+            self.line(class).remove(spot);
+        }
+    }
+
+    /// The call is looked at again.
+    pub fn resume(&mut self, ticket: Ticket) {
+        if let Some(place) = self.places.get_mut(&ticket)
+            && place.aside
+        {
+            place.aside = false;
+            place.back_at = None;
+            let (class, spot) = (place.waiting.ask.priority, place.spot(ticket));
+            self.line(class).add(spot);
+        }
+    }
+
+    /// All that were set aside are looked at again.
+    pub fn resume_all(&mut self) {
+        let aside = self.places.iter().filter(|(_, it)| it.aside);
+        let aside: Vec<_> = aside.map(|(ticket, _)| *ticket).collect();
+        for ticket in aside {
+            self.resume(ticket);
+        }
+    }
+
+    /// Moves a call to another class, or makes its class's patience with it run out.
+    pub fn promote(&mut self, ticket: Ticket, class: Priority) -> bool {
+        let Some(place) = self.places.get_mut(&ticket) else {
+            return false;
+        };
+        let (before, aside) = (place.spot(ticket), place.aside);
+        let was = std::mem::replace(&mut place.waiting.ask.priority, class);
+        if !aside {
+            self.line(was).remove(before);
+            self.line(class).add(before);
+        }
+        true
+    }
+
+    /// Who goes next, if anybody fits. Marks the classes that wait in the pool, so that they earn
+    /// their shares.
+    pub fn next(&mut self, pool: &mut Pool, now: Monotonic) -> Next {
+        self.turn(now);
+        let mut kept = 0;
+        let mut soonest: Option<Monotonic> = None;
+        for class in Priority::ALL.iter().rev() {
+            let Some(head) = self.unpaused_head(*class, pool, now) else {
+                continue;
+            };
+            let ask = self.places[&head.spot.ticket].waiting.ask;
+            if pool.never_fits(&ask) {
+                return Next::Never(head.spot.ticket);
+            }
+            if let Some(cleared) = pool.fits(&ask, kept, now) {
+                return Next::Fits(head.spot.ticket, cleared);
+            }
+            pool.waits(&ask, now);
+            let others = self.lines[class.index()].backfill(&head, *class, now, BACKFILL_LOOKS);
+            for other in &others {
+                let ask = self.places[&other.ticket].waiting.ask;
+                if let Some(cleared) = pool.fits(&ask, kept, now) {
+                    if head.locks {
+                        self.line(*class).delay(other, *class);
+                    }
+                    return Next::Fits(other.ticket, cleared);
+                }
+            }
+            let smallest = others.iter().min_by_key(|it| it.size).map(|it| it.ticket);
+            for ticket in [Some(head.spot.ticket), smallest].into_iter().flatten() {
+                let ask = self.places[&ticket].waiting.ask;
+                let at = pool.fits_at(&ask, kept, now);
+                soonest = soonest.into_iter().chain(at).min();
+            }
+            if !head.locks {
+                let locks_at = self.lines[class.index()].locks_at(patience(*class));
+                soonest = soonest.into_iter().chain(locks_at).min();
+            }
+            kept |= pool.short_of(&ask, now);
+        }
+        let turn = self.turns.first().map(|it| it.0);
+        Next::Nobody {
+            at: soonest.into_iter().chain(turn).min(),
+        }
+    }
+
+    /// Who goes first of a class. Those whom a penalty keeps from starting are set aside meanwhile:
+    /// others need not wait for that.
+    fn unpaused_head(&mut self, class: Priority, pool: &Pool, now: Monotonic) -> Option<Head> {
+        loop {
+            let head = self.lines[class.index()].head(now, patience(class))?;
+            let ask = self.places[&head.spot.ticket].waiting.ask;
+            let Some(until) = pool.paused_until(&ask, now.0) else {
+                return Some(head);
+            };
+            self.set_aside(head.spot.ticket, Some(Monotonic(until)));
+        }
+    }
+
+    fn line(&mut self, class: Priority) -> &mut Line {
+        &mut self.lines[class.index()]
+    }
+
+    /// With nobody left to be compared with, nobody was served more than others.
+    fn rest_if_empty(&mut self) {
+        if self.places.is_empty() {
+            for line in &mut self.lines {
+                line.rest();
+            }
+        }
+    }
+
+    /// Moves the calls whose urgency has begun or ended.
+    fn turn(&mut self, now: Monotonic) {
+        while let Some((at, ticket)) = self.turns.first().copied()
+            && at <= now
+        {
+            self.turns.pop_first();
+            let Some(place) = self.places.get_mut(&ticket) else {
+                continue;
+            };
+            let returns = place.back_at.is_some_and(|it| it <= now);
+            let urgent = is_urgent(&place.waiting, now);
+            let before = place.spot(ticket);
+            let changed = std::mem::replace(&mut place.urgent, urgent) != urgent;
+            if changed && !place.aside {
+                let (class, after) = (place.waiting.ask.priority, place.spot(ticket));
+                let line = self.line(class);
+                line.remove(before);
+                line.add(after);
+            }
+            if returns {
+                self.resume(ticket);
+            }
+        }
+    }
+
+    fn note_turns(&mut self, ticket: Ticket, waiting: &Waiting, now: Monotonic) {
+        let turns = turns_of(waiting)
+            .into_iter()
+            .flatten()
+            .filter(|it| *it > now);
+        self.turns.extend(turns.map(|at| (at, ticket)));
+    }
+
+    fn forget_turns(&mut self, ticket: Ticket, place: &Place) {
+        let turns = turns_of(&place.waiting).into_iter().chain([place.back_at]);
+        for at in turns.flatten() {
+            self.turns.remove(&(at, ticket));
+        }
+    }
+}
+
+fn turns_of(waiting: &Waiting) -> [Option<Monotonic>; 2] {
+    let end = waiting.warm_until;
+    let begin = end.map(|it| Monotonic(it.0.saturating_sub(nanos(URGENT_BEFORE))));
+    [begin, end]
+}
+
+fn is_urgent(waiting: &Waiting, now: Monotonic) -> bool {
+    matches!(turns_of(waiting), [Some(begin), Some(end)] if begin <= now && now < end)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! The calls of one class that wait.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tidegate_types::{Monotonic, Priority};
+
+use super::{BACKFILL_MAX, Ticket, size::SizeClass};
+use crate::{UserSlot, pool::nanos};
+
+/// How much more a call counts whose prompt cache is about to expire.
+const URGENT_FACTOR: u128 = 4;
+
+/// Candidates of one user for overtaking.
+const LOOKS_PER_USER: usize = 4;
+
+/// Where a call is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) user: UserSlot,
+    pub(super) since: Monotonic,
+    pub(super) ticket: Ticket,
+    pub(super) size: u64,
+    pub(super) urgent: bool,
+}
+
+/// The call that goes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) spot: Spot,
+    /// It has waited so long, or its prompt cache is so close to its end, that hardly anybody may
+    /// overtake it.
+    pub(super) locks: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Everybody who waits, or was served while others did.
+    members: BTreeMap<UserSlot, Member>,
+    /// Those who wait, the least served first.
+    order: BTreeSet<(u64, UserSlot)>,
+    by_age: BTreeMap<(Monotonic, Ticket), Spot>,
+    /// What the last user who stopped waiting was served.
+    last_left: u64,
+    /// The largest call served since the queue was empty.
+    largest: u64,
+    /// How long the locked call was delayed by those that passed it, in nanoseconds.
+    delayed: u64,
+    /// The sizes of all that wait, together.
+    work: u128,
+}
+
+/// A user's calls.
+#[derive(Debug, Default)]
+struct Member {
+    /// Flow time it was served, in nanoseconds: VTC's virtual counter.
+    served: u64,
+    lanes: BTreeMap<(SizeClass, bool), BTreeMap<(Monotonic, Ticket), Spot>>,
+    waiting: usize,
+    work: u128,
+}
+
+impl Line {
+    pub(super) fn add(&mut self, spot: Spot) {
+        let least = self.order.first().map_or(self.last_left, |it| it.0);
+        let member = self.members.entry(spot.user).or_default();
+        if member.waiting == 0 {
+            member.served = member.served.max(least);
+            self.order.insert((member.served, spot.user));
+        }
+        member.waiting += 1;
+        member.work += u128::from(spot.size);
+        let lane = member.lanes.entry(lane(&spot)).or_default();
+        lane.insert((spot.since, spot.ticket), spot);
+        self.by_age.insert((spot.since, spot.ticket), spot);
+        self.work += u128::from(spot.size);
+    }
+
+    pub(super) fn remove(&mut self, spot: Spot) {
+        let at = (spot.since, spot.ticket);
+        if self.by_age.remove(&at).is_none() {
+            return;
+        }
+        self.work -= u128::from(spot.size);
+        let Some(member) = self.members.get_mut(&spot.user) else {
+            return;
+        };
+        if let Some(lane) = member.lanes.get_mut(&lane(&spot)) {
+            lane.remove(&at);
+        }
+        if member
+            .lanes
+            .get(&lane(&spot))
+            .is_some_and(BTreeMap::is_empty)
+        {
+            member.lanes.remove(&lane(&spot));
+        }
+        member.waiting -= 1;
+        member.work -= u128::from(spot.size);
+        if member.waiting == 0 {
+            self.order.remove(&(member.served, spot.user));
+            self.last_left = member.served;
+        }
+    }
+
+    /// Charges the user of a call that has started.
+    pub(super) fn serve(&mut self, spot: &Spot) {
+        self.largest = self.largest.max(spot.size);
+        self.correct(spot.user, 0, spot.size);
+    }
+
+    /// Charges a user `after` in place of `before`.
+    pub(super) fn correct(&mut self, user: UserSlot, before: u64, after: u64) {
+        let Some(member) = self.members.get_mut(&user) else {
+            return;
+        };
+        let was = member.served;
+        member.served = was.saturating_add(after).saturating_sub(before);
+        if member.waiting > 0 {
+            self.order.remove(&(was, user));
+            self.order.insert((member.served, user));
+        }
+    }
+
+    /// Nobody waits any more, in any class.
+    pub(super) fn rest(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Who goes first.
+    pub(super) fn head(&mut self, now: Monotonic, patience: Duration) -> Option<Head> {
+        // Overtaking may still delay it by as much: then the patience is over at the latest.
+        let overdue = nanos(patience.saturating_sub(BACKFILL_MAX));
+        let oldest = self.by_age.first_key_value().map(|it| *it.1)?;
+        if oldest.since.0.saturating_add(overdue) <= now.0 {
+            return Some(Head {
+                spot: oldest,
+                locks: true,
+            });
+        }
+        let (_, user) = self.order.first()?;
+        let firsts = self.members.get(user)?.firsts();
+        let spot = *firsts.max_by(|a, b| by_ratio(a, b, now))?;
+        // Smaller calls would always find room first, and its cache would be gone.
+        let locks = spot.urgent;
+        if !locks {
+            self.delayed = 0;
+        }
+        Some(Head { spot, locks })
+    }
+
+    /// When the first call will lock the line.
+    pub(super) fn locks_at(&self, patience: Duration) -> Option<Monotonic> {
+        let overdue = patience.saturating_sub(BACKFILL_MAX);
+        let oldest = self.by_age.first_key_value()?;
+        Some(oldest.0.0.after(overdue))
+    }
+
+    /// Who may overtake it, in the order in which they are asked.
+    pub(super) fn backfill(
+        &self,
+        head: &Head,
+        class: Priority,
+        now: Monotonic,
+        looks: usize,
+    ) -> Vec<Spot> {
+        let least = self.order.first().map_or(0, |it| it.0);
+        let largest = self.largest.max(head.spot.size);
+        let mut found = Vec::with_capacity(looks);
+        for (served, user) in &self.order {
+            if *served > least.saturating_add(largest) || found.len() >= looks {
+                break;
+            }
+            let Some(member) = self.members.get(user) else {
+                continue;
+            };
+            let firsts = member.seconds(head.spot);
+            let may = firsts.filter(|it| !head.locks || self.may_delay(it, class));
+            let mut may: Vec<Spot> = may.copied().collect();
+            may.sort_by(|a, b| by_ratio(b, a, now));
+            let smallest = may.iter().min_by_key(|it| it.size).copied();
+            may.truncate(LOOKS_PER_USER);
+            // Whatever is left of a bucket, the smallest is the last that could use it.
+            if let Some(smallest) = smallest.filter(|it| !may.contains(it)) {
+                may.push(smallest);
+            }
+            found.extend(may);
+        }
+        found
+    }
+
+    /// A call passes a locked one.
+    pub(super) fn delay(&mut self, by: &Spot, class: Priority) {
+        self.delayed = self.delayed.saturating_add(delay(by, class));
+    }
+
+    fn may_delay(&self, it: &Spot, class: Priority) -> bool {
+        self.delayed.saturating_add(delay(it, class)) < nanos(BACKFILL_MAX)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(super) const fn work(&self) -> u128 {
+        self.work
+    }
+
+    /// Calls, and their sizes together, that are likely to go before this one.
+    pub(super) fn before(&self, spot: &Spot, now: Monotonic) -> Ahead {
+        let Some(own) = self.members.get(&spot.user) else {
+            return Ahead::default();
+        };
+        let mut ahead = own.before(spot, now);
+        let within = ahead.work;
+        for (served, user) in &self.order {
+            if *user == spot.user {
+                continue;
+            }
+            let Some(other) = self.members.get(user) else {
+                continue;
+            };
+            // Until both were served alike: what this user gets before the call, and what it is ahead.
+            let lead = i128::from(own.served) - i128::from(*served);
+            let until = i128::try_from(within)
+                .unwrap_or(i128::MAX)
+                .saturating_add(lead);
+            let Ok(until) = u128::try_from(until) else {
+                break; // Served more than all of that already, and so are all who follow.
+            };
+            let work = other.work.min(until);
+            let part = work
+                .saturating_mul(other.waiting as u128)
+                .checked_div(other.work);
+            ahead.work += work;
+            ahead.calls += usize::try_from(part.unwrap_or(0)).unwrap_or(usize::MAX);
+        }
+        ahead
+    }
+}
+
+/// What stands before a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ahead {
+    pub(super) calls: usize,
+    /// Flow time, in nanoseconds.
+    pub(super) work: u128,
+}
+
+/// Calls of one lane that are counted one by one for an estimate.
+const COUNTED_MAX: usize = 1_000;
+
+impl Member {
+    /// The oldest call of each lane.
+    fn firsts(&self) -> impl Iterator<Item = &Spot> {
+        self.lanes.values().filter_map(|it| it.values().next())
+    }
+
+    /// The same, as if that one were not there.
+    fn seconds(&self, without: Spot) -> impl Iterator<Item = &Spot> {
+        let lanes = self.lanes.values();
+        lanes.filter_map(move |it| it.values().find(|it| **it != without))
+    }
+
+    /// Its own calls that go before this one.
+    fn before(&self, spot: &Spot, now: Monotonic) -> Ahead {
+        let mut ahead = Ahead::default();
+        for lane in self.lanes.values() {
+            let before = |it: &&Spot| by_ratio(it, spot, now).is_gt();
+            // In a lane the order is that of age: what comes before stands in front.
+            let (mut calls, mut work) = (0_usize, 0_u128);
+            for it in lane.values().take_while(before).take(COUNTED_MAX) {
+                calls += 1;
+                work += u128::from(it.size);
+            }
+            if calls == COUNTED_MAX {
+                let rest = lane.len().saturating_sub(COUNTED_MAX) / 2;
+                work += work / calls as u128 * rest as u128;
+                calls += rest;
+            }
+            ahead.calls += calls;
+            ahead.work += work;
+        }
+        ahead
+    }
+}
+
+fn lane(spot: &Spot) -> (SizeClass, bool) {
+    (SizeClass::of(spot.size), spot.urgent)
+}
+
+/// By response ratio, then by age. Exact: no rounding decides who goes first.
+fn by_ratio(a: &Spot, b: &Spot, now: Monotonic) -> std::cmp::Ordering {
+    let parts = |it: &Spot| {
+        let size = SizeClass::of(it.size).size();
+        let waited = nanos(now.since(it.since));
+        let factor = if it.urgent { URGENT_FACTOR } else { 1 };
+        // Below 2⁶⁷, so that its product with a size may pass 128 bits only for waits of centuries.
+        let above = (u128::from(waited) + u128::from(size)) * factor;
+        (above, u128::from(size))
+    };
+    let ((above, below), (other_above, other_below)) = (parts(a), parts(b));
+    let ours = above.saturating_mul(other_below);
+    let theirs = other_above.saturating_mul(below);
+    ours.cmp(&theirs)
+        .then_with(|| (b.since, b.ticket).cmp(&(a.since, a.ticket)))
+}
+
+/// How much later its class can afford what follows, where it earns only its share.
+fn delay(by: &Spot, class: Priority) -> u64 {
+    by.size.saturating_mul(100) / class.share_percent().max(1)
+}
