@@ -23,7 +23,7 @@ use std::{
 
 use tidegate_types::{Monotonic, Priority};
 
-use crate::{Ask, Cleared, Need, Pool, Taken, pool::nanos};
+use crate::{Ask, BucketIndex, Cleared, Need, Pool, Taken, pool::nanos};
 
 mod estimate;
 mod line;
@@ -59,6 +59,11 @@ pub const fn patience(class: Priority) -> Duration {
 /// One waiting call. Smaller ones came earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
+
+impl Ticket {
+    /// The ticket of a call that is in no queue.
+    pub const NONE: Self = Self(0);
+}
 
 /// A call that begins to wait, or goes on waiting.
 #[derive(Clone, Copy, Debug)]
@@ -125,8 +130,8 @@ pub enum Next {
     /// This call fits now. Its leave is good for one commit, before anything else; then
     /// [`Queue::started`], or [`Queue::set_aside`] where something else holds it back.
     Fits(Ticket, Cleared),
-    /// This one is larger than a hard limit: no wait can help. Let it [leave](Queue::leave).
-    Never(Ticket),
+    /// This one is larger than that hard limit: no wait can help. Let it [leave](Queue::leave).
+    Never(Ticket, BucketIndex),
     /// Nobody fits now.
     Nobody {
         /// When somebody will, if nothing is settled before: to look again then.
@@ -139,6 +144,12 @@ impl Queue {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Whether somebody waits who goes before a newcomer of that class.
+    pub fn holds_up(&self, class: Priority) -> bool {
+        let above = Priority::ALL.iter().filter(|it| **it >= class);
+        above.map(|it| &self.lines[it.index()]).any(|it| it.len() > 0)
     }
 
     /// How many wait.
@@ -289,8 +300,8 @@ impl Queue {
                 continue;
             };
             let ask = self.places[&head.spot.ticket].waiting.ask;
-            if pool.never_fits(&ask) {
-                return Next::Never(head.spot.ticket);
+            if let Some(bucket) = pool.never_fits(&ask) {
+                return Next::Never(head.spot.ticket, bucket);
             }
             if let Some(cleared) = pool.fits(&ask, kept, now) {
                 return Next::Fits(head.spot.ticket, cleared);

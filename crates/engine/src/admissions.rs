@@ -220,7 +220,7 @@ impl Engine {
         ask: &AdmissionAsk,
     ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
         let now = seeker.now;
-        let (pool, slot) = self.pool(platform, (seeker.organisation, &seeker.user), now.mono);
+        let (gate, slot) = self.gate(platform, (seeker.organisation, &seeker.user), now.mono);
         let books = self.books(seeker.organisation);
         let service = ask.service.unwrap_or(Service::Llm);
         let bucket_ask = Ask {
@@ -239,7 +239,7 @@ impl Engine {
             let path = self.loaded_path(&books, |books| {
                 books.path(&seeker.user, seeker.root.as_deref(), service, now.wall)
             });
-            match reserve::admit(&pool, &books, &path, &bucket_ask, &money, now) {
+            match reserve::admit(&gate, &books, &path, &bucket_ask, &money, now) {
                 Err(Obstacle::Stale) => {}
                 Err(Obstacle::Budget(shortage)) if !shortage.held.is_zero() => {
                     let idle = books.lock().headroom_idle(&path, Caller::Asking);
@@ -334,15 +334,17 @@ impl Engine {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
             Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Stale => None,
-            Obstacle::Wait { .. } | Obstacle::NeverFits { .. } => {
-                self.alternative(platform, seeker, ask)
-            }
+            Obstacle::Wait { .. }
+            | Obstacle::NeverFits { .. }
+            | Obstacle::Queued { .. }
+            | Obstacle::QueueFull => self.alternative(platform, seeker, ask),
         };
         NotAdmitted {
             platform: Arc::clone(&platform.name),
             wait: match obstacle {
                 Obstacle::Wait { wait, .. } => Some(wait),
                 Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
+                Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
                 _ => None,
             },
             alternative,
@@ -373,14 +375,14 @@ impl Engine {
             .iter()
             .filter(|it| it.name != platform.name);
         let fits = |it: &&Arc<Platform>| {
-            let (pool, slot) = self.pool(it, (seeker.organisation, &seeker.user), seeker.now.mono);
+            let (gate, slot) = self.gate(it, (seeker.organisation, &seeker.user), seeker.now.mono);
             let ask = Ask {
                 need: need_of(ask),
                 priority: seeker.priority,
                 user: slot,
                 caller: Caller::Asking,
             };
-            reserve::would_fit(&pool, &ask, seeker.now)
+            reserve::would_fit(&gate, &ask, seeker.now)
         };
         named
             .chain(others)
@@ -526,12 +528,12 @@ impl Engine {
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
-        let settled = open.holding.end(
-            |pool, taken| {
+        let ended = open.holding.end(
+            |gate, taken| {
                 if unused {
-                    pool.release(taken, now.mono);
+                    gate.release(taken, now.mono);
                 } else {
-                    pool.settle(taken, &used, now.mono);
+                    gate.settle(taken, &used, now.mono);
                 }
             },
             |books, hold| {
@@ -541,7 +543,7 @@ impl Engine {
             },
         );
         self.journal();
-        if let Some(settled) = settled {
+        if let Some(settled) = self.after(ended) {
             self.tell_settled(id, &settled, &open.platform, held, OVERRUN);
         }
     }

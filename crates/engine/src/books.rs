@@ -134,7 +134,8 @@ impl Engine {
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.
     pub fn give_back(&self, holding: Holding) {
         let now = self.clock.monotonic();
-        let _nothing = holding.end(|pool, taken| pool.release(taken, now), Books::release);
+        let ended = holding.end(|gate, taken| gate.release(taken, now), Books::release);
+        let _nothing = self.after(ended);
     }
 
     /// Puts other limits in force: in the books, and in the ledger, so that it can be verified.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_admission::{Need, Pool, UserSlot};
+use tidegate_admission::{Need, UserSlot};
 use tidegate_ledger::{Books, Path};
 use tidegate_observe::calls::CallRecord;
 use tidegate_providers::{
@@ -14,6 +14,7 @@ use tidegate_types::{Monotonic, NanoUsd, Timestamp, Tokens};
 
 use crate::{
     estimate::Input,
+    gate::SharedGate,
     identity::Principal,
     sessions::{Proven, Thread},
     settings::Platform,
@@ -91,8 +92,8 @@ pub struct Routed {
     pub price: Quote,
     /// The same without the tiers that its input can't reach: what bounds are made of.
     pub bound_price: Arc<ModelPrice>,
-    /// The platform's buckets.
-    pub pool: Arc<Mutex<Pool>>,
+    /// The platform's buckets and queue.
+    pub gate: SharedGate,
     /// The user in those.
     pub slot: UserSlot,
     /// The organisation's budgets.

@@ -392,8 +392,8 @@ impl InFlight {
         };
         let engine = self.engine;
         let line = self.booked.then(|| Line::new(Entry::Call(entry)));
-        let _nothing = self.holding.end(
-            |pool, taken| pool.release(taken, now.mono),
+        let ended = self.holding.end(
+            |gate, taken| gate.release(taken, now.mono),
             |books, hold| {
                 books.release(hold);
                 if let Some(line) = line {
@@ -402,6 +402,7 @@ impl InFlight {
             },
         );
         engine.journal();
+        let _nothing = engine.after(ended);
         let mut record = self.routed.call.record;
         record.outcome = outcome;
         engine.finish(record)
@@ -440,8 +441,8 @@ impl InFlight {
             ..
         } = self;
         let line = booked.then(|| Line::new(Entry::Call(entry)));
-        let settled = holding.end(
-            |pool, taken| pool.settle(taken, &actual, now.mono),
+        let ended = holding.end(
+            |gate, taken| gate.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
                 if let Some(line) = line {
@@ -451,7 +452,7 @@ impl InFlight {
             },
         );
         engine.journal();
-        if let Some(settled) = settled {
+        if let Some(settled) = engine.after(ended) {
             let held = routed.call.record.bound;
             let cause = charge.cause.unwrap_or("usage above the bound");
             engine.tell_settled(reservation, &settled, &routed.platform.name, held, cause);

@@ -10,6 +10,7 @@ pub mod cap;
 mod durable;
 pub mod estimate;
 pub mod flight;
+pub mod gate;
 mod holding;
 mod housekeeping;
 pub mod identify;
@@ -18,12 +19,14 @@ mod journaling;
 pub mod keys;
 mod leases;
 pub mod observer;
+pub mod places;
 mod recover;
 pub mod reserve;
 pub mod route;
 pub mod sessions;
 pub mod settings;
 pub mod views;
+pub mod waiting;
 pub mod writer;
 
 use std::{
@@ -39,7 +42,7 @@ use std::{
 use arc_swap::ArcSwap;
 use foldhash::fast::{FixedState, RandomState};
 use parking_lot::Mutex;
-use tidegate_admission::{BucketIndex, Need, Pool, UserSlot};
+use tidegate_admission::{BucketIndex, Need, UserSlot};
 use tidegate_ledger::{Books, keys::KeyStore};
 use tidegate_observe::{
     audit::AuditStore,
@@ -56,6 +59,7 @@ use tidegate_types::{CallId, Clock, IdSource, Monotonic, NanoUsd, Timestamp};
 pub use recover::StartError;
 
 use call::Moment;
+use gate::{Gate, SharedGate};
 use identity::{KeyRing, Presented, Principal, Unidentified};
 use observer::RecordSink;
 use settings::{Platform, Settings};
@@ -98,7 +102,9 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     settings: ArcSwap<Settings>,
     prices: ArcSwap<PriceBook>,
-    pools: Arc<ArcSwap<Map<Arc<Mutex<Pool>>>>>,
+    gates: Arc<ArcSwap<Map<SharedGate>>>,
+    places: places::Places,
+    wakeups: Arc<gate::Wakeups>,
     books: Mutex<Map<Arc<Mutex<Books>>>>,
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
@@ -124,6 +130,12 @@ pub struct Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Engine")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.wakeups.close();
     }
 }
 
@@ -258,20 +270,20 @@ impl Engine {
         quote
     }
 
-    fn pool(
+    fn gate(
         &self,
         platform: &Platform,
         (organisation, user): (&str, &str),
         now: Monotonic,
-    ) -> (Arc<Mutex<Pool>>, UserSlot) {
-        let pools = self.pools.load();
-        let pool = pools.get(&platform.name).map_or_else(
+    ) -> (SharedGate, UserSlot) {
+        let gates = self.gates.load();
+        let gate = gates.get(&platform.name).map_or_else(
             // A platform that a reload has just taken away: its last calls meet buckets of their own.
-            || Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
+            || Gate::shared(platform.pool.clone(), now),
             Arc::clone,
         );
-        let slot = pool.lock().user(organisation, user, now);
-        (pool, slot)
+        let slot = gate.lock().pool.user(organisation, user, now);
+        (gate, slot)
     }
 
     fn need(platform: &Platform, estimate: &Estimate, units: u64, cost: NanoUsd) -> Need {
@@ -287,9 +299,9 @@ impl Engine {
     }
 
     fn bucket_name(&self, platform: &Platform, bucket: BucketIndex) -> Arc<str> {
-        let pools = self.pools.load();
-        let pool = pools.get(&platform.name);
-        let name = pool.and_then(|it| it.lock().bucket(bucket).map(|it| it.name.clone()));
+        let gates = self.gates.load();
+        let gate = gates.get(&platform.name);
+        let name = gate.and_then(|it| it.lock().pool.bucket(bucket).map(|it| it.name.clone()));
         format!("{}.{}", platform.name, name.as_deref().unwrap_or("bucket")).into()
     }
 }

@@ -22,9 +22,11 @@ use crate::{
     alarms::Alarms,
     durable::Durable,
     estimate,
+    gate::{Gate, SharedGate},
     identity::KeyRing,
     journaling::Journaling,
     leases::Leases,
+    places::Places,
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
@@ -51,7 +53,7 @@ pub enum StartError {
     #[error("the journal can't be read")]
     Journal(#[source] std::io::Error),
     /// The system gives no thread.
-    #[error("the writer's thread can't be started")]
+    #[error("a thread of the engine can't be started")]
     Thread(#[source] std::io::Error),
 }
 
@@ -68,7 +70,7 @@ struct Saved {
     penalties: Vec<(String, Vec<SavedPenalty>)>,
 }
 
-type Pools = Map<Arc<Mutex<Pool>>>;
+type Gates = Map<SharedGate>;
 
 impl Engine {
     /// Reads back what an earlier run left, and starts the writer.
@@ -81,8 +83,8 @@ impl Engine {
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
         let ids = Arc::new(IdSource::after(saved.before));
-        let pools = restored(&parts.settings, &saved, &read.takings, now, mono);
-        let pools = Arc::new(ArcSwap::from_pointee(pools));
+        let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
+        let gates = Arc::new(ArcSwap::from_pointee(gates));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
@@ -90,9 +92,9 @@ impl Engine {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
-            let (pools, clock) = (Arc::clone(&pools), Arc::clone(&parts.clock));
+            let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
             let ids = Arc::clone(&ids);
-            let snapshot = move || save(&pools.load(), clock.as_ref(), &ids);
+            let snapshot = move || save(&gates.load(), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
             let written = move |lines: &[Line], took: Duration| {
@@ -116,7 +118,9 @@ impl Engine {
             clock: parts.clock,
             settings: ArcSwap::from_pointee(parts.settings),
             prices: ArcSwap::from_pointee(parts.prices),
-            pools,
+            gates,
+            places: Places::default(),
+            wakeups: Arc::default(),
             books: Mutex::default(),
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
@@ -140,6 +144,8 @@ impl Engine {
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
+        engine.recall_places()?;
+        engine.watch_queues()?;
         Ok(engine)
     }
 
@@ -200,18 +206,19 @@ impl Engine {
     /// Puts other platforms' buckets in force; levels of those that stay are kept.
     pub(crate) fn put_pools(&self, settings: &Settings) {
         let now = self.clock.monotonic();
-        let before = self.pools.load();
-        let pools = settings.platforms.iter().map(|platform| {
-            let pool = match before.get(&platform.name) {
-                Some(pool) => {
-                    pool.lock().reconfigure(platform.pool.clone(), now);
-                    Arc::clone(pool)
+        let before = self.gates.load();
+        let gates = settings.platforms.iter().map(|platform| {
+            let gate = match before.get(&platform.name) {
+                Some(gate) => {
+                    gate.lock().pool.reconfigure(platform.pool.clone(), now);
+                    Arc::clone(gate)
                 }
-                None => Arc::new(Mutex::new(Pool::new(platform.pool.clone(), now))),
+                None => Gate::shared(platform.pool.clone(), now),
             };
-            (Arc::clone(&platform.name), pool)
+            (Arc::clone(&platform.name), gate)
         });
-        self.pools.store(Arc::new(pools.collect()));
+        self.gates.store(Arc::new(gates.collect()));
+        self.look_at_all();
     }
 }
 
@@ -275,7 +282,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 }
 
 fn save(
-    pools: &Pools,
+    gates: &Gates,
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -288,8 +295,9 @@ fn save(
         before,
         ..Saved::default()
     };
-    for (name, pool) in pools {
-        let pool = pool.lock();
+    for (name, gate) in gates {
+        let gate = gate.lock();
+        let pool = &gate.pool;
         saved.platforms.push((name.to_string(), pool.export(now)));
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
@@ -306,7 +314,7 @@ fn restored(
     takings: &[Taking],
     now: Timestamp,
     mono: tidegate_types::Monotonic,
-) -> Pools {
+) -> Gates {
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
@@ -322,7 +330,7 @@ fn restored(
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
-        (Arc::clone(&platform.name), Arc::new(Mutex::new(pool)))
+        (Arc::clone(&platform.name), Arc::new(Mutex::new(Gate::new(pool))))
     };
     settings.platforms.iter().map(pool).collect()
 }

@@ -12,6 +12,7 @@ use tidegate_types::{Caller, NanoUsd, Tokens};
 use crate::{
     call::{Moment, Routed},
     cap::{self, CapAsk},
+    gate::{Gate, SharedGate},
     settings::ReserveRules,
 };
 
@@ -41,8 +42,29 @@ pub enum Obstacle {
         /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
+    /// Others wait for the same, who came before it.
+    Queued {
+        /// How many of its class go before it.
+        ahead: usize,
+        /// How long it would probably wait.
+        wait: Duration,
+    },
+    /// More wait for the same than can be kept in mind.
+    QueueFull,
     /// What the path resolves to has changed: resolve it again. Nobody is told.
     Stale,
+}
+
+impl Obstacle {
+    /// How long a call that only has to wait will have to, as far as is known; `None` where no wait
+    /// helps.
+    pub const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Wait { wait, .. } => Some(wait.at_least()),
+            Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
+            Self::NeverFits { .. } | Self::Budget(_) | Self::QueueFull | Self::Stale => None,
+        }
+    }
 }
 
 /// What a reservation found without being held back by it. Kept small and flat: it is copied on
@@ -70,7 +92,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Holding {
     /// None for a reservation of an earlier run, whose tokens are spent.
-    pool: Option<Arc<Mutex<Pool>>>,
+    gate: Option<SharedGate>,
     books: Arc<Mutex<Books>>,
     taken: Option<Taken>,
     hold: Option<Hold>,
@@ -87,19 +109,28 @@ impl Holding {
         self.hold.as_ref().map_or(Levels::NONE, Hold::enforced)
     }
 
-    /// Ends both parts. `book` runs under the lock of the books, so that entries are queued in the
-    /// order in which the books changed.
+    /// Ends both parts. `in_books` runs under the lock of the books, so that entries are queued in
+    /// the order in which the books changed.
     pub(crate) fn end<T>(
         mut self,
-        in_pool: impl FnOnce(&mut Pool, Taken),
+        in_gate: impl FnOnce(&mut Gate, Taken),
         in_books: impl FnOnce(&mut Books, Hold) -> T,
-    ) -> Option<T> {
-        if let (Some(taken), Some(pool)) = (self.taken.take(), &self.pool) {
-            in_pool(&mut pool.lock(), taken);
+    ) -> Ended<T> {
+        let mut ended = Ended {
+            books: None,
+            waited_for: None,
+        };
+        if let (Some(taken), Some(gate)) = (self.taken.take(), &self.gate) {
+            let mut locked = gate.lock();
+            in_gate(&mut locked, taken);
+            if !locked.queue.is_empty() {
+                ended.waited_for = Some(Arc::clone(gate));
+            }
         }
-        let hold = self.hold.take()?;
-        let mut books = self.books.lock();
-        Some(in_books(&mut books, hold))
+        if let Some(hold) = self.hold.take() {
+            ended.books = Some(in_books(&mut self.books.lock(), hold));
+        }
+        ended
     }
 
     /// Runs `act` on the money part under the lock of the books.
@@ -120,7 +151,7 @@ impl Holding {
     /// An open reservation of an earlier run: money is held, its tokens are spent.
     pub(crate) const fn adopted(books: Arc<Mutex<Books>>, hold: Hold) -> Self {
         Self {
-            pool: None,
+            gate: None,
             books,
             taken: None,
             hold: Some(hold),
@@ -139,6 +170,15 @@ impl Drop for Holding {
             self.books.lock().release(hold);
         }
     }
+}
+
+/// The end of a [`Holding`].
+#[must_use = "somebody may wait for what was given back"]
+pub(crate) struct Ended<T> {
+    /// What the books said.
+    pub(crate) books: Option<T>,
+    /// Where somebody waits, who may fit now.
+    pub(crate) waited_for: Option<SharedGate>,
 }
 
 /// What must be known to reserve, whoever asks: a gateway call or an admission request.
@@ -168,54 +208,62 @@ pub struct Reserved {
 }
 
 impl Routed {
-    /// Checks every bucket and budget, then takes from all of them: all or nothing.
+    /// What the buckets are asked.
+    pub(crate) fn ask(&self) -> Ask {
+        Ask {
+            need: self.need,
+            priority: self.call.record.priority,
+            user: self.slot,
+            caller: self.call.principal.caller,
+        }
+    }
+
+    /// Checks every bucket and budget, then takes from all of them: all or nothing. Who waits for
+    /// the same is not overtaken.
     ///
-    /// Holds the pool's lock, then the organisation's, in this order, which no other code takes
+    /// Holds the gate's lock, then the organisation's, in this order, which no other code takes
     /// both of. Allocates nothing, awaits nothing.
     pub fn reserve(
         self: Box<Self>,
         rules: &ReserveRules,
         now: Moment,
     ) -> Result<Reserved, (Box<Self>, Obstacle)> {
-        let ask = Ask {
-            need: self.need,
-            priority: self.call.record.priority,
-            user: self.slot,
-            caller: self.call.principal.caller,
-        };
-        let mut pool = self.pool.lock();
-        let mut cleared = match pool_check(&mut pool, &ask, now) {
-            Ok(cleared) => cleared,
-            Err(obstacle) => {
-                drop(pool);
+        let set_aside = {
+            let mut gate = self.gate.lock();
+            if gate.holds_up(self.call.record.priority) {
+                let obstacle = gate.obstacle(&self.ask(), now);
+                drop(gate);
                 return Err((self, obstacle));
             }
+            pool_check(&mut gate.pool, &self.ask(), now).and_then(|cleared| {
+                let mut books = self.books.lock();
+                self.set_aside((&mut gate.pool, cleared), &mut books, rules, now)
+            })
         };
-        let mut books = self.books.lock();
-        let outcome = self.money(&books, rules, now);
-        let (money, cap, capped_by) = match outcome {
-            Ok(it) => it,
-            Err(obstacle) => {
-                drop((books, pool));
-                return Err((self, obstacle));
-            }
-        };
+        match set_aside {
+            Ok(set_aside) => Ok(set_aside.of(self)),
+            Err(obstacle) => Err((self, obstacle)),
+        }
+    }
+
+    /// Takes what the buckets have cleared, if the budgets hold the call. The locks of both are held
+    /// since the check.
+    #[inline]
+    pub(crate) fn set_aside(
+        &self,
+        (pool, mut cleared): (&mut Pool, Cleared),
+        books: &mut Books,
+        rules: &ReserveRules,
+        now: Moment,
+    ) -> Result<SetAside, Obstacle> {
+        let (money, cap, capped_by) = self.money(books, rules, now)?;
         let found = Found {
             capped_by,
             ..Found::of(&mut cleared, &money)
         };
-        let taken = pool.commit(cleared, now.mono);
-        let hold = books.commit(&self.path, money);
-        drop((books, pool));
-        let holding = Holding {
-            pool: Some(Arc::clone(&self.pool)),
-            books: Arc::clone(&self.books),
-            taken: Some(taken),
-            hold: Some(hold),
-        };
-        Ok(Reserved {
-            routed: self,
-            holding,
+        Ok(SetAside {
+            taken: pool.commit(cleared, now.mono),
+            hold: books.commit(&self.path, money),
             found,
             cap,
         })
@@ -282,6 +330,32 @@ impl Routed {
     }
 }
 
+/// What was taken for a call, on its way into a [`Reserved`].
+pub(crate) struct SetAside {
+    taken: Taken,
+    hold: Hold,
+    found: Found,
+    cap: Option<Tokens>,
+}
+
+impl SetAside {
+    #[inline]
+    pub(crate) fn of(self, routed: Box<Routed>) -> Reserved {
+        let holding = Holding {
+            gate: Some(Arc::clone(&routed.gate)),
+            books: Arc::clone(&routed.books),
+            taken: Some(self.taken),
+            hold: Some(self.hold),
+        };
+        Reserved {
+            routed,
+            holding,
+            found: self.found,
+            cap: self.cap,
+        }
+    }
+}
+
 impl Found {
     fn of(cleared: &mut Cleared, money: &ClearedMoney) -> Self {
         Self {
@@ -296,7 +370,7 @@ impl Found {
     }
 }
 
-fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Cleared, Obstacle> {
+pub(crate) fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Cleared, Obstacle> {
     match pool.check(ask, now.mono) {
         Check::Clear(cleared) => Ok(cleared),
         Check::Deferred {
@@ -318,15 +392,18 @@ fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Cleared, Obstac
     reason = "what a routed call holds together"
 )]
 pub(crate) fn admit(
-    pool: &Arc<Mutex<Pool>>,
+    gate: &SharedGate,
     books: &Arc<Mutex<Books>>,
     path: &tidegate_ledger::Path,
     ask: &Ask,
     money: &MoneyAsk,
     now: Moment,
 ) -> Result<(Holding, Found), Obstacle> {
-    let mut locked_pool = pool.lock();
-    let mut cleared = pool_check(&mut locked_pool, ask, now)?;
+    let mut locked = gate.lock();
+    if locked.holds_up(ask.priority) {
+        return Err(locked.obstacle(ask, now));
+    }
+    let mut cleared = pool_check(&mut locked.pool, ask, now)?;
     let mut locked_books = books.lock();
     let money = match locked_books.check(path, money, now.wall) {
         MoneyCheck::Clear(money) => money,
@@ -334,11 +411,11 @@ pub(crate) fn admit(
         MoneyCheck::Stale => return Err(Obstacle::Stale),
     };
     let found = Found::of(&mut cleared, &money);
-    let taken = locked_pool.commit(cleared, now.mono);
+    let taken = locked.pool.commit(cleared, now.mono);
     let hold = locked_books.commit(path, money);
-    drop((locked_books, locked_pool));
+    drop((locked_books, locked));
     let holding = Holding {
-        pool: Some(Arc::clone(pool)),
+        gate: Some(Arc::clone(gate)),
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
@@ -347,6 +424,7 @@ pub(crate) fn admit(
 }
 
 /// Whether the buckets would take it now. Takes nothing.
-pub(crate) fn would_fit(pool: &Mutex<Pool>, ask: &Ask, now: Moment) -> bool {
-    pool_check(&mut pool.lock(), ask, now).is_ok()
+pub(crate) fn would_fit(gate: &Mutex<Gate>, ask: &Ask, now: Moment) -> bool {
+    let mut gate = gate.lock();
+    !gate.holds_up(ask.priority) && pool_check(&mut gate.pool, ask, now).is_ok()
 }

@@ -212,7 +212,7 @@ impl Engine {
         let units = self.units(&call, &model);
         let expected = bound(price.price.cost(&size.expected));
         let need = Self::need(platform, &size.estimate(&call), units, expected);
-        let (pool, slot) = self.pool(
+        let (gate, slot) = self.gate(
             platform,
             (&call.record.organisation, &call.record.user),
             now.mono,
@@ -224,7 +224,7 @@ impl Engine {
             expected,
             price,
             bound_price: size.bound_price,
-            pool,
+            gate,
             slot,
             books,
             path,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tidegate_admission::{PoolView, Wait};
+use tidegate_admission::{PoolView, QUEUE_MAX, Wait};
 use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
@@ -40,6 +40,13 @@ pub fn sentence(shortage: &Shortage) -> String {
     format!(
         "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `tidegate budget set {level} <amount>`, or ask for less with a smaller max_tokens or input"
     )
+}
+
+fn calls_wait(ahead: usize) -> String {
+    match ahead {
+        1 => "1 call waits".to_owned(),
+        _ => format!("{ahead} calls wait"),
+    }
 }
 
 /// A budget that is short for as long as others hold it, in a sentence.
@@ -155,6 +162,26 @@ impl Engine {
                 wait: Some(wait),
                 resets_at: None,
             },
+            Obstacle::Queued { ahead, wait } => Told {
+                limit: format!("{}.queue", platform.name).into(),
+                sentence: format!(
+                    "{} of this priority before it for `{}`: about {} · see `tidegate queue`",
+                    calls_wait(ahead),
+                    platform.name,
+                    spoken(wait),
+                ),
+                wait: Some(wait.max(Duration::from_secs(1))),
+                resets_at: None,
+            },
+            Obstacle::QueueFull => Told {
+                limit: format!("{}.queue", platform.name).into(),
+                sentence: format!(
+                    "{QUEUE_MAX} calls wait for `{}`, and no more may: try again in a minute",
+                    platform.name
+                ),
+                wait: Some(Duration::from_mins(1)),
+                resets_at: None,
+            },
             Obstacle::Stale => Told {
                 limit: "ledger".into(),
                 sentence: "the budgets can't be read: see `tidegate status`".to_owned(),
@@ -182,13 +209,13 @@ impl Engine {
     /// The platforms' buckets, in the order of the configuration.
     pub fn pool_views(&self) -> Vec<PoolView> {
         let now = self.clock.monotonic();
-        let pools = self.pools.load();
+        let gates = self.gates.load();
         let settings = self.settings.load();
         let in_order = settings
             .platforms
             .iter()
-            .filter_map(|it| pools.get(&it.name));
-        in_order.map(|it| it.lock().snapshot(now)).collect()
+            .filter_map(|it| gates.get(&it.name));
+        in_order.map(|it| it.lock().pool.snapshot(now)).collect()
     }
 
     /// What all budgets stand at: those in memory, which are those in use.

@@ -73,7 +73,7 @@ impl Pool {
         self.cleared(ask, notes)
     }
 
-    fn first_never(&self, ask: &Ask, among: Mask) -> Option<BucketIndex> {
+    pub(super) fn first_never(&self, ask: &Ask, among: Mask) -> Option<BucketIndex> {
         let mut buckets = self.buckets.iter().enumerate();
         let found = buckets.find(|(at, it)| has(among, *at) && it.never_fits(it.needed(&ask.need)));
         found.map(|(at, _)| index(at))

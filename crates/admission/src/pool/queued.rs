@@ -4,7 +4,7 @@ use tidegate_types::Monotonic;
 
 use super::{Mask, Pool, deferral::bits, nanos};
 use crate::{
-    Ask, Cleared,
+    Ask, BucketIndex, Cleared,
     flow::{Fit, WAITING_GRACE},
 };
 
@@ -71,10 +71,11 @@ impl Pool {
         until.filter(|it| *it > now)
     }
 
-    /// Whether no wait could ever admit it.
-    pub(crate) fn never_fits(&self, ask: &Ask) -> bool {
-        let mut binding = self.buckets.iter().filter(|it| !it.watches(ask.caller));
-        binding.any(|it| it.never_fits(it.needed(&ask.need)))
+    /// The bucket that no wait could ever make admit it, if there is one.
+    pub(crate) fn never_fits(&self, ask: &Ask) -> Option<BucketIndex> {
+        let enforced = self.buckets.iter().map(|it| !it.watches(ask.caller));
+        let enforced = enforced.enumerate().filter(|it| it.1);
+        self.first_never(ask, enforced.fold(0, |mask, (at, _)| mask | 1 << at))
     }
 
     /// Its class waits for it: it earns its share, and whoever takes more than twice its own while

@@ -111,7 +111,7 @@ impl World {
                     let name = self.names[&ticket].clone();
                     self.started.push((name, self.now.0, waited));
                 }
-                Next::Never(ticket) => {
+                Next::Never(ticket, _) => {
                     self.queue.leave(ticket);
                 }
                 Next::Nobody { at } => {
@@ -394,7 +394,7 @@ fn a_call_that_can_never_fit_is_named() {
     let ticket = world.queue.enter(waiting, &world.pool, world.now).unwrap();
     assert!(matches!(
         world.queue.next(&mut world.pool, world.now),
-        Next::Never(it) if it == ticket
+        Next::Never(it, _) if it == ticket
     ));
 }
 

@@ -1,0 +1,359 @@
+//! A platform's buckets and the calls that wait for them, under one lock; and how those get their turn.
+//!
+//! Whoever changes what a platform has to give (a call that ends, comes, or goes away) looks who of
+//! those that wait fits now and reserves for it, there and then: a turn that is handed over cannot be
+//! lost or taken twice. What only time changes is looked at by a thread of its own.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+use tidegate_admission::{
+    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+};
+use tidegate_ledger::Books;
+use tidegate_types::{CallId, Monotonic, Priority};
+use tokio::sync::oneshot;
+
+use crate::{
+    Engine, StartError,
+    call::{Moment, Routed},
+    places::PlaceKey,
+    reserve::{Ended, Obstacle, Reserved, pool_check},
+    settings::ReserveRules,
+};
+
+/// How often a call is looked at again that money of running calls keeps waiting: nobody knows when
+/// those end, and several may have to.
+const MONEY_AGAIN: Duration = Duration::from_millis(500);
+
+/// A platform's buckets and its queue, as they are shared.
+pub type SharedGate = Arc<Mutex<Gate>>;
+
+/// A platform's buckets and its queue.
+#[derive(Debug)]
+pub struct Gate {
+    pub(crate) pool: Pool,
+    pub(crate) queue: Queue,
+    waiters: BTreeMap<Ticket, Waiter>,
+    /// When to look again, as far as time alone decides.
+    look_at: Option<Monotonic>,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) routed: Box<Routed>,
+    /// By what its client is known if it comes back.
+    pub(crate) key: PlaceKey,
+    pub(crate) to: To,
+}
+
+/// Who is told when its turn comes.
+#[derive(Debug)]
+pub(crate) enum To {
+    /// A client that is there.
+    Client(oneshot::Sender<Turn>),
+    /// One that was sent away, and comes back for what is kept for it.
+    Kept,
+}
+
+/// What became of a call that waited.
+#[derive(Debug)]
+pub enum Turn {
+    /// It has what it needs.
+    Reserved(Reserved),
+    /// No wait helps any more.
+    Refused(Box<Routed>, Obstacle),
+}
+
+/// A turn on its way, told once the lock is free.
+struct Handover {
+    key: PlaceKey,
+    to: To,
+    turn: Turn,
+}
+
+impl Gate {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self {
+            pool,
+            queue: Queue::default(),
+            waiters: BTreeMap::new(),
+            look_at: None,
+        }
+    }
+
+    /// As a new pool, with nobody waiting.
+    pub(crate) fn shared(pool: PoolSpec, now: Monotonic) -> SharedGate {
+        Arc::new(Mutex::new(Self::new(Pool::new(pool, now))))
+    }
+
+    /// Whether somebody waits who goes before a newcomer of that class.
+    #[inline]
+    pub(crate) fn holds_up(&self, class: Priority) -> bool {
+        !self.queue.is_empty() && self.queue.holds_up(class)
+    }
+
+    /// Why a newcomer can't go now, seeing who waits.
+    #[cold]
+    pub(crate) fn obstacle(&mut self, ask: &Ask, now: Moment) -> Obstacle {
+        if let Err(obstacle) = pool_check(&mut self.pool, ask, now) {
+            return obstacle;
+        }
+        let entering = Entering {
+            ask: *ask,
+            since: now.mono,
+            warm_until: None,
+        };
+        let Ok(ticket) = self.queue.enter(entering, &self.pool, now.mono) else {
+            return Obstacle::QueueFull;
+        };
+        let outlook = self.queue.outlook(ticket, &self.pool, now.mono);
+        self.queue.leave(ticket);
+        outlook.map_or(Obstacle::QueueFull, |it| Obstacle::Queued {
+            ahead: it.place.saturating_sub(1),
+            wait: it.p50,
+        })
+    }
+
+    /// Ends what a call took, with what it used.
+    pub(crate) fn settle(&mut self, taken: Taken, actual: &Need, now: Monotonic) {
+        self.queue.settled(&taken, actual, &self.pool);
+        self.pool.settle(taken, actual, now);
+    }
+
+    /// Ends what a call took and did not use.
+    pub(crate) fn release(&mut self, taken: Taken, now: Monotonic) {
+        self.settle(taken, &Need::default(), now);
+    }
+
+    /// Lets a call wait.
+    pub(crate) fn enter(
+        &mut self,
+        waiter: Waiter,
+        entering: Entering,
+        now: Monotonic,
+    ) -> Result<Ticket, (Waiter, QueueFull)> {
+        match self.queue.enter(entering, &self.pool, now) {
+            Ok(ticket) => {
+                self.waiters.insert(ticket, waiter);
+                Ok(ticket)
+            }
+            Err(full) => Err((waiter, full)),
+        }
+    }
+
+    /// Takes a call out that has not had its turn.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
+        self.queue.leave(ticket)?;
+        self.waiters.remove(&ticket)
+    }
+
+    pub(crate) fn waiter_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+        self.waiters.get_mut(&ticket)
+    }
+
+    /// Everybody who waits, by age.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = (Ticket, &Waiter)> {
+        self.waiters.iter().map(|(ticket, it)| (*ticket, it))
+    }
+
+    pub(crate) fn find(&self, call: CallId) -> Option<Ticket> {
+        let mut waiters = self.waiters.iter();
+        let found = waiters.find(|(_, it)| it.routed.call.record.id == call);
+        found.map(|(ticket, _)| *ticket)
+    }
+
+    /// Reserves for all who fit now. Answers what they are to be told.
+    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> Vec<Handover> {
+        let mut turns = Vec::new();
+        loop {
+            let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
+                Next::Fits(ticket, cleared) => (ticket, cleared),
+                Next::Never(ticket, bucket) => {
+                    self.queue.leave(ticket);
+                    if let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) {
+                        let turn = Turn::Refused(routed, Obstacle::NeverFits { bucket });
+                        turns.push(Handover { key, to, turn });
+                    }
+                    continue;
+                }
+                Next::Nobody { at } => {
+                    self.look_at = at;
+                    return turns;
+                }
+            };
+            let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) else {
+                self.queue.leave(ticket);
+                continue;
+            };
+            let books = Arc::clone(&routed.books);
+            let set_aside =
+                routed.set_aside((&mut self.pool, cleared), &mut books.lock(), rules, now);
+            let turn = match set_aside {
+                Ok(set_aside) => {
+                    self.queue.started(ticket, now.mono);
+                    Turn::Reserved(set_aside.of(routed))
+                }
+                Err(Obstacle::Budget(shortage))
+                    if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
+                {
+                    let until = now.mono.after(MONEY_AGAIN);
+                    self.queue.set_aside(ticket, Some(until));
+                    self.waiters.insert(ticket, Waiter { routed, key, to });
+                    continue;
+                }
+                Err(obstacle) => {
+                    self.queue.leave(ticket);
+                    Turn::Refused(routed, obstacle)
+                }
+            };
+            turns.push(Handover { key, to, turn });
+        }
+    }
+}
+
+impl Engine {
+    /// Looks who fits now of those that wait there.
+    pub(crate) fn look(&self, gate: &SharedGate) {
+        let rules = self.settings.load().reserve;
+        // What could not be handed over is given back, and may be somebody else's turn.
+        loop {
+            let now = self.now();
+            let turns = {
+                let mut locked = gate.lock();
+                let turns = locked.turns(&rules, now);
+                self.wakeups.at(locked.look_at);
+                turns
+            };
+            let mut given_back = false;
+            for handover in turns {
+                given_back |= self.hand_over(handover);
+            }
+            if !given_back {
+                return;
+            }
+        }
+    }
+
+    /// Starts the thread that looks at the queues when time may have made somebody fit. It ends with
+    /// the engine.
+    pub(crate) fn watch_queues(self: &Arc<Self>) -> Result<(), StartError> {
+        let engine = Arc::downgrade(self);
+        let (wakeups, clock) = (Arc::clone(&self.wakeups), Arc::clone(&self.clock));
+        let watching = move || {
+            while wakeups.wait(clock.as_ref()) {
+                let Some(engine) = engine.upgrade() else {
+                    return;
+                };
+                engine.look_at_queues();
+            }
+        };
+        let thread = std::thread::Builder::new().name("queues".to_owned());
+        let _detached = thread.spawn(watching).map_err(StartError::Thread)?;
+        Ok(())
+    }
+
+    /// Looks at every platform, where time alone may have made somebody fit.
+    pub fn look_at_queues(&self) {
+        let now = self.clock.monotonic();
+        let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
+        for gate in gates {
+            let due = {
+                let gate = gate.lock();
+                !gate.queue.is_empty() && gate.look_at.is_none_or(|at| at <= now)
+            };
+            if due {
+                self.look(&gate);
+            } else {
+                self.wakeups.at(gate.lock().look_at);
+            }
+        }
+    }
+
+    /// Looks at every platform: what they have to give has changed.
+    pub(crate) fn look_at_all(&self) {
+        let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
+        for gate in gates {
+            self.look(&gate);
+        }
+    }
+
+    /// Says whether something was given back.
+    fn hand_over(&self, Handover { key, to, turn }: Handover) -> bool {
+        let refused = match to {
+            To::Client(client) => client.send(turn).err(),
+            To::Kept => self.places.ready(key, turn),
+        };
+        match refused {
+            Some(Turn::Reserved(reserved)) => {
+                let now = self.clock.monotonic();
+                let ended = reserved
+                    .holding
+                    .end(|gate, taken| gate.release(taken, now), Books::release);
+                ended.waited_for.is_some()
+            }
+            Some(Turn::Refused(..)) | None => false,
+        }
+    }
+
+    /// Looks who may have what a call gave back.
+    pub(crate) fn after<T>(&self, ended: Ended<T>) -> Option<T> {
+        if let Some(gate) = &ended.waited_for {
+            self.look(gate);
+        }
+        ended.books
+    }
+}
+
+/// When the queues have to be looked at, for the thread that does it.
+#[derive(Debug, Default)]
+pub(crate) struct Wakeups {
+    next: Mutex<Alarm>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Alarm {
+    at: Option<Monotonic>,
+    closed: bool,
+}
+
+impl Wakeups {
+    /// Looks then, or earlier.
+    pub(crate) fn at(&self, at: Option<Monotonic>) {
+        let Some(at) = at else { return };
+        let mut next = self.next.lock();
+        if next.at.is_none_or(|it| at < it) {
+            next.at = Some(at);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn close(&self) {
+        self.next.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until it is time. `false`: there will be none any more.
+    pub(crate) fn wait(&self, clock: &dyn tidegate_types::Clock) -> bool {
+        let mut next = self.next.lock();
+        loop {
+            if next.closed {
+                return false;
+            }
+            let now = clock.monotonic();
+            match next.at {
+                Some(at) if at <= now => {
+                    next.at = None;
+                    return true;
+                }
+                Some(at) => {
+                    let _timed_out = self.changed.wait_for(&mut next, at.since(now));
+                }
+                None => self.changed.wait(&mut next),
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! A call that waits for its turn.
+
+use std::{sync::Arc, time::Duration};
+
+use tidegate_admission::{Outlook, Ticket, Waiting as Entering};
+use tidegate_ledger::StoreError;
+use tidegate_types::Monotonic;
+use tokio::sync::oneshot;
+
+use crate::{
+    Engine,
+    call::Routed,
+    gate::{SharedGate, To, Turn, Waiter},
+    places::{KEPT_BEYOND, Kept, Place, PlaceKey, REMEMBERED_MAX, Remembered},
+    reserve::{Obstacle, Reserved},
+};
+
+/// How long the providers keep a prompt's cache from its last use, unless they were asked for more.
+const CACHE_LIFE: Duration = Duration::from_mins(5);
+
+/// The setting under which places are kept.
+const PLACES: &str = "queue_places";
+
+/// A place in a queue, for as long as its client is there. Dropped, it is given up.
+#[derive(Debug)]
+pub struct Waiting {
+    engine: Arc<Engine>,
+    gate: SharedGate,
+    ticket: Ticket,
+    since: Monotonic,
+    key: PlaceKey,
+    /// `None` once the turn was taken, or the place is kept for later.
+    turn: Option<oneshot::Receiver<Turn>>,
+}
+
+impl Engine {
+    /// Lets a call wait for its turn, at the place that is kept for it if there is one. It may have
+    /// its turn at once.
+    pub fn wait(
+        self: &Arc<Self>,
+        routed: Box<Routed>,
+        key: PlaceKey,
+    ) -> Result<Waiting, (Box<Routed>, Obstacle)> {
+        let now = self.now().mono;
+        let kept = self.places.take(key, now);
+        let since = kept.as_ref().map_or(now, |it| it.since);
+        let (sender, receiver) = oneshot::channel();
+        let shared = Arc::clone(&routed.gate);
+        let waiting = |ticket, gate| Waiting {
+            engine: Arc::clone(self),
+            gate,
+            ticket,
+            since,
+            key,
+            turn: Some(receiver),
+        };
+        let routed = match kept.map(|it| it.place) {
+            Some(Place::Ready(reserved)) if is_like(&reserved.routed, &routed) => {
+                let turn = Turn::Reserved(reserved.now_for(routed));
+                if let Err(Turn::Reserved(unused)) = sender.send(turn) {
+                    self.give_back(unused.holding);
+                }
+                return Ok(waiting(Ticket::NONE, shared));
+            }
+            Some(Place::Queued(gate, ticket)) => {
+                let mut locked = gate.lock();
+                if let Some(waiter) = locked.waiter_mut(ticket).filter(|it| is_like(&it.routed, &routed)) {
+                    waiter.routed = routed;
+                    waiter.to = To::Client(sender);
+                    drop(locked);
+                    return Ok(waiting(ticket, gate));
+                }
+                let _left = locked.leave(ticket);
+                routed
+            }
+            Some(Place::Ready(other)) => {
+                self.give_back(other.holding);
+                routed
+            }
+            Some(Place::Remembered) | None => routed,
+        };
+        let entering = Entering {
+            ask: routed.ask(),
+            since,
+            warm_until: routed.call.proven.map(|it| it.at.after(CACHE_LIFE)),
+        };
+        let waiter = Waiter {
+            routed,
+            key,
+            to: To::Client(sender),
+        };
+        let entered = shared.lock().enter(waiter, entering, now);
+        match entered {
+            Ok(ticket) => {
+                self.look(&shared);
+                Ok(waiting(ticket, shared))
+            }
+            Err((waiter, _full)) => Err((waiter.routed, Obstacle::QueueFull)),
+        }
+    }
+
+    /// Whether a place is kept under that key.
+    pub fn has_place(&self, key: PlaceKey) -> bool {
+        self.places.has(key)
+    }
+
+    /// Whether any place is kept at all.
+    pub fn keeps_places(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// Ends the places whose clients did not come back.
+    pub(crate) fn expire_places(&self) {
+        for kept in self.places.expired(self.clock.monotonic()) {
+            self.end_place(kept.place);
+        }
+    }
+
+    /// Writes down who waits, so that a restart costs nobody its place.
+    pub(crate) fn remember_places(&self) {
+        let now = self.now();
+        let mut all = self.places.remember(now);
+        let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
+        for gate in gates {
+            let gate = gate.lock();
+            let here = gate.waiters().filter(|(_, it)| matches!(it.to, To::Client(_)));
+            let here = here.filter_map(|(ticket, it)| Some((it.key, gate.queue.get(ticket)?.since)));
+            let until = now.mono.after(KEPT_BEYOND);
+            let here = here.map(|(key, since)| Remembered::of(key, since, until, now));
+            all.extend(here.take(REMEMBERED_MAX.saturating_sub(all.len())));
+        }
+        // Most of the time nobody waits: then there is nothing to write either.
+        if self.places.is_written(all.is_empty()) {
+            return;
+        }
+        let bytes = serde_json::to_vec(&all).unwrap_or_default();
+        if let Err(unwritten) = self.keep_setting(PLACES, &bytes) {
+            self.writer.health().failed(&unwritten);
+        }
+    }
+
+    /// Takes over the places of an earlier run.
+    pub(crate) fn recall_places(&self) -> Result<(), StoreError> {
+        let kept = self.setting(PLACES)?;
+        // What can't be read was written by another version: its clients wait anew.
+        let kept = kept.and_then(|it| serde_json::from_slice::<Vec<Remembered>>(&it).ok());
+        self.places.restore(&kept.unwrap_or_default(), self.now());
+        Ok(())
+    }
+
+    pub(crate) fn end_place(&self, place: Place) {
+        match place {
+            Place::Queued(gate, ticket) => {
+                let _left = gate.lock().leave(ticket);
+                self.look(&gate);
+            }
+            Place::Ready(reserved) => self.give_back(reserved.holding),
+            Place::Remembered => {}
+        }
+    }
+}
+
+impl Waiting {
+    /// Waits for the turn. Asked again after it has come, it never comes.
+    pub async fn turn(&mut self) -> Turn {
+        if let Some(receiver) = &mut self.turn
+            && let Ok(turn) = receiver.await
+        {
+            self.turn = None;
+            return turn;
+        }
+        std::future::pending().await
+    }
+
+    /// The turn, if it has come already.
+    pub fn turn_now(&mut self) -> Option<Turn> {
+        let turn = self.turn.as_mut()?.try_recv().ok()?;
+        self.turn = None;
+        Some(turn)
+    }
+
+    /// Where the call stands and how long it will probably wait. `None`: it waits no longer.
+    pub fn outlook(&self) -> Option<Outlook> {
+        let now = self.engine.clock.monotonic();
+        let mut gate = self.gate.lock();
+        let outlook = gate.queue.outlook(self.ticket, &gate.pool, now)?;
+        gate.queue.told(self.ticket, outlook);
+        Some(outlook)
+    }
+
+    /// How long it has waited, what it waited before it was sent away included.
+    pub fn waited(&self) -> Duration {
+        self.engine.clock.monotonic().since(self.since)
+    }
+
+    /// Keeps the place for when the client comes back. `Err`: its turn has come meanwhile.
+    pub fn keep_until(mut self, until: Monotonic) -> Result<(), Turn> {
+        let engine = Arc::clone(&self.engine);
+        let replaced = {
+            let mut gate = self.gate.lock();
+            let Some(waiter) = gate.waiter_mut(self.ticket) else {
+                drop(gate);
+                return self.turn_now().map_or(Ok(()), Err);
+            };
+            waiter.to = To::Kept;
+            self.turn = None;
+            let place = Place::Queued(Arc::clone(&self.gate), self.ticket);
+            let since = self.since;
+            engine.places.keep(self.key, Kept { since, until, place })
+        };
+        // Another request of the same body was kept, or there is no room: that one loses its place.
+        if let Some(lost) = replaced {
+            engine.end_place(lost.place);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(mut receiver) = self.turn.take() else {
+            return;
+        };
+        receiver.close();
+        match receiver.try_recv() {
+            Ok(Turn::Reserved(reserved)) => self.engine.give_back(reserved.holding),
+            Ok(Turn::Refused(..)) => {}
+            Err(_) => {
+                let _left = self.gate.lock().leave(self.ticket);
+                self.engine.look(&self.gate);
+            }
+        }
+    }
+}
+
+/// Whether the call that came back asks for the same as the one that was kept.
+fn is_like(kept: &Routed, back: &Routed) -> bool {
+    let (ours, theirs) = (kept.ask(), back.ask());
+    ours.priority == theirs.priority
+        && ours.user == theirs.user
+        && ours.caller == theirs.caller
+        && Arc::ptr_eq(&kept.gate, &back.gate)
+}
+
+impl Reserved {
+    /// What was set aside for a call, for the same call that has come back.
+    fn now_for(self, routed: Box<Routed>) -> Self {
+        Self { routed, ..self }
+    }
+}
