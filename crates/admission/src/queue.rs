@@ -149,7 +149,15 @@ impl Queue {
     /// Whether somebody waits who goes before a newcomer of that class.
     pub fn holds_up(&self, class: Priority) -> bool {
         let above = Priority::ALL.iter().filter(|it| **it >= class);
-        above.map(|it| &self.lines[it.index()]).any(|it| it.len() > 0)
+        above
+            .map(|it| &self.lines[it.index()])
+            .any(|it| it.len() > 0)
+    }
+
+    /// How many of a class wait for its buckets, and since when the first of them does.
+    pub fn class(&self, class: Priority) -> (usize, Option<Monotonic>) {
+        let line = &self.lines[class.index()];
+        (line.len(), line.oldest())
     }
 
     /// How many wait.
