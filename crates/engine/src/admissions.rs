@@ -242,6 +242,13 @@ impl Engine {
                         Obstacle::Budget(shortage)
                     });
                 }
+                Err(Obstacle::Approval(shortage)) => {
+                    let level = path.entry().keys().iter();
+                    if let Some(level) = level.into_iter().find(|it| it.kind == shortage.level) {
+                        let _parked_by_its_holder = self.ask(level, &seeker.user, &shortage);
+                    }
+                    return Err(Obstacle::Approval(shortage));
+                }
                 Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
                 Err(obstacle) => return Err(obstacle),
             }
@@ -323,9 +330,11 @@ impl Engine {
     ) -> NotAdmitted {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
-            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Cancelled | Obstacle::Stale => {
-                None
-            }
+            Obstacle::Budget(_)
+            | Obstacle::Approval(_)
+            | Obstacle::Held { .. }
+            | Obstacle::Cancelled
+            | Obstacle::Stale => None,
             Obstacle::Wait { .. }
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
@@ -342,7 +351,9 @@ impl Engine {
             alternative,
             limit: told.limit,
             shortage: match obstacle {
-                Obstacle::Budget(shortage) | Obstacle::Held { shortage, .. } => Some(shortage),
+                Obstacle::Budget(shortage)
+                | Obstacle::Approval(shortage)
+                | Obstacle::Held { shortage, .. } => Some(shortage),
                 _ => None,
             },
             reasons: vec![told.sentence],

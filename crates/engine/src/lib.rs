@@ -4,6 +4,7 @@
 
 pub mod admissions;
 mod alarms;
+pub mod approvals;
 mod books;
 pub mod call;
 pub mod cap;
@@ -113,6 +114,7 @@ pub struct Engine {
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
+    approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,

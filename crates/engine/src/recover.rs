@@ -127,6 +127,7 @@ impl Engine {
             holds: crate::holding::Holds::default(),
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
             journaling,
@@ -144,6 +145,7 @@ impl Engine {
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
+        engine.recall_approvals()?;
         engine.recall_places()?;
         engine.watch_queues()?;
         Ok(engine)

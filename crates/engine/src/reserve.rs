@@ -42,6 +42,8 @@ pub enum Obstacle {
         /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
+    /// It would pass a soft limit, for which somebody has to be asked.
+    Approval(Shortage),
     /// Others wait for the same, who came before it.
     Queued {
         /// How many of its class go before it.
@@ -66,6 +68,7 @@ impl Obstacle {
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
             Self::NeverFits { .. }
             | Self::Budget(_)
+            | Self::Approval(_)
             | Self::QueueFull
             | Self::Cancelled
             | Self::Stale => None,
@@ -302,6 +305,10 @@ impl Routed {
             caller,
         };
         match books.check(&self.path, &ask, now.wall) {
+            MoneyCheck::Clear(ClearedMoney {
+                unapproved: Some(asked),
+                ..
+            }) => Err(Obstacle::Approval(asked)),
             MoneyCheck::Clear(money) => Ok((money, lowered.map(|it| it.0), lowered.map(|it| it.1))),
             MoneyCheck::Refused(shortage) => Err(Obstacle::Budget(shortage)),
             MoneyCheck::Stale => Err(Obstacle::Stale),
@@ -412,6 +419,10 @@ pub(crate) fn admit(
     let mut cleared = pool_check(&mut locked.pool, ask, now)?;
     let mut locked_books = books.lock();
     let money = match locked_books.check(path, money, now.wall) {
+        MoneyCheck::Clear(ClearedMoney {
+            unapproved: Some(asked),
+            ..
+        }) => return Err(Obstacle::Approval(asked)),
         MoneyCheck::Clear(money) => money,
         MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
         MoneyCheck::Stale => return Err(Obstacle::Stale),

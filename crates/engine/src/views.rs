@@ -42,6 +42,22 @@ pub fn sentence(shortage: &Shortage) -> String {
     )
 }
 
+/// A soft limit that somebody has to be asked about, in a sentence.
+fn sentence_of_approval(shortage: &Shortage) -> String {
+    let Shortage {
+        level,
+        limit,
+        spent,
+        held,
+        asked,
+        ..
+    } = shortage;
+    let spent = spent.saturating_add(*held);
+    format!(
+        "budget `{level}` would pass its soft limit of {limit}: {spent} spent and expected, {asked} more expected of this call · somebody has to approve that: see `tidegate approvals`"
+    )
+}
+
 /// Others who came first, in a sentence.
 fn sentence_of_queue(platform: &Platform, obstacle: &Obstacle) -> String {
     let name = &platform.name;
@@ -167,6 +183,12 @@ impl Engine {
                 limit: shortage.level.word().into(),
                 sentence: sentence(&shortage),
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
+                resets_at: shortage.resets_at,
+            },
+            Obstacle::Approval(shortage) => Told {
+                limit: shortage.level.word().into(),
+                sentence: sentence_of_approval(&shortage),
+                wait: None,
                 resets_at: shortage.resets_at,
             },
             Obstacle::Held { shortage, wait } => Told {

@@ -99,7 +99,7 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
             sentence,
             wait: told.wait.unwrap_or_default(),
         },
-        Obstacle::Cancelled => Refusal::Denied { sentence },
+        Obstacle::Cancelled | Obstacle::Approval(_) => Refusal::Denied { sentence },
         Obstacle::NeverFits { .. } => Refusal::NeverFits { sentence },
         Obstacle::Budget(shortage) => Refusal::Budget {
             sentence,
