@@ -8,6 +8,7 @@
 mod bucket;
 mod decision;
 mod flow;
+mod mirror;
 mod need;
 mod pacing;
 mod peaks;
@@ -21,6 +22,7 @@ pub use decision::{
     Admission, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, Taken, Wait,
 };
 pub use flow::{WAITING_GRACE, WAITING_MAX};
+pub use mirror::{Heard, MirrorView, Observation, Refused, SENT_MAX, Said, SavedMirror};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
 pub use pool::{Penalised, Pool, SavedPenalty};
