@@ -6,6 +6,7 @@
 //! a pool, keeps what was deferred, and says who goes next.
 
 mod bucket;
+mod cooldown;
 mod decision;
 mod flow;
 mod mirror;
@@ -18,6 +19,10 @@ mod spec;
 mod users;
 mod view;
 
+pub use cooldown::{
+    BREAKER_FAILURES, BREAKER_SPAN, COOLDOWNS_MAX, Cause, Cooldown, CooldownView, Cooldowns,
+    Horizon, Pass, Place, Probe, SavedCooldown, Scope, Signal,
+};
 pub use decision::{
     Admission, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, Taken, Wait,
 };

@@ -196,7 +196,7 @@ impl Bucket {
                 .remaining
                 .is_some_and(|it| it < one.own.max(clean.grain));
             if short || one.all.said.len() == 1 {
-                self.refuse(refused, one, foreseen, heard, sequence);
+                heard.slowed += u32::from(self.refuse(refused, one, foreseen, sequence));
             }
         }
         self.set_pace();
@@ -221,23 +221,15 @@ impl Bucket {
         }
     }
 
-    /// Empties the bucket so far that the same call fits when it was told to come again.
-    fn refuse(
-        &mut self,
-        refused: Refused,
-        one: &One<'_>,
-        foreseen: bool,
-        heard: &mut Heard,
-        sequence: u64,
-    ) {
+    /// Empties the bucket so far that the same call fits when it was told to come again. Says whether
+    /// its pace was slowed.
+    fn refuse(&mut self, refused: Refused, one: &One<'_>, foreseen: bool, sequence: u64) -> bool {
         let resource = self.spec.resource;
-        let mut since = 0;
+        let (mut since, mut slowed) = (0, false);
         if let Some(mirror) = self.mirror.as_mut() {
             since = mirror.since(one.taken);
             mirror.note_refused(one.own, resource);
-            if !foreseen && mirror.slow(one.taken, sequence) {
-                heard.slowed += 1;
-            }
+            slowed = !foreseen && mirror.slow(one.taken, sequence);
         }
         self.set_pace();
         let own = self.flow.cost(one.own);
@@ -256,6 +248,7 @@ impl Bucket {
         self.note_peak(sequence);
         self.flow.lower_to(level);
         self.flow.raise_to(level);
+        slowed
     }
 
     fn quanta_of(&self, tokens: i128) -> i128 {
