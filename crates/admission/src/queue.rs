@@ -154,6 +154,12 @@ impl Queue {
             .any(|it| it.len() > 0)
     }
 
+    /// How many of a class wait for its buckets, and since when the first of them does.
+    pub fn class(&self, class: Priority) -> (usize, Option<Monotonic>) {
+        let line = &self.lines[class.index()];
+        (line.len(), line.oldest())
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.places.len()

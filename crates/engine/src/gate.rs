@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
     Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
 };
-use tidegate_ledger::Books;
-use tidegate_types::{CallId, Monotonic, Priority};
+use tidegate_ledger::{Books, Shortage};
+use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -46,6 +46,8 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
+    /// The budget that running calls held when it last could have had its turn.
+    pub(crate) short: Option<Shortage>,
 }
 
 /// Who is told when its turn comes.
@@ -61,7 +63,7 @@ pub(crate) enum To {
 #[derive(Debug)]
 pub enum Turn {
     /// It has what it needs.
-    Reserved(Reserved),
+    Reserved(Box<Reserved>),
     /// No wait helps any more.
     Refused(Box<Routed>, Obstacle),
 }
@@ -158,10 +160,8 @@ impl Gate {
         self.waiters.iter().map(|(ticket, it)| (*ticket, it))
     }
 
-    pub(crate) fn find(&self, call: CallId) -> Option<Ticket> {
-        let mut waiters = self.waiters.iter();
-        let found = waiters.find(|(_, it)| it.routed.call.record.id == call);
-        found.map(|(ticket, _)| *ticket)
+    pub(crate) fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {
+        self.waiters.get(&ticket)
     }
 
     /// Reserves for all who fit now. Answers what they are to be told.
@@ -172,7 +172,10 @@ impl Gate {
                 Next::Fits(ticket, cleared) => (ticket, cleared),
                 Next::Never(ticket, bucket) => {
                     self.queue.leave(ticket);
-                    if let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) {
+                    if let Some(Waiter {
+                        routed, key, to, ..
+                    }) = self.waiters.remove(&ticket)
+                    {
                         let turn = Turn::Refused(routed, Obstacle::NeverFits { bucket });
                         turns.push(Handover { key, to, turn });
                     }
@@ -183,7 +186,10 @@ impl Gate {
                     return turns;
                 }
             };
-            let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) else {
+            let Some(Waiter {
+                routed, key, to, ..
+            }) = self.waiters.remove(&ticket)
+            else {
                 self.queue.leave(ticket);
                 continue;
             };
@@ -193,14 +199,21 @@ impl Gate {
             let turn = match set_aside {
                 Ok(set_aside) => {
                     self.queue.started(ticket, now.mono);
-                    Turn::Reserved(set_aside.of(routed))
+                    Turn::Reserved(Box::new(set_aside.of(routed)))
                 }
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
                     let until = now.mono.after(MONEY_AGAIN);
                     self.queue.set_aside(ticket, Some(until));
-                    self.waiters.insert(ticket, Waiter { routed, key, to });
+                    let short = Some(shortage);
+                    let waiter = Waiter {
+                        routed,
+                        key,
+                        to,
+                        short,
+                    };
+                    self.waiters.insert(ticket, waiter);
                     continue;
                 }
                 Err(obstacle) => {
@@ -277,6 +290,15 @@ impl Engine {
         for gate in gates {
             self.look(&gate);
         }
+    }
+
+    /// Tells a call that was taken out of its queue by hand.
+    pub(crate) fn refuse_waiting(&self, waiter: Waiter) {
+        let Waiter {
+            routed, key, to, ..
+        } = waiter;
+        let turn = Turn::Refused(routed, Obstacle::Cancelled);
+        self.hand_over(Handover { key, to, turn });
     }
 
     /// Says whether something was given back.

@@ -330,7 +330,10 @@ fn restored(
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
-        (Arc::clone(&platform.name), Arc::new(Mutex::new(Gate::new(pool))))
+        (
+            Arc::clone(&platform.name),
+            Arc::new(Mutex::new(Gate::new(pool))),
+        )
     };
     settings.platforms.iter().map(pool).collect()
 }

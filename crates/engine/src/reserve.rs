@@ -51,6 +51,8 @@ pub enum Obstacle {
     },
     /// More wait for the same than can be kept in mind.
     QueueFull,
+    /// Somebody who may took it out of the queue.
+    Cancelled,
     /// What the path resolves to has changed: resolve it again. Nobody is told.
     Stale,
 }
@@ -62,7 +64,11 @@ impl Obstacle {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
-            Self::NeverFits { .. } | Self::Budget(_) | Self::QueueFull | Self::Stale => None,
+            Self::NeverFits { .. }
+            | Self::Budget(_)
+            | Self::QueueFull
+            | Self::Cancelled
+            | Self::Stale => None,
         }
     }
 }

@@ -200,6 +200,10 @@ impl Line {
         self.delayed.saturating_add(delay(it, class)) < nanos(BACKFILL_MAX)
     }
 
+    pub(super) fn oldest(&self) -> Option<Monotonic> {
+        self.by_age.first_key_value().map(|it| it.0.0)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_age.len()
     }
