@@ -256,6 +256,20 @@ impl Cooldowns {
         Pass::Probe(Probe(probe))
     }
 
+    /// What a call would have to wait for that may not be the one that tries.
+    pub fn look(&self, place: &Place, now: Monotonic) -> Option<Cooldown> {
+        let keys = keys(place);
+        let closed = keys.iter().filter_map(|it| self.entries.get(it)?.closed);
+        let waits = closed.map(|it| {
+            it.wait(now).unwrap_or(Cooldown {
+                cause: it.cause,
+                left: PROBING_WAIT,
+                probing: true,
+            })
+        });
+        waits.max_by_key(|it| it.left)
+    }
+
     /// The call that tried was not sent, or nobody knows how it went: the next one may.
     pub fn give_up(&mut self, probe: &Probe) {
         for entry in self.entries.values_mut() {

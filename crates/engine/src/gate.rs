@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
 };
 use tidegate_ledger::{Books, Shortage};
 use tidegate_types::{Monotonic, Priority};
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     Engine, StartError,
     call::{Moment, Routed},
+    heard::{AGAIN, Standing, Trying},
     places::PlaceKey,
     reserve::{Ended, Obstacle, Reserved, pool_check},
     settings::ReserveRules,
@@ -48,6 +49,8 @@ pub(crate) struct Waiter {
     pub(crate) to: To,
     /// The budget that running calls held when it last could have had its turn.
     pub(crate) short: Option<Shortage>,
+    /// Why, and until when, its provider would have refused it then.
+    pub(crate) cooling: Option<(Cooldown, Monotonic)>,
 }
 
 /// Who is told when its turn comes.
@@ -164,8 +167,22 @@ impl Gate {
         self.waiters.get(&ticket)
     }
 
+    /// Lets a call go on waiting that has to for its provider; others go first meanwhile.
+    fn cool(&mut self, ticket: Ticket, waiter: Waiter, cooldown: Cooldown, now: Monotonic) {
+        let until = now.after(cooldown.left);
+        self.queue
+            .set_aside(ticket, Some(until.min(now.after(AGAIN))));
+        let cooling = Some((cooldown, until));
+        self.waiters.insert(ticket, Waiter { cooling, ..waiter });
+    }
+
     /// Reserves for all who fit now. Answers what they are to be told.
-    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> Vec<Handover> {
+    fn turns(
+        &mut self,
+        standing: &Arc<Standing>,
+        rules: &ReserveRules,
+        now: Moment,
+    ) -> Vec<Handover> {
         let mut turns = Vec::new();
         loop {
             let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
@@ -186,20 +203,29 @@ impl Gate {
                     return turns;
                 }
             };
-            let Some(Waiter {
-                routed, key, to, ..
-            }) = self.waiters.remove(&ticket)
-            else {
+            let Some(waiter) = self.waiters.remove(&ticket) else {
                 self.queue.leave(ticket);
                 continue;
             };
+            let trying = match waiter.may_go(standing, now.mono) {
+                Ok(trying) => trying,
+                Err(cooldown) => {
+                    self.cool(ticket, waiter, cooldown, now.mono);
+                    continue;
+                }
+            };
+            let Waiter {
+                routed, key, to, ..
+            } = waiter;
             let books = Arc::clone(&routed.books);
             let set_aside =
                 routed.set_aside((&mut self.pool, cleared), &mut books.lock(), rules, now);
             let turn = match set_aside {
                 Ok(set_aside) => {
                     self.queue.started(ticket, now.mono);
-                    Turn::Reserved(Box::new(set_aside.of(routed)))
+                    let mut reserved = set_aside.of(routed);
+                    reserved.holding.trying = trying;
+                    Turn::Reserved(Box::new(reserved))
                 }
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
@@ -212,6 +238,7 @@ impl Gate {
                         key,
                         to,
                         short,
+                        cooling: None,
                     };
                     self.waiters.insert(ticket, waiter);
                     continue;
@@ -226,6 +253,29 @@ impl Gate {
     }
 }
 
+impl Waiter {
+    /// Whether its provider would take it now. A client that is away can't try that for others.
+    fn may_go(&self, standing: &Arc<Standing>, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
+        match self.to {
+            To::Client(_) => standing.pass(&self.routed, now),
+            To::Kept => standing.wait(&self.routed, now).map_or(Ok(None), Err),
+        }
+    }
+
+    /// What keeps it waiting besides the buckets.
+    pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
+        if let Some((cooldown, until)) = self.cooling.filter(|it| it.1 > now) {
+            let left = until.since(now);
+            return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
+        }
+        let shortage = self.short?;
+        Some(Obstacle::Held {
+            shortage,
+            wait: held,
+        })
+    }
+}
+
 impl Engine {
     /// Looks who fits now of those that wait there.
     pub(crate) fn look(&self, gate: &SharedGate) {
@@ -235,7 +285,7 @@ impl Engine {
             let now = self.now();
             let turns = {
                 let mut locked = gate.lock();
-                let turns = locked.turns(&rules, now);
+                let turns = locked.turns(&self.standing, &rules, now);
                 self.wakeups.at(locked.look_at);
                 turns
             };

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, BucketIndex, Check, Cleared, Need, Note, Pool, Reason, Taken, Wait};
+use tidegate_admission::{
+    Ask, BucketIndex, Check, Cleared, Cooldown, Need, Note, Pool, Reason, Taken, Wait,
+};
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
 };
@@ -13,6 +15,7 @@ use crate::{
     call::{Moment, Routed},
     cap::{self, CapAsk},
     gate::{Gate, SharedGate},
+    heard::Trying,
     settings::ReserveRules,
 };
 
@@ -42,6 +45,8 @@ pub enum Obstacle {
         /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
+    /// Its provider would refuse it, or fails.
+    Cooling(Cooldown),
     /// Others wait for the same, who came before it.
     Queued {
         /// How many of its class go before it.
@@ -63,6 +68,7 @@ impl Obstacle {
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
+            Self::Cooling(cooldown) => Some(cooldown.left),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
             Self::NeverFits { .. }
             | Self::Budget(_)
@@ -102,6 +108,8 @@ pub struct Holding {
     books: Arc<Mutex<Books>>,
     taken: Option<Taken>,
     hold: Option<Hold>,
+    /// It is the one call that tries whether its provider serves again.
+    pub(crate) trying: Option<Trying>,
 }
 
 impl Holding {
@@ -139,6 +147,12 @@ impl Holding {
         ended
     }
 
+    /// Runs `act` on what is taken, under the lock of its platform.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        let (gate, taken) = (self.gate.as_ref()?, self.taken.as_ref()?);
+        Some(act(&mut gate.lock(), taken))
+    }
+
     /// Runs `act` on the money part under the lock of the books.
     pub(crate) fn with_hold<T>(
         &mut self,
@@ -161,6 +175,7 @@ impl Holding {
             books,
             taken: None,
             hold: Some(hold),
+            trying: None,
         }
     }
 }
@@ -352,6 +367,7 @@ impl SetAside {
             books: Arc::clone(&routed.books),
             taken: Some(self.taken),
             hold: Some(self.hold),
+            trying: None,
         };
         Reserved {
             routed,
@@ -425,6 +441,7 @@ pub(crate) fn admit(
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
+        trying: None,
     };
     Ok((holding, found))
 }

@@ -10,6 +10,7 @@ mod admitting;
 mod gated;
 mod harness;
 mod headers;
+mod hearing;
 mod housekeeping;
 mod reserving;
 mod restarting;
