@@ -13,6 +13,7 @@ mod mirror;
 mod need;
 mod pacing;
 mod peaks;
+mod plan;
 mod pool;
 mod queue;
 mod spec;
@@ -30,6 +31,7 @@ pub use flow::{WAITING_GRACE, WAITING_MAX};
 pub use mirror::{Heard, MirrorView, Observation, Refused, SENT_MAX, Said, SavedMirror};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
+pub use plan::{PLAN_WINDOWS_MAX, PLANS_MAX, Plans, SavedWindow, WindowSaid, WindowView};
 pub use pool::{Penalised, Pool, SavedPenalty};
 pub use queue::{
     BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,

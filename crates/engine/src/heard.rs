@@ -122,7 +122,8 @@ impl Standing {
 }
 
 impl Engine {
-    /// Hears what the head of a provider's answer says of its limits: status, and headers by name.
+    /// Hears what the head of a provider's answer says of its limits: its status and `date`, and all
+    /// headers by name.
     /// To be called once for each answer, before its body is read.
     ///
     /// The platform's buckets follow it, what is refused until some time is not asked for until then,
@@ -131,18 +132,15 @@ impl Engine {
     pub fn heard<'a>(
         &self,
         in_flight: &mut InFlight,
-        status: u16,
-        headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+        (status, date): (u16, Option<&[u8]>),
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) {
         if !in_flight.routed.call.metered {
             return;
         }
         let now = self.now();
         // The answer's own clock: ours may have stepped.
-        let mut dates = headers
-            .clone()
-            .filter(|it| it.0.eq_ignore_ascii_case("date"));
-        let date = dates.find_map(|it| limits::date(it.1)).unwrap_or(now.wall);
+        let date = date.and_then(limits::date).unwrap_or(now.wall);
         let signals = limits::parse(headers, date);
         let routed = &in_flight.routed;
         let head = Head {

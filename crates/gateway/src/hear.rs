@@ -1,6 +1,6 @@
 //! What the head of a provider's answer says of its limits, passed on to the engine.
 
-use http::Response;
+use http::{HeaderValue, Response, header};
 use tokio::time::error::Elapsed;
 
 use crate::{
@@ -23,8 +23,9 @@ impl Gateway {
             Ok(Ok(answer)) => {
                 let headers = answer.headers().iter();
                 let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-                self.engine
-                    .heard(in_flight, answer.status().as_u16(), headers);
+                let date = answer.headers().get(header::DATE);
+                let head = (answer.status().as_u16(), date.map(HeaderValue::as_bytes));
+                self.engine.heard(in_flight, head, headers);
             }
             Ok(Err(_)) | Err(_) => self.engine.unheard(in_flight),
         }

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use tidegate_admission::{BucketSpec, Cause, Owner, PoolSpec, Refill, Resource};
 use tidegate_engine::{
-    flight::InFlight,
-    gate::Turn,
-    places::PlaceKey,
-    reserve::Obstacle,
-    settings::Settings,
+    flight::InFlight, gate::Turn, places::PlaceKey, reserve::Obstacle, settings::Settings,
 };
 use tidegate_observe::calls::Outcome;
 use tidegate_types::Caller;
@@ -45,8 +41,12 @@ const NOON: &str = "Wed, 15 Jul 2026 12:00:00 GMT";
 
 impl World {
     fn hears(&self, in_flight: &mut InFlight, status: u16, headers: &[(&str, &str)]) {
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        self.engine.heard(in_flight, status, headers);
+        let date = headers.iter().find(|it| it.0 == "date");
+        let date = date.map(|it| it.1.as_bytes());
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
+        self.engine.heard(in_flight, (status, date), headers);
     }
 
     fn left(&self, bucket: usize) -> i64 {
@@ -88,7 +88,10 @@ fn a_platforms_buckets_follow_the_headers_of_its_answers() {
         ("anthropic-ratelimit-requests-remaining", "7"),
         ("anthropic-ratelimit-input-tokens-limit", "50000"),
         ("anthropic-ratelimit-input-tokens-remaining", "12000"),
-        ("anthropic-ratelimit-input-tokens-reset", "2026-07-15T12:00:46Z"),
+        (
+            "anthropic-ratelimit-input-tokens-reset",
+            "2026-07-15T12:00:46Z",
+        ),
         ("anthropic-ratelimit-output-tokens-remaining", "0"),
     ];
     world.hears(&mut call, 200, &headers);
@@ -101,7 +104,11 @@ fn a_platforms_buckets_follow_the_headers_of_its_answers() {
 
 #[test]
 fn a_clock_that_is_an_hour_off_changes_nothing() {
-    for date in ["Wed, 15 Jul 2026 11:00:00 GMT", NOON, "Wed, 15 Jul 2026 13:00:00 GMT"] {
+    for date in [
+        "Wed, 15 Jul 2026 11:00:00 GMT",
+        NOON,
+        "Wed, 15 Jul 2026 13:00:00 GMT",
+    ] {
         let world = World::start(limited());
         let mut call = world.send(&keyed("ann"), 100);
         let hour = &date[17..19];
@@ -116,7 +123,11 @@ fn a_clock_that_is_an_hour_off_changes_nothing() {
         world.hears(&mut call, 200, &headers);
         world.ends(call, Outcome::Answered);
         let view = &world.engine.pool_views()[0].buckets[1];
-        assert_eq!((view.level, view.full_in_seconds), (0, Some(1_200)), "{date}");
+        assert_eq!(
+            (view.level, view.full_in_seconds),
+            (0, Some(1_200)),
+            "{date}"
+        );
     }
 }
 
@@ -161,7 +172,10 @@ fn three_overloads_bench_the_models_for_a_second_and_no_account() {
     assert_eq!((cause, left), (Cause::Overloaded, Duration::from_secs(1)));
     let views = world.engine.cooldowns();
     assert_eq!(views.len(), 1);
-    assert_eq!((views[0].account.as_deref(), views[0].models.as_deref()), (None, Some("claude-opus")));
+    assert_eq!(
+        (views[0].account.as_deref(), views[0].models.as_deref()),
+        (None, Some("claude-opus"))
+    );
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.cause_of_wait(), None);
 }
@@ -196,7 +210,11 @@ async fn who_waits_in_the_queue_waits_for_the_provider_too_and_goes_when_it_serv
     assert!(waiting.turn_now().is_none());
     assert_eq!(waiting.cooling(), Some(Duration::from_secs(4)));
     let told = waiting.told().unwrap();
-    assert!(told.sentence.contains("rate limit is reached"), "{}", told.sentence);
+    assert!(
+        told.sentence.contains("rate limit is reached"),
+        "{}",
+        told.sentence
+    );
     world.clock.advance(Duration::from_secs(4));
     world.engine.look_at_queues();
     let Some(Turn::Reserved(reserved)) = waiting.turn_now() else {
