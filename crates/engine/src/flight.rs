@@ -473,6 +473,8 @@ impl InFlight {
             let of = (&*routed.platform.name, held, cause);
             engine.tell_settled(reservation, &settled, of);
         }
+        let list = charge.cost.saturating_add(charge.notional);
+        engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)

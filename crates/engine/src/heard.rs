@@ -12,13 +12,14 @@ use std::{
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tidegate_admission::{
-    Cause, Cooldown, CooldownView, Cooldowns, Observation, Pass, Place, Probe, Refused,
-    SavedCooldown, Signal,
+    Cause, Cooldown, CooldownView, Cooldowns, Observation, Pass, Place, Plans, Probe, Refused,
+    SavedCooldown, SavedWindow, Signal, WindowSaid, WindowView,
 };
 use tidegate_observe::event;
-use tidegate_providers::limits;
-use tidegate_types::Monotonic;
+use tidegate_providers::limits::{self, Unified, UnifiedStatus};
+use tidegate_types::{Monotonic, NanoUsd};
 
 use crate::{
     Engine,
@@ -41,6 +42,18 @@ pub(crate) struct Standing {
     cooldowns: Mutex<Cooldowns>,
     /// Something may be wrong somewhere: else nobody has to ask.
     troubled: AtomicBool,
+    plans: Mutex<Plans>,
+    /// Some account has a plan: else nothing has to be counted towards one.
+    planned: AtomicBool,
+}
+
+/// What of all this is kept over a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SavedStanding {
+    #[serde(default)]
+    cooldowns: Vec<SavedCooldown>,
+    #[serde(default)]
+    windows: Vec<SavedWindow>,
 }
 
 /// The one call that tries whether a provider serves again, until it is heard of.
@@ -107,16 +120,45 @@ impl Standing {
         self.cooldowns.lock().views(now)
     }
 
-    pub(crate) fn export(&self, now: Monotonic) -> Vec<SavedCooldown> {
-        self.cooldowns.lock().export(now)
+    /// Counts what a call cost at list price towards the windows of the plan that paid for it.
+    #[inline]
+    pub(crate) fn spend(&self, routed: &Routed, cost: NanoUsd) {
+        if self.planned.load(Ordering::Relaxed) && !cost.is_zero() {
+            self.plans.lock().spend(&place(routed), cost);
+        }
     }
 
-    pub(crate) fn restored(saved: &[SavedCooldown], elapsed: Duration, now: Monotonic) -> Self {
-        let mut cooldowns = Cooldowns::default();
-        cooldowns.restore(saved, elapsed, now);
+    /// Answers how many figures made no sense.
+    fn hear_plan(&self, place: &Place, unified: &Unified, head: &Head<'_>, now: Monotonic) -> u32 {
+        let windows = unified.windows.iter().map(|it| WindowSaid {
+            name: &it.name,
+            used_ppm: it.utilization.map(|it| it.0),
+            refuses: it.status == Some(UnifiedStatus::Rejected),
+            resets_in: it.reset.map(|it| it.since(head.date)),
+        });
+        let windows: Vec<WindowSaid<'_>> = windows.collect();
+        let mut plans = self.plans.lock();
+        let nonsense = plans.hear(place, &windows, now);
+        self.planned.store(!plans.is_empty(), Ordering::Relaxed);
+        nonsense
+    }
+
+    pub(crate) fn export(&self, now: Monotonic) -> SavedStanding {
+        SavedStanding {
+            cooldowns: self.cooldowns.lock().export(now),
+            windows: self.plans.lock().export(now),
+        }
+    }
+
+    pub(crate) fn restored(saved: &SavedStanding, elapsed: Duration, now: Monotonic) -> Self {
+        let (mut cooldowns, mut plans) = (Cooldowns::default(), Plans::default());
+        cooldowns.restore(&saved.cooldowns, elapsed, now);
+        plans.restore(&saved.windows, elapsed, now);
         Self {
             troubled: AtomicBool::new(!cooldowns.is_empty()),
             cooldowns: Mutex::new(cooldowns),
+            planned: AtomicBool::new(!plans.is_empty()),
+            plans: Mutex::new(plans),
         }
     }
 }
@@ -152,6 +194,10 @@ impl Engine {
         };
         let place = place(routed);
         let signal = signal(&head);
+        if let Some(unified) = &signals.unified {
+            let nonsense = self.standing.hear_plan(&place, unified, &head, now.mono);
+            self.count_nonsense(&routed.platform.name, nonsense);
+        }
         if !routed.call.facts.modifiers.fast {
             self.follow(in_flight, &head, (&place, signal), now);
         }
@@ -201,10 +247,7 @@ impl Engine {
             let billionths = heard.error_ppm.saturating_mul(1_000);
             self.registry.mirror_error.with([platform]).set(billionths);
         }
-        if heard.nonsense > 0 {
-            let ignored = self.registry.ignored_figures.with([platform]);
-            ignored.add(u64::from(heard.nonsense));
-        }
+        self.count_nonsense(platform, heard.nonsense);
         if heard.slowed > 0 {
             self.report(&event::RefillSlowed {
                 call: in_flight.record().id,
@@ -236,6 +279,18 @@ impl Engine {
             });
         }
         self.look_at_queues();
+    }
+
+    fn count_nonsense(&self, platform: &str, figures: u32) {
+        if figures > 0 {
+            let ignored = self.registry.ignored_figures.with([platform]);
+            ignored.add(u64::from(figures));
+        }
+    }
+
+    /// The windows of the plans that calls were paid by.
+    pub fn plan_windows(&self) -> Vec<WindowView> {
+        self.standing.plans.lock().views(self.clock.monotonic())
     }
 
     /// Who is not asked for now, and until when.

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedCooldown, SavedLevel, SavedMirror, SavedPenalty};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -23,7 +23,7 @@ use crate::{
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
-    heard::Standing,
+    heard::{SavedStanding, Standing},
     identity::KeyRing,
     journaling::Journaling,
     leases::Leases,
@@ -72,9 +72,9 @@ struct Saved {
     /// What providers said of their buckets.
     #[serde(default)]
     mirrors: Vec<(String, Vec<SavedMirror>)>,
-    /// Who is not asked for, and for how much longer.
+    /// What they said of accounts.
     #[serde(default)]
-    cooldowns: Vec<SavedCooldown>,
+    standing: SavedStanding,
 }
 
 type Gates = Map<SharedGate>;
@@ -93,7 +93,7 @@ impl Engine {
         let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
         let gates = Arc::new(ArcSwap::from_pointee(gates));
         let down = now.since(saved.at);
-        let standing = Arc::new(Standing::restored(&saved.cooldowns, down, mono));
+        let standing = Arc::new(Standing::restored(&saved.standing, down, mono));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
@@ -305,7 +305,7 @@ fn save(
     let mut saved = Saved {
         at,
         before,
-        cooldowns: standing.export(now),
+        standing: standing.export(now),
         ..Saved::default()
     };
     for (name, gate) in gates {

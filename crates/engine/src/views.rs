@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Wait};
+use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Wait, WindowView};
 use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
@@ -141,6 +141,8 @@ pub struct Status {
     pub platforms: Vec<PoolView>,
     /// Who is not asked for now, as providers said or showed.
     pub cooldowns: Vec<CooldownView>,
+    /// The windows of the plans that calls were paid by.
+    pub plan_windows: Vec<WindowView>,
     /// Which limits bind whom.
     pub limits: Vec<LimitView>,
     /// Reservations that wait for their holder's word, unknown ones too.
@@ -228,6 +230,7 @@ impl Engine {
             why_not: health.why(),
             platforms: self.pool_views(),
             cooldowns: self.cooldowns(),
+            plan_windows: self.plan_windows(),
             limits: self.limit_views(),
             open_reservations: self.open.len(),
             dropped_reservations: self.dropped(),

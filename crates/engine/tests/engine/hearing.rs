@@ -1,15 +1,17 @@
 //! What providers say of their limits, and who is sent or has to wait by it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_admission::{BucketSpec, Cause, Owner, PoolSpec, Refill, Resource};
 use tidegate_engine::{
     flight::InFlight, gate::Turn, places::PlaceKey, reserve::Obstacle, settings::Settings,
+    writer::Stores,
 };
 use tidegate_observe::calls::Outcome;
+use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::Caller;
 
-use crate::harness::{ENFORCED, World, answered, end, keyed, platform, settings};
+use crate::harness::{ENFORCED, ManualClock, World, answered, end, keyed, platform, settings, usd};
 
 /// A platform whose provider allows 50,000 input tokens a minute, and 20 requests.
 fn limited() -> Settings {
@@ -222,4 +224,83 @@ async fn who_waits_in_the_queue_waits_for_the_provider_too_and_goes_when_it_serv
     };
     let sent = world.engine.send(*reserved, world.engine.now());
     world.ends(sent.map_err(|it| it.1).unwrap(), Outcome::Answered);
+}
+
+/// What a subscription's answer says of its five hours, at noon.
+fn plan(used: &str, status: &str) -> [(&'static str, String); 4] {
+    [
+        ("date", NOON.to_owned()),
+        (
+            "anthropic-ratelimit-unified-5h-utilization",
+            used.to_owned(),
+        ),
+        ("anthropic-ratelimit-unified-5h-status", status.to_owned()),
+        (
+            "anthropic-ratelimit-unified-5h-reset",
+            "1784120400".to_owned(),
+        ),
+    ]
+}
+
+#[test]
+fn a_plans_windows_are_learned_from_use_and_a_used_up_one_is_waited_for() {
+    let world = World::start(limited());
+    let answer = |used: &str, status: &str, http: u16| {
+        let mut call = world.send(&keyed("ann"), 100);
+        let headers = plan(used, status);
+        let headers: Vec<_> = headers.iter().map(|it| (it.0, it.1.as_str())).collect();
+        world.hears(&mut call, http, &headers);
+        world.ends(call, Outcome::Answered);
+    };
+    let mut used = 10;
+    for _call in 0..12 {
+        answer(&format!("0.{used}"), "allowed", 200);
+        used += 5;
+    }
+    let windows = world.engine.plan_windows();
+    assert_eq!((windows.len(), windows[0].window.as_str()), (1, "5h"));
+    assert_eq!(windows[0].used_ppm, 650_000);
+    assert_eq!(windows[0].resets_in_seconds, Some(3_600));
+    // Each call is 5 % of it.
+    let each = world
+        .engine
+        .calls(&tidegate_observe::calls::CallFilter::default());
+    let size = windows[0].size.unwrap();
+    world.engine.flush();
+    drop(each);
+    assert_eq!(size, usd("0.0056"));
+    answer("1.0", "rejected", 429);
+    assert_eq!(
+        world.cause_of_wait(),
+        Some((Cause::Quota, Duration::from_secs(3_600)))
+    );
+}
+
+#[test]
+fn what_providers_said_survives_a_restart() {
+    let store = Arc::new(MemoryStore::default());
+    let stores = Stores {
+        ledger: store.clone(),
+        calls: store.clone(),
+        settings: store,
+        journal: Arc::new(MemoryJournal::default()),
+    };
+    let clock = ManualClock::start();
+    {
+        let world = World::on(limited(), stores.clone(), Arc::clone(&clock));
+        let mut call = world.send(&keyed("ann"), 100);
+        let headers = plan("0.5", "allowed");
+        let mut headers: Vec<_> = headers.iter().map(|it| (it.0, it.1.as_str())).collect();
+        headers.push(("anthropic-ratelimit-input-tokens-limit", "30000"));
+        headers.push(("anthropic-ratelimit-input-tokens-remaining", "8000"));
+        world.hears(&mut call, 200, &headers);
+        world.ends(call, Outcome::Answered);
+        world.fails(429, &[("retry-after", "600")]);
+        world.engine.flush();
+    }
+    let world = World::on(limited(), stores, clock);
+    assert_eq!(world.engine.pool_views()[0].buckets[1].capacity, 30_000);
+    assert_eq!(world.engine.plan_windows()[0].used_ppm, 500_000);
+    let (cause, left) = world.cause_of_wait().unwrap();
+    assert_eq!((cause, left), (Cause::Rate, Duration::from_secs(600)));
 }
