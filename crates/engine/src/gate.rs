@@ -10,22 +10,22 @@ use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
     Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
 };
-use tidegate_ledger::{Books, Shortage};
+use tidegate_ledger::{Books, Service, Shortage};
 use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
 use crate::{
     Engine, StartError,
     call::{Moment, Routed},
-    heard::{AGAIN, Standing, Trying},
+    heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
     reserve::{Ended, Obstacle, Reserved, pool_check},
     settings::ReserveRules,
 };
 
-/// How often a call is looked at again that money of running calls keeps waiting: nobody knows when
-/// those end, and several may have to.
-const MONEY_AGAIN: Duration = Duration::from_millis(500);
+/// How often a call is looked at again that something other than its buckets keeps waiting, such as
+/// money that running calls hold: nobody knows when those end, and several may have to.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A platform's buckets and its queue, as they are shared.
 pub type SharedGate = Arc<Mutex<Gate>>;
@@ -167,23 +167,15 @@ impl Gate {
         self.waiters.get(&ticket)
     }
 
-    /// Lets a call go on waiting that has to for its provider; others go first meanwhile.
-    fn cool(&mut self, ticket: Ticket, waiter: Waiter, cooldown: Cooldown, now: Monotonic) {
-        let until = now.after(cooldown.left);
-        self.queue
-            .set_aside(ticket, Some(until.min(now.after(AGAIN))));
-        let cooling = Some((cooldown, until));
-        self.waiters.insert(ticket, Waiter { cooling, ..waiter });
-    }
-
-    /// Reserves for all who fit now. Answers what they are to be told.
+    /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
+    /// budgets has to be found again.
     fn turns(
         &mut self,
         standing: &Arc<Standing>,
         rules: &ReserveRules,
         now: Moment,
-    ) -> Vec<Handover> {
-        let mut turns = Vec::new();
+    ) -> (Vec<Handover>, Vec<Ticket>) {
+        let (mut turns, mut stale) = (Vec::new(), Vec::new());
         loop {
             let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
                 Next::Fits(ticket, cleared) => (ticket, cleared),
@@ -200,55 +192,58 @@ impl Gate {
                 }
                 Next::Nobody { at } => {
                     self.look_at = at;
-                    return turns;
+                    return (turns, stale);
                 }
             };
-            let Some(waiter) = self.waiters.remove(&ticket) else {
+            let Some(waiter) = self.waiters.get_mut(&ticket) else {
                 self.queue.leave(ticket);
                 continue;
             };
             let trying = match waiter.may_go(standing, now.mono) {
                 Ok(trying) => trying,
                 Err(cooldown) => {
-                    self.cool(ticket, waiter, cooldown, now.mono);
+                    let until = now.mono.after(cooldown.left);
+                    waiter.cooling = Some((cooldown, until));
+                    let again = until.min(now.mono.after(COOLING_AGAIN));
+                    self.queue.set_aside(ticket, Some(again));
                     continue;
                 }
             };
-            let Waiter {
-                routed, key, to, ..
-            } = waiter;
-            let books = Arc::clone(&routed.books);
-            let set_aside =
-                routed.set_aside((&mut self.pool, cleared), &mut books.lock(), rules, now);
-            let turn = match set_aside {
-                Ok(set_aside) => {
-                    self.queue.started(ticket, now.mono);
-                    let mut reserved = set_aside.of(routed);
-                    reserved.holding.trying = trying;
-                    Turn::Reserved(Box::new(reserved))
+            let books = Arc::clone(&waiter.routed.books);
+            let (pool, routed) = (&mut self.pool, &waiter.routed);
+            let decided = routed.set_aside((pool, cleared), &mut books.lock(), rules, now);
+            match decided {
+                Err(Obstacle::Stale) => {
+                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
+                    stale.push(ticket);
+                    continue;
                 }
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    let until = now.mono.after(MONEY_AGAIN);
-                    self.queue.set_aside(ticket, Some(until));
-                    let short = Some(shortage);
-                    let waiter = Waiter {
-                        routed,
-                        key,
-                        to,
-                        short,
-                        cooling: None,
-                    };
-                    self.waiters.insert(ticket, waiter);
+                    waiter.short = Some(shortage);
+                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
                     continue;
                 }
-                Err(obstacle) => {
+                Ok(_) => self.queue.started(ticket, now.mono),
+                Err(_) => {
                     self.queue.leave(ticket);
-                    Turn::Refused(routed, obstacle)
                 }
-            };
-            turns.push(Handover { key, to, turn });
+            }
+            if let Some(Waiter {
+                routed, key, to, ..
+            }) = self.waiters.remove(&ticket)
+            {
+                let turn = match decided {
+                    Ok(set_aside) => {
+                        let mut reserved = set_aside.of(routed);
+                        reserved.holding.trying = trying;
+                        Turn::Reserved(Box::new(reserved))
+                    }
+                    Err(obstacle) => Turn::Refused(routed, obstacle),
+                };
+                turns.push(Handover { key, to, turn });
+            }
         }
     }
 }
@@ -283,20 +278,49 @@ impl Engine {
         // What could not be handed over is given back, and may be somebody else's turn.
         loop {
             let now = self.now();
-            let turns = {
+            let (turns, stale) = {
                 let mut locked = gate.lock();
                 let turns = locked.turns(&self.standing, &rules, now);
                 self.wakeups.at(locked.look_at);
                 turns
             };
-            let mut given_back = false;
+            let mut again = false;
             for handover in turns {
-                given_back |= self.hand_over(handover);
+                again |= self.hand_over(handover);
             }
-            if !given_back {
+            for ticket in stale {
+                again |= self.find_path(gate, ticket, now);
+            }
+            if !again {
                 return;
             }
         }
+    }
+
+    /// Finds the way of a waiting call through the budgets again: a window has ended, or limits have
+    /// changed. Not under the lock, since it may have to read what levels stand at.
+    fn find_path(&self, gate: &SharedGate, ticket: Ticket, now: Moment) -> bool {
+        let of = |it: &Waiter| {
+            let record = &it.routed.call.record;
+            let root = record.root_task.clone();
+            (Arc::clone(&it.routed.books), Arc::clone(&record.user), root)
+        };
+        let Some((books, user, root)) = gate.lock().waiter(ticket).map(of) else {
+            return false;
+        };
+        let path = self.loaded_path(&books, |books| {
+            books.path(&user, root.as_deref(), Service::Llm, now.wall)
+        });
+        let ready = books.lock().is_ready(&path);
+        let mut gate = gate.lock();
+        if let Some(waiter) = gate.waiter_mut(ticket) {
+            waiter.routed.path = path;
+        }
+        if ready {
+            gate.queue.resume(ticket);
+        }
+        // Unready: the store can't be read, and the call is looked at again a little later.
+        ready
     }
 
     /// Starts the thread that looks at the queues when time may have made somebody fit. It ends with

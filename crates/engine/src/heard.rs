@@ -31,7 +31,7 @@ use crate::{
 
 /// How often a call is looked at again that waits for a provider: another may have found out
 /// meanwhile that it serves.
-pub(crate) const AGAIN: Duration = Duration::from_secs(5);
+pub(crate) const COOLING_AGAIN: Duration = Duration::from_secs(5);
 
 /// Account and models are told apart by a number, the same in every run.
 const GROUPS: FixedState = FixedState::with_seed(7);

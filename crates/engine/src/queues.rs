@@ -71,6 +71,8 @@ pub struct ClassQueue {
     pub longest: Duration,
     /// How well waits were foretold.
     pub calibration: Calibration,
+    /// How alike its users were served while calls waited, in billionths: Jain's index.
+    pub fairness: Option<u64>,
 }
 
 /// Why a waiting call can't be changed.
@@ -240,6 +242,7 @@ impl Gate {
                 waiting,
                 longest: oldest.map_or(Duration::ZERO, |it| now.since(it)),
                 calibration: self.queue.calibration(*priority),
+                fairness: self.queue.fairness(*priority),
             }
         };
         QueueView {
