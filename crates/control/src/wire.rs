@@ -13,6 +13,7 @@ mod key;
 mod ledger;
 mod money;
 mod price;
+mod provider;
 mod queue;
 mod status;
 
@@ -32,6 +33,7 @@ pub use ledger::{Entries, EntriesQuery, EntryRow, Overrun, Verification};
 pub(crate) use money::plain as money_text;
 pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
+pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,

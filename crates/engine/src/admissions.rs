@@ -336,6 +336,7 @@ impl Engine {
             | Obstacle::Cancelled
             | Obstacle::Stale => None,
             Obstacle::Wait { .. }
+            | Obstacle::Cooling(_)
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
             | Obstacle::QueueFull => self.alternative(platform, seeker, ask),
@@ -346,6 +347,7 @@ impl Engine {
                 Obstacle::Wait { wait, .. } => Some(wait),
                 Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
                 Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
+                Obstacle::Cooling(cooldown) => Some(Wait::For(cooldown.left)),
                 _ => None,
             },
             alternative,

@@ -15,10 +15,12 @@ use crate::{
     Engine,
     books::binds,
     call::{Identified, Moment, Routed},
+    gate::Gate,
+    heard::Trying,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
-use tidegate_admission::{Need, Note};
+use tidegate_admission::{Need, Note, Taken};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
@@ -318,6 +320,21 @@ impl InFlight {
         &mut self.routed.call.record
     }
 
+    /// When it was sent.
+    pub(crate) const fn sent_at(&self) -> Moment {
+        self.sent_at
+    }
+
+    /// Runs `act` on what it holds of its platform's buckets.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        self.holding.with_taken(act)
+    }
+
+    /// That it tries whether its provider serves again, if it is the one that does.
+    pub(crate) const fn take_trying(&mut self) -> Option<Trying> {
+        self.holding.trying.take()
+    }
+
     /// The reservation that pays for it.
     pub const fn reservation(&self) -> ReservationId {
         self.reservation
@@ -456,6 +473,8 @@ impl InFlight {
             let of = (&*routed.platform.name, held, cause);
             engine.tell_settled(reservation, &settled, of);
         }
+        let list = charge.cost.saturating_add(charge.notional);
+        engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)

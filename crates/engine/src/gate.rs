@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
 };
 use tidegate_ledger::{Books, Service, Shortage};
 use tidegate_types::{Monotonic, Priority};
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     Engine, StartError,
     call::{Moment, Routed},
+    heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
     reserve::{Ended, Obstacle, Reserved, pool_check},
     settings::ReserveRules,
@@ -48,6 +49,8 @@ pub(crate) struct Waiter {
     pub(crate) to: To,
     /// The budget that running calls held when it last could have had its turn.
     pub(crate) short: Option<Shortage>,
+    /// Why, and until when, its provider would have refused it then.
+    pub(crate) cooling: Option<(Cooldown, Monotonic)>,
 }
 
 /// Who is told when its turn comes.
@@ -166,7 +169,12 @@ impl Gate {
 
     /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
     /// budgets has to be found again.
-    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> (Vec<Handover>, Vec<Ticket>) {
+    fn turns(
+        &mut self,
+        standing: &Arc<Standing>,
+        rules: &ReserveRules,
+        now: Moment,
+    ) -> (Vec<Handover>, Vec<Ticket>) {
         let (mut turns, mut stale) = (Vec::new(), Vec::new());
         loop {
             let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
@@ -190,6 +198,16 @@ impl Gate {
             let Some(waiter) = self.waiters.get_mut(&ticket) else {
                 self.queue.leave(ticket);
                 continue;
+            };
+            let trying = match waiter.may_go(standing, now.mono) {
+                Ok(trying) => trying,
+                Err(cooldown) => {
+                    let until = now.mono.after(cooldown.left);
+                    waiter.cooling = Some((cooldown, until));
+                    let again = until.min(now.mono.after(COOLING_AGAIN));
+                    self.queue.set_aside(ticket, Some(again));
+                    continue;
+                }
             };
             let books = Arc::clone(&waiter.routed.books);
             let (pool, routed) = (&mut self.pool, &waiter.routed);
@@ -217,12 +235,39 @@ impl Gate {
             }) = self.waiters.remove(&ticket)
             {
                 let turn = match decided {
-                    Ok(set_aside) => Turn::Reserved(Box::new(set_aside.of(routed))),
+                    Ok(set_aside) => {
+                        let mut reserved = set_aside.of(routed);
+                        reserved.holding.trying = trying;
+                        Turn::Reserved(Box::new(reserved))
+                    }
                     Err(obstacle) => Turn::Refused(routed, obstacle),
                 };
                 turns.push(Handover { key, to, turn });
             }
         }
+    }
+}
+
+impl Waiter {
+    /// Whether its provider would take it now. A client that is away can't try that for others.
+    fn may_go(&self, standing: &Arc<Standing>, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
+        match self.to {
+            To::Client(_) => standing.pass(&self.routed, now),
+            To::Kept => standing.wait(&self.routed, now).map_or(Ok(None), Err),
+        }
+    }
+
+    /// What keeps it waiting besides the buckets.
+    pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
+        if let Some((cooldown, until)) = self.cooling.filter(|it| it.1 > now) {
+            let left = until.since(now);
+            return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
+        }
+        let shortage = self.short?;
+        Some(Obstacle::Held {
+            shortage,
+            wait: held,
+        })
     }
 }
 
@@ -235,7 +280,7 @@ impl Engine {
             let now = self.now();
             let (turns, stale) = {
                 let mut locked = gate.lock();
-                let turns = locked.turns(&rules, now);
+                let turns = locked.turns(&self.standing, &rules, now);
                 self.wakeups.at(locked.look_at);
                 turns
             };

@@ -12,6 +12,7 @@ mod durable;
 pub mod estimate;
 pub mod flight;
 pub mod gate;
+mod heard;
 mod holding;
 mod housekeeping;
 pub mod identify;
@@ -27,6 +28,7 @@ pub mod reserve;
 pub mod route;
 pub mod sessions;
 pub mod settings;
+mod signals;
 pub mod views;
 pub mod waiting;
 pub mod writer;
@@ -111,6 +113,7 @@ pub struct Engine {
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
     holds: holding::Holds,
+    standing: Arc<heard::Standing>,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
@@ -193,6 +196,10 @@ impl Engine {
         now: Moment,
     ) -> Result<reserve::Reserved, (Box<call::Routed>, reserve::Obstacle)> {
         let rules = self.settings.load().reserve;
+        let trying = match self.standing.pass(&routed, now.mono) {
+            Ok(trying) => trying,
+            Err(cooldown) => return Err((routed, reserve::Obstacle::Cooling(cooldown))),
+        };
         // A window that ends, or limits that change, between route and reserve: twice is enough,
         // three times would be a clock that races.
         for _try in 0..3 {
@@ -217,7 +224,11 @@ impl Engine {
                     let wait = self.holds.wait();
                     return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
-                other => return other,
+                Ok(mut reserved) => {
+                    reserved.holding.trying = trying;
+                    return Ok(reserved);
+                }
+                refused @ Err(_) => return refused,
             }
         }
         Err((routed, reserve::Obstacle::Stale))

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -23,6 +23,7 @@ use crate::{
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
+    heard::{SavedStanding, Standing},
     identity::KeyRing,
     journaling::Journaling,
     leases::Leases,
@@ -68,6 +69,12 @@ struct Saved {
     platforms: Vec<(String, Vec<SavedLevel>)>,
     #[serde(default)]
     penalties: Vec<(String, Vec<SavedPenalty>)>,
+    /// What providers said of their buckets.
+    #[serde(default)]
+    mirrors: Vec<(String, Vec<SavedMirror>)>,
+    /// What they said of accounts.
+    #[serde(default)]
+    standing: SavedStanding,
 }
 
 type Gates = Map<SharedGate>;
@@ -85,6 +92,8 @@ impl Engine {
         let ids = Arc::new(IdSource::after(saved.before));
         let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
         let gates = Arc::new(ArcSwap::from_pointee(gates));
+        let down = now.since(saved.at);
+        let standing = Arc::new(Standing::restored(&saved.standing, down, mono));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
@@ -94,7 +103,8 @@ impl Engine {
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
             let ids = Arc::clone(&ids);
-            let snapshot = move || save(&gates.load(), clock.as_ref(), &ids);
+            let standing = Arc::clone(&standing);
+            let snapshot = move || save(&gates.load(), &standing, clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
             let written = move |lines: &[Line], took: Duration| {
@@ -125,6 +135,7 @@ impl Engine {
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
+            standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             approvals: crate::approvals::Approvals::default(),
@@ -285,6 +296,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
+    standing: &Standing,
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -295,12 +307,17 @@ fn save(
     let mut saved = Saved {
         at,
         before,
+        standing: standing.export(now),
         ..Saved::default()
     };
     for (name, gate) in gates {
         let gate = gate.lock();
         let pool = &gate.pool;
         saved.platforms.push((name.to_string(), pool.export(now)));
+        let mirrors = pool.export_mirrors();
+        if !mirrors.is_empty() {
+            saved.mirrors.push((name.to_string(), mirrors));
+        }
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
             saved.penalties.push((name.to_string(), penalties));
@@ -320,6 +337,10 @@ fn restored(
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
+        // Before the levels, which are of the figures that were in force.
+        if let Some(mirrors) = of(&saved.mirrors, &platform.name) {
+            pool.restore_mirrors(mirrors, mono);
+        }
         if let Some(levels) = of(&saved.platforms, &platform.name) {
             pool.restore(levels, down, mono);
         }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, BucketIndex, Check, Cleared, Need, Note, Pool, Reason, Taken, Wait};
+use tidegate_admission::{
+    Ask, BucketIndex, Check, Cleared, Cooldown, Need, Note, Pool, Reason, Taken, Wait,
+};
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
 };
@@ -13,6 +15,7 @@ use crate::{
     call::{Moment, Routed},
     cap::{self, CapAsk},
     gate::{Gate, SharedGate},
+    heard::Trying,
     settings::ReserveRules,
 };
 
@@ -44,6 +47,8 @@ pub enum Obstacle {
     },
     /// It would pass a soft limit, for which somebody has to be asked.
     Approval(Shortage),
+    /// Its provider would refuse it, or fails.
+    Cooling(Cooldown),
     /// Others wait for the same, who came before it.
     Queued {
         /// How many of its class go before it.
@@ -65,6 +70,7 @@ impl Obstacle {
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
+            Self::Cooling(cooldown) => Some(cooldown.left),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
             Self::NeverFits { .. }
             | Self::Budget(_)
@@ -105,6 +111,8 @@ pub struct Holding {
     books: Arc<Mutex<Books>>,
     taken: Option<Taken>,
     hold: Option<Hold>,
+    /// It is the one call that tries whether its provider serves again.
+    pub(crate) trying: Option<Trying>,
 }
 
 impl Holding {
@@ -142,6 +150,12 @@ impl Holding {
         ended
     }
 
+    /// Runs `act` on what is taken, under the lock of its platform.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        let (gate, taken) = (self.gate.as_ref()?, self.taken.as_ref()?);
+        Some(act(&mut gate.lock(), taken))
+    }
+
     /// Runs `act` on the money part under the lock of the books.
     pub(crate) fn with_hold<T>(
         &mut self,
@@ -164,6 +178,7 @@ impl Holding {
             books,
             taken: None,
             hold: Some(hold),
+            trying: None,
         }
     }
 }
@@ -359,6 +374,7 @@ impl SetAside {
             books: Arc::clone(&routed.books),
             taken: Some(self.taken),
             hold: Some(self.hold),
+            trying: None,
         };
         Reserved {
             routed,
@@ -436,6 +452,7 @@ pub(crate) fn admit(
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
+        trying: None,
     };
     Ok((holding, found))
 }

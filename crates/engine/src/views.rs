@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tidegate_admission::{PoolView, QUEUE_MAX, Wait};
+use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Wait, WindowView};
 use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
@@ -94,6 +94,29 @@ fn sentence_of_held(shortage: &Shortage, wait: Duration) -> String {
     )
 }
 
+/// A provider that would refuse the call, for its sender.
+fn cooling(platform: &Platform, cooldown: Cooldown) -> Told {
+    let Cooldown {
+        cause,
+        left,
+        probing,
+    } = cooldown;
+    let until = if probing {
+        "while another call tries whether that is over".to_owned()
+    } else {
+        format!("for {}", spoken(left))
+    };
+    Told {
+        limit: format!("{}.provider", platform.name).into(),
+        sentence: format!(
+            "{cause}: `{}` is not asked {until} · try again then, or use another platform or model",
+            platform.name
+        ),
+        wait: Some(left.max(Duration::from_secs(1))),
+        resets_at: None,
+    }
+}
+
 /// A duration as people say it: `45 s`, `3 min 20 s`, `5 h 10 min`.
 pub fn spoken(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -132,6 +155,10 @@ pub struct Status {
     pub why_not: Option<String>,
     /// The platforms' buckets.
     pub platforms: Vec<PoolView>,
+    /// Who is not asked for now, as providers said or showed.
+    pub cooldowns: Vec<CooldownView>,
+    /// The windows of the plans that calls were paid by.
+    pub plan_windows: Vec<WindowView>,
     /// Which limits bind whom.
     pub limits: Vec<LimitView>,
     /// Reservations that wait for their holder's word, unknown ones too.
@@ -197,6 +224,7 @@ impl Engine {
                 wait: Some(wait),
                 resets_at: None,
             },
+            Obstacle::Cooling(cooldown) => cooling(platform, cooldown),
             Obstacle::Queued { .. } | Obstacle::QueueFull | Obstacle::Cancelled => Told {
                 limit: format!("{}.queue", platform.name).into(),
                 sentence: sentence_of_queue(platform, &obstacle),
@@ -223,6 +251,8 @@ impl Engine {
             writable: health.is_writable(),
             why_not: health.why(),
             platforms: self.pool_views(),
+            cooldowns: self.cooldowns(),
+            plan_windows: self.plan_windows(),
             limits: self.limit_views(),
             open_reservations: self.open.len(),
             dropped_reservations: self.dropped(),

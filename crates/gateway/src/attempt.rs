@@ -250,6 +250,7 @@ impl Gateway {
             .upstream
             .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
+        self.hear(&mut flying, &answer);
         let failure = match answer {
             Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
                 let altered = outgoing.altered;

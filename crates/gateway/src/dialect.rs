@@ -94,6 +94,7 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
     match obstacle {
         Obstacle::Wait { .. }
         | Obstacle::Held { .. }
+        | Obstacle::Cooling(_)
         | Obstacle::Queued { .. }
         | Obstacle::QueueFull => Refusal::Rate {
             sentence,

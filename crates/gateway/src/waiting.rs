@@ -119,7 +119,12 @@ impl Gateway {
         }
         let began = tokio::time::Instant::now();
         let mut outlook = waiting.outlook();
-        if outlook.is_none_or(|it| it.p90 <= patience) {
+        let cooling = waiting.cooling();
+        if outlook
+            .map(|it| it.p90)
+            .max(cooling)
+            .is_none_or(|it| it <= patience)
+        {
             tokio::select! {
                 biased;
                 turn = waiting.turn() => return taken(turn, began.elapsed()),

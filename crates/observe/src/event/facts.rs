@@ -118,6 +118,32 @@ events! {
     }
     "limit_reached" from "ledger" says "a budget reached a threshold of its limit" at Warning; // The gauge of the budget shows it.
 
+    /// A provider refused a call that its buckets had let pass: they refill slower from now on.
+    RefillSlowed<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+    }
+    "refill_slowed" from "admission" says "a provider refused what its limits should have let pass: its buckets refill slower for a while" at Warning
+    counts |it, registry| registry.slowed_refills.with([it.platform]).increment();
+
+    /// A provider is not asked for a while.
+    ProviderCooling<'a> {
+        /// The call that was refused, or failed.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+        /// Why.
+        cause: &'a str = with,
+        /// For which models.
+        models: &'a str = with,
+        /// For how long, in seconds.
+        wait: u64 = with,
+    }
+    "provider_cooling" from "admission" says "a provider is not asked for a while" at Warning
+    counts |it, registry| registry.provider_cooldowns.with([it.platform, it.cause]).increment();
+
     /// A call passed a hard limit that allows overage.
     OverageUsed<'a> {
         /// The call.
