@@ -149,7 +149,9 @@ impl Queue {
     /// Whether somebody waits who goes before a newcomer of that class.
     pub fn holds_up(&self, class: Priority) -> bool {
         let above = Priority::ALL.iter().filter(|it| **it >= class);
-        above.map(|it| &self.lines[it.index()]).any(|it| it.len() > 0)
+        above
+            .map(|it| &self.lines[it.index()])
+            .any(|it| it.len() > 0)
     }
 
     /// How many wait.
