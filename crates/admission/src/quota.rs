@@ -112,6 +112,8 @@ pub struct Quotas {
     index: [BTreeMap<Arc<str>, u32>; QUOTA_SCOPES],
     tasks: Tasks,
     sequence: u64,
+    /// The latest moment anybody has named.
+    seen: Monotonic,
 }
 
 impl fmt::Debug for Quotas {
@@ -142,6 +144,7 @@ impl Quotas {
             index: std::array::from_fn(|_| BTreeMap::new()),
             tasks: Tasks::default(),
             sequence: 0,
+            seen: now,
         };
         let _first = quotas.subject(QuotaScope::Organisation, organisation, now);
         quotas
@@ -213,6 +216,7 @@ impl Quotas {
 
     #[inline]
     fn at(&mut self, mono: Monotonic, wall: Timestamp) -> At {
+        self.seen = self.seen.max(mono);
         if wall >= self.calendar.day.end || wall >= self.calendar.month.end {
             self.turn(wall);
         }
@@ -373,6 +377,13 @@ impl Quotas {
     /// Ends what a call held that was never made.
     pub fn release(&mut self, hold: QuotaHold, now: Monotonic) {
         self.end(&hold, (0, 0), now);
+    }
+
+    /// Ends what a call held that nobody has ended, at a moment that nobody knows: as of the last one
+    /// that was seen.
+    pub fn drop_hold(&mut self, hold: QuotaHold) {
+        let seen = self.seen;
+        self.release(hold, seen);
     }
 
     fn end(&mut self, hold: &QuotaHold, (made, tokens): (u64, u64), now: Monotonic) {

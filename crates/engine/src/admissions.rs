@@ -9,7 +9,7 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, Need, Wait};
+use tidegate_admission::{Ask, Need, QuotaAsk, QuotaUse, Wait};
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{
@@ -17,7 +17,7 @@ use tidegate_types::{
 };
 
 use crate::{
-    Engine,
+    Engine, account,
     call::Moment,
     identity::Principal,
     keys::Change,
@@ -173,6 +173,7 @@ impl Engine {
         let seeker = Seeker {
             organisation: &principal.organisation,
             user,
+            is_subtask: root.is_some() && root.as_deref() != ask.task.as_deref(),
             root,
             priority: Self::admission_priority(principal, ask),
             now,
@@ -234,12 +235,30 @@ impl Engine {
             expected: ask.cost,
             caller: Caller::Asking,
         };
+        let quota_ask = QuotaAsk {
+            usage: match service {
+                Service::Llm => QuotaUse::Call,
+                Service::Tools => QuotaUse::Tool,
+                Service::Infrastructure => QuotaUse::Other,
+            },
+            tokens: 0,
+            context: 0,
+            window: 0,
+            caller: Caller::Asking,
+        };
+        let task = seeker.root.as_ref().map(|it| (it, seeker.is_subtask));
+        let task_type = ask.task_type.as_deref().map(Arc::from);
+        let quota_path = books
+            .lock()
+            .quotas
+            .path(&seeker.user, task_type.as_ref(), task, now.mono);
         // As with calls: a window may end between resolving and checking.
         for _try in 0..3 {
             let path = self.loaded_path(&books, |books| {
                 books.path(&seeker.user, seeker.root.as_deref(), service, now.wall)
             });
-            match reserve::admit(&gate, &books, &path, &bucket_ask, &money, now) {
+            let paths = (&path, &quota_path);
+            match reserve::admit(&gate, &books, paths, (&bucket_ask, &quota_ask), &money, now) {
                 Err(Obstacle::Stale) => {}
                 Err(Obstacle::Budget(shortage)) if !shortage.held.is_zero() => {
                     let idle = books.lock().headroom_idle(&path, Caller::Asking);
@@ -333,7 +352,9 @@ impl Engine {
     ) -> NotAdmitted {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
-            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Stale => None,
+            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Quota(_) | Obstacle::Stale => {
+                None
+            }
             Obstacle::Wait { .. }
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
@@ -344,6 +365,7 @@ impl Engine {
             wait: match obstacle {
                 Obstacle::Wait { wait, .. } => Some(wait),
                 Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
+                Obstacle::Quota(over) => over.wait,
                 Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
                 _ => None,
             },
@@ -524,11 +546,20 @@ impl Engine {
         if let Some(since) = open.since {
             self.holds.learn(now.mono.since(since));
         }
+        let tokens = match &entry.event {
+            Event::Settle(it) => it.usage.as_ref().map_or(0, account::quota_tokens),
+            _ => 0,
+        };
         let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
-        let ended = open.holding.end(
+        let mut holding = open.holding;
+        if !unused {
+            holding.uses(tokens);
+        }
+        let ended = holding.end(
+            now.mono,
             |gate, taken| {
                 if unused {
                     gate.release(taken, now.mono);
@@ -554,6 +585,8 @@ struct Seeker<'a> {
     organisation: &'a Arc<str>,
     user: Arc<str>,
     root: Option<Arc<str>>,
+    /// Whether another task of its tree asks.
+    is_subtask: bool,
     priority: Priority,
     now: Moment,
 }

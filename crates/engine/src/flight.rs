@@ -12,13 +12,13 @@ use tidegate_providers::{Metered, accounting::Counted};
 use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
 
 use crate::{
-    Engine,
+    Engine, account,
     books::binds,
     call::{Identified, Moment, Routed},
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
-use tidegate_admission::{Need, Note};
+use tidegate_admission::{Need, Note, Sizes};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct InFlight {
     path: Arc<EntryPath>,
     /// The output cap that was sent, where it was lowered, and by which limit.
     pub lowered: Option<(Tokens, &'static str)>,
+    /// How large its answer may become.
+    pub sizes: Sizes,
     sent_at: Moment,
     first_byte_at: Option<Moment>,
     _counted: Held,
@@ -126,6 +128,7 @@ impl Engine {
         let Reserved {
             mut routed,
             holding,
+            sizes,
             found,
             cap,
         } = reserved;
@@ -183,6 +186,7 @@ impl Engine {
             reservation,
             path,
             lowered,
+            sizes,
             booked,
             sent_at: now,
             first_byte_at: None,
@@ -210,6 +214,9 @@ impl Engine {
                     record.warnings.push(note.to_string().into());
                 }
             }
+        }
+        for (scope, kind) in found.quotas.iter() {
+            record.would_refuse.push(account::name(scope, kind).into());
         }
         for level in routed.path.entry().kinds() {
             if found.would_refuse.contains(level) {
@@ -393,6 +400,7 @@ impl InFlight {
         let engine = self.engine;
         let line = self.booked.then(|| Line::new(Entry::Call(entry)));
         let ended = self.holding.end(
+            now.mono,
             |gate, taken| gate.release(taken, now.mono),
             |books, hold| {
                 books.release(hold);
@@ -434,14 +442,16 @@ impl InFlight {
         let Self {
             engine,
             routed,
-            holding,
+            mut holding,
             reservation,
             booked,
             sent_at,
             ..
         } = self;
+        holding.uses(charge.usage.as_ref().map_or(0, account::quota_tokens));
         let line = booked.then(|| Line::new(Entry::Call(entry)));
         let ended = holding.end(
+            now.mono,
             |gate, taken| gate.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);

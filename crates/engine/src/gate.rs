@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait, Waiting as Entering,
 };
 use tidegate_ledger::Books;
 use tidegate_types::{CallId, Monotonic, Priority};
@@ -203,6 +203,12 @@ impl Gate {
                     self.waiters.insert(ticket, Waiter { routed, key, to });
                     continue;
                 }
+                Err(Obstacle::Quota(over)) if over.on_excess.queues() && over.wait.is_some() => {
+                    let again = over.wait.map_or(MONEY_AGAIN, quota_again);
+                    self.queue.set_aside(ticket, Some(now.mono.after(again)));
+                    self.waiters.insert(ticket, Waiter { routed, key, to });
+                    continue;
+                }
                 Err(obstacle) => {
                     self.queue.leave(ticket);
                     Turn::Refused(routed, obstacle)
@@ -210,6 +216,15 @@ impl Gate {
             };
             turns.push(Handover { key, to, turn });
         }
+    }
+}
+
+/// When a call is looked at again that a quota keeps waiting: when it would fit, or where only other
+/// calls know that, as with money.
+fn quota_again(wait: Wait) -> Duration {
+    match wait {
+        Wait::For(wait) => wait,
+        Wait::Freed { at_least } => at_least.max(MONEY_AGAIN),
     }
 }
 
@@ -288,9 +303,11 @@ impl Engine {
         match refused {
             Some(Turn::Reserved(reserved)) => {
                 let now = self.clock.monotonic();
-                let ended = reserved
-                    .holding
-                    .end(|gate, taken| gate.release(taken, now), Books::release);
+                let ended = reserved.holding.end(
+                    now,
+                    |gate, taken| gate.release(taken, now),
+                    Books::release,
+                );
                 ended.waited_for.is_some()
             }
             Some(Turn::Refused(..)) | None => false,

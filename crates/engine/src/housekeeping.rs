@@ -26,6 +26,7 @@ impl Engine {
         self.settings.store(Arc::new(settings));
         self.prices.store(Arc::new(prices));
         self.put_budgets(&budgets);
+        self.put_quotas();
         self.report(&event::ConfigReloaded {
             by: by.clone(),
             changed,
@@ -64,6 +65,7 @@ impl Engine {
         self.look_after();
         self.expire_places();
         self.remember_places();
+        self.keep_quotas();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
         // the next round.
         self.expire();
@@ -71,6 +73,7 @@ impl Engine {
 
     /// Returns when everything that happened before is in the store, or can't be.
     pub fn flush(&self) {
+        self.keep_quotas();
         self.writer.flush();
     }
 
@@ -100,6 +103,7 @@ impl Engine {
         settings.budgets = Arc::clone(&budgets);
         self.settings.store(Arc::new(settings));
         self.put_budgets(&budgets);
+        self.put_quotas();
     }
 
     /// Stored records of calls, newest first.

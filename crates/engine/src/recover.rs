@@ -18,6 +18,7 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
+    account::{self, Account, Counted},
     admissions::{Open, OpenReservation},
     alarms::Alarms,
     durable::Durable,
@@ -122,6 +123,7 @@ impl Engine {
             places: Places::default(),
             wakeups: Arc::default(),
             books: Mutex::default(),
+            counted: read.counted,
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
@@ -193,7 +195,7 @@ impl Engine {
 
     fn load_or_fail(
         &self,
-        books: &Mutex<tidegate_ledger::Books>,
+        books: &Mutex<Account>,
         missing: &[tidegate_ledger::LevelKey],
     ) -> Result<(), StartError> {
         for key in missing {
@@ -228,6 +230,7 @@ struct Read {
     /// The journal has all that earlier runs did: no power was cut.
     complete: bool,
     takings: Vec<Taking>,
+    counted: Vec<Counted>,
     damage: Vec<String>,
 }
 
@@ -240,7 +243,10 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(line)) => lines.push(line),
+                Found::Record(Record::Entry(line)) => {
+                    read.counted.extend(account::counted(&line));
+                    lines.push(line);
+                }
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
                 Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
@@ -330,7 +336,10 @@ fn restored(
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
-        (Arc::clone(&platform.name), Arc::new(Mutex::new(Gate::new(pool))))
+        (
+            Arc::clone(&platform.name),
+            Arc::new(Mutex::new(Gate::new(pool))),
+        )
     };
     settings.platforms.iter().map(pool).collect()
 }

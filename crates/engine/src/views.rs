@@ -162,6 +162,7 @@ impl Engine {
                 wait: Some(wait),
                 resets_at: None,
             },
+            Obstacle::Quota(over) => crate::account::told(&over),
             Obstacle::Queued { ahead, wait } => Told {
                 limit: format!("{}.queue", platform.name).into(),
                 sentence: format!(

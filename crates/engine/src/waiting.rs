@@ -64,7 +64,10 @@ impl Engine {
             }
             Some(Place::Queued(gate, ticket)) => {
                 let mut locked = gate.lock();
-                if let Some(waiter) = locked.waiter_mut(ticket).filter(|it| is_like(&it.routed, &routed)) {
+                if let Some(waiter) = locked
+                    .waiter_mut(ticket)
+                    .filter(|it| is_like(&it.routed, &routed))
+                {
                     waiter.routed = routed;
                     waiter.to = To::Client(sender);
                     drop(locked);
@@ -123,8 +126,11 @@ impl Engine {
         let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
         for gate in gates {
             let gate = gate.lock();
-            let here = gate.waiters().filter(|(_, it)| matches!(it.to, To::Client(_)));
-            let here = here.filter_map(|(ticket, it)| Some((it.key, gate.queue.get(ticket)?.since)));
+            let here = gate
+                .waiters()
+                .filter(|(_, it)| matches!(it.to, To::Client(_)));
+            let here =
+                here.filter_map(|(ticket, it)| Some((it.key, gate.queue.get(ticket)?.since)));
             let until = now.mono.after(KEPT_BEYOND);
             let here = here.map(|(key, since)| Remembered::of(key, since, until, now));
             all.extend(here.take(REMEMBERED_MAX.saturating_sub(all.len())));
@@ -206,7 +212,14 @@ impl Waiting {
             self.turn = None;
             let place = Place::Queued(Arc::clone(&self.gate), self.ticket);
             let since = self.since;
-            engine.places.keep(self.key, Kept { since, until, place })
+            engine.places.keep(
+                self.key,
+                Kept {
+                    since,
+                    until,
+                    place,
+                },
+            )
         };
         // Another request of the same body was kept, or there is no room: that one loses its place.
         if let Some(lost) = replaced {

@@ -92,9 +92,16 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
     use tidegate_engine::reserve::Obstacle;
     let sentence = told.sentence.clone();
     match obstacle {
-        Obstacle::Wait { .. } | Obstacle::Held { .. } => Refusal::Rate {
+        Obstacle::Wait { .. }
+        | Obstacle::Held { .. }
+        | Obstacle::Queued { .. }
+        | Obstacle::QueueFull => Refusal::Rate {
             sentence,
             wait: told.wait.unwrap_or_default(),
+        },
+        Obstacle::Quota(_) => match told.wait {
+            Some(wait) => Refusal::Rate { sentence, wait },
+            None => Refusal::NeverFits { sentence },
         },
         Obstacle::NeverFits { .. } => Refusal::NeverFits { sentence },
         Obstacle::Budget(shortage) => Refusal::Budget {

@@ -211,6 +211,17 @@ impl QuotaFigures {
         }
     };
 
+    /// None at all.
+    pub const UNLIMITED: Self = {
+        let mut all = Self::BUILT_IN;
+        let mut at = 0;
+        while at < QUOTA_KINDS {
+            all.figures[at].limit = None;
+            at += 1;
+        }
+        all
+    };
+
     /// One of them.
     pub const fn of(&self, kind: QuotaKind) -> &QuotaFigure {
         &self.figures[kind.index()]
@@ -260,6 +271,17 @@ impl QuotaTable {
     /// How long a task keeps its slot where nobody said otherwise: an agent's tools between two
     /// calls seldom run for longer.
     pub const TASK_IDLE: Duration = Duration::from_mins(1);
+
+    /// No quotas at all.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self {
+            organisation: QuotaFigures::UNLIMITED,
+            user: QuotaFigures::UNLIMITED,
+            task_type: QuotaFigures::UNLIMITED,
+            ..Self::default()
+        }
+    }
 
     /// The quotas of an organisation, or of one of its users or task types.
     pub fn of(&self, scope: QuotaScope, organisation: &str, name: &str) -> &QuotaFigures {

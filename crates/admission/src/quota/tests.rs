@@ -31,10 +31,7 @@ fn at(nanos: u64) -> (Monotonic, Timestamp) {
 }
 
 fn figures(limits: &[(QuotaKind, u64)], enforcement: Enforcement) -> QuotaFigures {
-    let mut figures = QuotaFigures::BUILT_IN;
-    for kind in QuotaKind::ALL {
-        figures.of_mut(kind).limit = None;
-    }
+    let mut figures = QuotaFigures::UNLIMITED;
     for (kind, limit) in limits {
         *figures.of_mut(*kind) = QuotaFigure {
             limit: NonZeroU64::new(*limit),
