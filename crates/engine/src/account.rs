@@ -9,17 +9,19 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{
-    Calendar, OverQuota, QuotaAsk, QuotaHold, QuotaPath, QuotaUse, QuotaView, Quotas, SavedSubject,
-    Span,
+    Calendar, Ends, OverQuota, QuotaAsk, QuotaHold, QuotaKind, QuotaPath, QuotaScope, QuotaUse,
+    QuotaView, Quotas, SavedSubject, Sizes, Span, Wait,
 };
 use tidegate_ledger::{
     Books, BudgetPolicy, CallEntry, Event, Line, Period, Service, StoreError, Window,
 };
-use tidegate_types::{Monotonic, ReservationId, Timestamp, Usage};
+use tidegate_observe::{calls::CallRecord, event};
+use tidegate_types::{Caller, Monotonic, ReservationId, Timestamp, Usage};
 
 use crate::{
     Engine,
     call::{Identified, Moment, Routed},
+    flight::{End, InFlight},
     settings::Settings,
     views::{Told, spoken},
 };
@@ -184,10 +186,24 @@ impl Routed {
     }
 }
 
+/// What an admission asks of its quotas: its tokens are known when it is settled.
+pub(crate) const fn admission_ask(service: Service) -> QuotaAsk {
+    QuotaAsk {
+        usage: match service {
+            Service::Llm => QuotaUse::Call,
+            Service::Tools => QuotaUse::Tool,
+            Service::Infrastructure => QuotaUse::Other,
+        },
+        tokens: 0,
+        context: 0,
+        window: 0,
+        caller: Caller::Asking,
+    }
+}
+
 impl Engine {
     /// Where a call is counted. What is only counted, not priced, belongs to no task.
     pub(crate) fn quota_path(
-        &self,
         account: &Mutex<Account>,
         call: &Identified,
         now: Moment,
@@ -293,26 +309,58 @@ impl Engine {
     }
 }
 
+impl InFlight {
+    /// How much of its time the call has left before a quota ends it, and whose.
+    pub fn time_left(&self) -> Ends<Duration> {
+        let spent = self.engine.clock.monotonic().since(self.sent_at.mono);
+        Ends {
+            at: self.sizes.time.at.saturating_sub(spent),
+            ..self.sizes.time
+        }
+    }
+}
+
+impl Engine {
+    /// Notes the watched sizes that a call has passed.
+    pub(crate) fn tell_sizes(
+        &self,
+        record: &mut CallRecord,
+        sizes: &Sizes,
+        end: &End,
+        time: Duration,
+    ) {
+        let text = end.metered.as_ref().map_or(0, |it| it.text_bytes);
+        let output = sizes.output_watched;
+        let output = (text > output.at).then_some((output.scope, QuotaKind::Output));
+        let time_ = sizes.time_watched;
+        let time = (time > time_.at).then_some((time_.scope, QuotaKind::TaskTime));
+        for (scope, kind) in output.into_iter().chain(time) {
+            let limit = name(scope, kind);
+            self.report(&event::LimitWatched {
+                call: record.id,
+                limit: &limit,
+                would_wait: None,
+            });
+            record.would_refuse.push(limit.into());
+        }
+    }
+}
+
 /// What matters to quotas of a line of the journal.
 pub(crate) fn counted(line: &Line) -> Option<Counted> {
     match line.entry() {
         tidegate_ledger::Entry::Call(entry) => Counted::of(entry),
-        _ => None,
+        tidegate_ledger::Entry::Policy(_) => None,
     }
 }
 
 /// The name of a quota, as refusals and records call it.
-pub(crate) fn name(
-    scope: tidegate_admission::QuotaScope,
-    kind: tidegate_admission::QuotaKind,
-) -> String {
+pub fn name(scope: QuotaScope, kind: QuotaKind) -> String {
     format!("{scope}.{kind}")
 }
 
 /// A quota that a call is over, for its sender.
 pub(crate) fn told(over: &OverQuota) -> Told {
-    use tidegate_admission::{QuotaKind, Wait};
-
     let OverQuota {
         scope,
         kind,

@@ -9,7 +9,7 @@ pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, Re
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, Need, QuotaAsk, QuotaUse, Wait};
+use tidegate_admission::{Ask, Need, Wait};
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{
@@ -235,17 +235,7 @@ impl Engine {
             expected: ask.cost,
             caller: Caller::Asking,
         };
-        let quota_ask = QuotaAsk {
-            usage: match service {
-                Service::Llm => QuotaUse::Call,
-                Service::Tools => QuotaUse::Tool,
-                Service::Infrastructure => QuotaUse::Other,
-            },
-            tokens: 0,
-            context: 0,
-            window: 0,
-            caller: Caller::Asking,
-        };
+        let quota_ask = account::admission_ask(service);
         let task = seeker.root.as_ref().map(|it| (it, seeker.is_subtask));
         let task_type = ask.task_type.as_deref().map(Arc::from);
         let quota_path = books

@@ -8,6 +8,7 @@ mod dialect;
 mod gateway;
 mod headers;
 pub mod inlet;
+mod quota;
 mod relay;
 pub mod reply;
 pub mod server;
