@@ -154,6 +154,18 @@ impl Queue {
             .any(|it| it.len() > 0)
     }
 
+    /// How alike the users of a class were served since calls began to wait, in billionths: Jain's
+    /// index, all of it where everybody got the same. `None` where nobody was served.
+    pub fn fairness(&self, class: Priority) -> Option<u64> {
+        self.lines[class.index()].fairness()
+    }
+
+    /// How many of a class wait for its buckets, and since when the first of them does.
+    pub fn class(&self, class: Priority) -> (usize, Option<Monotonic>) {
+        let line = &self.lines[class.index()];
+        (line.len(), line.oldest())
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -5,7 +5,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use tidegate_engine::{Engine, admissions::AdmissionError, identity::Unidentified};
+use tidegate_engine::{
+    Engine, admissions::AdmissionError, identity::Unidentified, queues::QueueError,
+};
 use tidegate_types::{Disposition, Role};
 
 use crate::{
@@ -107,6 +109,9 @@ pub(crate) enum Error {
     /// An admission or a reservation.
     #[error("{}", without_files(.0))]
     Admission(#[from] AdmissionError),
+    /// A call that waits, or does not.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// A crash left it open: its holder cannot say what it was.
     #[error(
         "`{0}` was left open by a crash, and whether it was answered is not known: an operator settles or releases it"
@@ -196,6 +201,7 @@ impl Error {
             | Self::Query(_)
             | Self::Value { .. }
             | Self::Incomplete(_)
+            | Self::Queue(_)
             | Self::Unknown(_)
             | Self::ReloadRefused(_)
             | Self::LimitRefused(_)
@@ -260,6 +266,8 @@ impl Error {
                 AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
                 AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
             },
+            Self::Queue(QueueError::NotWaiting(_)) => told(S::NOT_FOUND, "not_waiting"),
+            Self::Queue(QueueError::NotAllowed(_)) => told(S::FORBIDDEN, "role_needed"),
             Self::Unknown(_) => told(S::FORBIDDEN, "unknown_reservation"),
             Self::ReloadRefused(_) => with(
                 S::UNPROCESSABLE_ENTITY,

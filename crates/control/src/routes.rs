@@ -9,6 +9,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod prices;
+mod queue;
 mod status;
 
 use std::sync::Arc;
@@ -56,6 +57,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
+    route(Method::GET, "/api/v1/queue", Right::Look),
+    route(Method::DELETE, "/api/v1/queue/{id}", Right::Ask),
+    route(Method::PUT, "/api/v1/queue/{id}", Right::Operate),
     route(Method::GET, "/api/v1/prices", Right::Look),
     route(Method::GET, "/api/v1/keys", Right::Administer),
     route(Method::POST, "/api/v1/keys", Right::Administer),
@@ -87,6 +91,11 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/budgets/{level}", put(budgets::set_limit))
         .route("/api/v1/calls", get(calls::calls))
         .route("/api/v1/calls/{id}", get(calls::call))
+        .route("/api/v1/queue", get(queue::queue))
+        .route(
+            "/api/v1/queue/{id}",
+            delete(queue::cancel).put(queue::promote),
+        )
         .route("/api/v1/prices", get(prices::prices))
         .route("/api/v1/keys", get(keys::list).post(keys::make))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
@@ -106,6 +115,6 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, budgets::*, calls::*, changes::*, keys::*, ledger::*, limits::*, metrics::*,
-        prices::*, status::*,
+        prices::*, queue::*, status::*,
     };
 }

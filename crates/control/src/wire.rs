@@ -12,6 +12,7 @@ mod key;
 mod ledger;
 mod money;
 mod price;
+mod queue;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ pub use ledger::{Entries, EntriesQuery, EntryRow, Overrun, Verification};
 pub(crate) use money::plain as money_text;
 pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
+pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,
     Reason, Refill, Status, Watched,

@@ -9,9 +9,10 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{
-    Calendar, Ends, OverQuota, QuotaAsk, QuotaHold, QuotaKind, QuotaPath, QuotaScope, QuotaUse,
-    QuotaView, Quotas, SavedSubject, Sizes, Span, Wait,
+    Calendar, Ends, OverQuota, QuotaAsk, QuotaHold, QuotaPath, QuotaUse, QuotaView, Quotas,
+    SavedSubject, Sizes, Span, Wait,
 };
+pub use tidegate_admission::{QuotaKind, QuotaScope};
 use tidegate_ledger::{
     Books, BudgetPolicy, CallEntry, Event, Line, Period, Service, StoreError, Window,
 };

@@ -132,16 +132,6 @@ impl Open {
     }
 }
 
-/// Whether a principal may touch what belongs to an organisation's user.
-fn may_touch(principal: &Principal, path: &EntryPath) -> bool {
-    let same_organisation = principal.organisation == path.organisation;
-    match principal.role {
-        Role::Operator | Role::Admin => same_organisation || principal.key.is_none(),
-        Role::Caller => same_organisation && principal.user == path.user,
-        Role::Viewer | Role::Approver => false,
-    }
-}
-
 impl Engine {
     /// Decides on a request for leave, and sets aside what it needs if it is given.
     pub fn admit(
@@ -342,9 +332,11 @@ impl Engine {
     ) -> NotAdmitted {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
-            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Quota(_) | Obstacle::Stale => {
-                None
-            }
+            Obstacle::Budget(_)
+            | Obstacle::Held { .. }
+            | Obstacle::Quota(_)
+            | Obstacle::Cancelled
+            | Obstacle::Stale => None,
             Obstacle::Wait { .. }
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
@@ -509,7 +501,7 @@ impl Engine {
         let mut all = self.open.0.lock();
         let theirs = all
             .get(&id)
-            .is_some_and(|it| may_touch(principal, &it.path));
+            .is_some_and(|it| principal.may_touch(&it.path.organisation, &it.path.user));
         let open = if theirs { all.remove(&id) } else { None };
         open.ok_or(AdmissionError::NotOpen(id))
     }
@@ -565,7 +557,7 @@ impl Engine {
         );
         self.journal();
         if let Some(settled) = self.after(ended) {
-            self.tell_settled(id, &settled, &open.platform, held, OVERRUN);
+            self.tell_settled(id, &settled, (&open.platform, held, OVERRUN));
         }
     }
 }

@@ -245,9 +245,7 @@ impl Engine {
         &self,
         reservation: ReservationId,
         settled: &SettledMoney,
-        platform: &str,
-        held: NanoUsd,
-        cause: &str,
+        (platform, held, cause): (&str, NanoUsd, &str),
     ) {
         if !settled.overrun.is_zero() {
             self.report(&event::Overrun {
@@ -475,7 +473,8 @@ impl InFlight {
         if let Some(settled) = engine.after(ended) {
             let held = routed.call.record.bound;
             let cause = charge.cause.unwrap_or("usage above the bound");
-            engine.tell_settled(reservation, &settled, &routed.platform.name, held, cause);
+            let of = (&*routed.platform.name, held, cause);
+            engine.tell_settled(reservation, &settled, of);
         }
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);

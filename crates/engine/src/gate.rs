@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
     Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait, Waiting as Entering,
 };
-use tidegate_ledger::Books;
-use tidegate_types::{CallId, Monotonic, Priority};
+use tidegate_ledger::{Books, Service};
+use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
     settings::ReserveRules,
 };
 
-/// How often a call is looked at again that money of running calls keeps waiting: nobody knows when
-/// those end, and several may have to.
-const MONEY_AGAIN: Duration = Duration::from_millis(500);
+/// How often a call is looked at again that something other than its buckets keeps waiting, such as
+/// money that running calls hold: nobody knows when those end, and several may have to.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A platform's buckets and its queue, as they are shared.
 pub type SharedGate = Arc<Mutex<Gate>>;
@@ -46,6 +46,9 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
+    /// The budget that running calls held, or the quota it was over, when it last could have had its
+    /// turn.
+    pub(crate) short: Option<Obstacle>,
 }
 
 /// Who is told when its turn comes.
@@ -61,7 +64,7 @@ pub(crate) enum To {
 #[derive(Debug)]
 pub enum Turn {
     /// It has what it needs.
-    Reserved(Reserved),
+    Reserved(Box<Reserved>),
     /// No wait helps any more.
     Refused(Box<Routed>, Obstacle),
 }
@@ -158,21 +161,23 @@ impl Gate {
         self.waiters.iter().map(|(ticket, it)| (*ticket, it))
     }
 
-    pub(crate) fn find(&self, call: CallId) -> Option<Ticket> {
-        let mut waiters = self.waiters.iter();
-        let found = waiters.find(|(_, it)| it.routed.call.record.id == call);
-        found.map(|(ticket, _)| *ticket)
+    pub(crate) fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {
+        self.waiters.get(&ticket)
     }
 
-    /// Reserves for all who fit now. Answers what they are to be told.
-    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> Vec<Handover> {
-        let mut turns = Vec::new();
+    /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
+    /// budgets has to be found again.
+    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> (Vec<Handover>, Vec<Ticket>) {
+        let (mut turns, mut stale) = (Vec::new(), Vec::new());
         loop {
             let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
                 Next::Fits(ticket, cleared) => (ticket, cleared),
                 Next::Never(ticket, bucket) => {
                     self.queue.leave(ticket);
-                    if let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) {
+                    if let Some(Waiter {
+                        routed, key, to, ..
+                    }) = self.waiters.remove(&ticket)
+                    {
                         let turn = Turn::Refused(routed, Obstacle::NeverFits { bucket });
                         turns.push(Handover { key, to, turn });
                     }
@@ -180,42 +185,64 @@ impl Gate {
                 }
                 Next::Nobody { at } => {
                     self.look_at = at;
-                    return turns;
+                    return (turns, stale);
                 }
             };
-            let Some(Waiter { routed, key, to }) = self.waiters.remove(&ticket) else {
+            let Some(waiter) = self.waiters.get_mut(&ticket) else {
                 self.queue.leave(ticket);
                 continue;
             };
-            let books = Arc::clone(&routed.books);
-            let set_aside =
-                routed.set_aside((&mut self.pool, cleared), &mut books.lock(), rules, now);
-            let turn = match set_aside {
-                Ok(set_aside) => {
-                    self.queue.started(ticket, now.mono);
-                    Turn::Reserved(set_aside.of(routed))
+            let books = Arc::clone(&waiter.routed.books);
+            let (pool, routed) = (&mut self.pool, &waiter.routed);
+            let decided = routed.set_aside((pool, cleared), &mut books.lock(), rules, now);
+            match decided {
+                Err(Obstacle::Stale) => {
+                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
+                    stale.push(ticket);
+                    continue;
                 }
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    let until = now.mono.after(MONEY_AGAIN);
-                    self.queue.set_aside(ticket, Some(until));
-                    self.waiters.insert(ticket, Waiter { routed, key, to });
+                    waiter.short = Some(Obstacle::Budget(shortage));
+                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
                     continue;
                 }
-                Err(Obstacle::Quota(over)) if over.on_excess.queues() && over.wait.is_some() => {
-                    let again = over.wait.map_or(MONEY_AGAIN, quota_again);
+                Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
+                    let again = over.wait.map_or(AGAIN, quota_again);
+                    waiter.short = Some(quota);
                     self.queue.set_aside(ticket, Some(now.mono.after(again)));
-                    self.waiters.insert(ticket, Waiter { routed, key, to });
                     continue;
                 }
-                Err(obstacle) => {
+                Ok(_) => self.queue.started(ticket, now.mono),
+                Err(_) => {
                     self.queue.leave(ticket);
-                    Turn::Refused(routed, obstacle)
                 }
-            };
-            turns.push(Handover { key, to, turn });
+            }
+            if let Some(Waiter {
+                routed, key, to, ..
+            }) = self.waiters.remove(&ticket)
+            {
+                let turn = match decided {
+                    Ok(set_aside) => Turn::Reserved(Box::new(set_aside.of(routed))),
+                    Err(obstacle) => Turn::Refused(routed, obstacle),
+                };
+                turns.push(Handover { key, to, turn });
+            }
         }
+    }
+}
+
+impl Waiter {
+    /// What it waited for last besides the buckets; `held` is how long running calls hold money.
+    pub(crate) fn obstacle(&self, held: Duration) -> Option<Obstacle> {
+        Some(match self.short? {
+            Obstacle::Budget(shortage) => Obstacle::Held {
+                shortage,
+                wait: held,
+            },
+            other => other,
+        })
     }
 }
 
@@ -224,7 +251,7 @@ impl Gate {
 fn quota_again(wait: Wait) -> Duration {
     match wait {
         Wait::For(wait) => wait,
-        Wait::Freed { at_least } => at_least.max(MONEY_AGAIN),
+        Wait::Freed { at_least } => at_least.max(AGAIN),
     }
 }
 
@@ -235,20 +262,49 @@ impl Engine {
         // What could not be handed over is given back, and may be somebody else's turn.
         loop {
             let now = self.now();
-            let turns = {
+            let (turns, stale) = {
                 let mut locked = gate.lock();
                 let turns = locked.turns(&rules, now);
                 self.wakeups.at(locked.look_at);
                 turns
             };
-            let mut given_back = false;
+            let mut again = false;
             for handover in turns {
-                given_back |= self.hand_over(handover);
+                again |= self.hand_over(handover);
             }
-            if !given_back {
+            for ticket in stale {
+                again |= self.find_path(gate, ticket, now);
+            }
+            if !again {
                 return;
             }
         }
+    }
+
+    /// Finds the way of a waiting call through the budgets again: a window has ended, or limits have
+    /// changed. Not under the lock, since it may have to read what levels stand at.
+    fn find_path(&self, gate: &SharedGate, ticket: Ticket, now: Moment) -> bool {
+        let of = |it: &Waiter| {
+            let record = &it.routed.call.record;
+            let root = record.root_task.clone();
+            (Arc::clone(&it.routed.books), Arc::clone(&record.user), root)
+        };
+        let Some((books, user, root)) = gate.lock().waiter(ticket).map(of) else {
+            return false;
+        };
+        let path = self.loaded_path(&books, |books| {
+            books.path(&user, root.as_deref(), Service::Llm, now.wall)
+        });
+        let ready = books.lock().is_ready(&path);
+        let mut gate = gate.lock();
+        if let Some(waiter) = gate.waiter_mut(ticket) {
+            waiter.routed.path = path;
+        }
+        if ready {
+            gate.queue.resume(ticket);
+        }
+        // Unready: the store can't be read, and the call is looked at again a little later.
+        ready
     }
 
     /// Starts the thread that looks at the queues when time may have made somebody fit. It ends with
@@ -292,6 +348,15 @@ impl Engine {
         for gate in gates {
             self.look(&gate);
         }
+    }
+
+    /// Tells a call that was taken out of its queue by hand.
+    pub(crate) fn refuse_waiting(&self, waiter: Waiter) {
+        let Waiter {
+            routed, key, to, ..
+        } = waiter;
+        let turn = Turn::Refused(routed, Obstacle::Cancelled);
+        self.hand_over(Handover { key, to, turn });
     }
 
     /// Says whether something was given back.

@@ -65,6 +65,18 @@ pub struct Principal {
     pub credential_is_ours: bool,
 }
 
+impl Principal {
+    /// Whether it may see and end what belongs to a user of an organisation.
+    pub(crate) fn may_touch(&self, organisation: &str, user: &str) -> bool {
+        let same_organisation = *self.organisation == *organisation;
+        match self.role {
+            Role::Operator | Role::Admin => same_organisation || self.key.is_none(),
+            Role::Caller => same_organisation && *self.user == *user,
+            Role::Viewer | Role::Approver => false,
+        }
+    }
+}
+
 /// Why nobody is known behind a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unidentified {

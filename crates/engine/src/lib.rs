@@ -21,6 +21,7 @@ pub mod keys;
 mod leases;
 pub mod observer;
 pub mod places;
+pub mod queues;
 mod recover;
 pub mod reserve;
 pub mod route;

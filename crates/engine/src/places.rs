@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,9 +53,20 @@ impl PlaceKey {
     }
 }
 
+/// The platform at which a place is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptAt {
+    /// This one.
+    Platform(Arc<str>),
+    /// An earlier run kept it, and did not say.
+    Unknown,
+}
+
 /// What is kept for a client.
 #[derive(Debug)]
 pub(crate) struct Kept {
+    /// Where it waits.
+    pub(crate) at: KeptAt,
     /// Since when it waits.
     pub(crate) since: Monotonic,
     /// Until when it is kept.
@@ -104,12 +118,9 @@ impl Places {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn has(&self, key: PlaceKey) -> bool {
-        !self.is_empty() && self.all.lock().contains_key(&key)
+    /// Whether a place is kept, and for which platform.
+    pub(crate) fn kept_at(&self, key: PlaceKey) -> Option<KeptAt> {
+        self.all.lock().get(&key).map(|it| it.at.clone())
     }
 
     /// Keeps a place. Answers what it takes the place of, or itself where there is no room.
@@ -128,7 +139,7 @@ impl Places {
         let mut all = self.all.lock();
         match (all.get_mut(&key), turn) {
             (Some(kept), Turn::Reserved(reserved)) => {
-                kept.place = Place::Ready(Box::new(reserved));
+                kept.place = Place::Ready(reserved);
                 None
             }
             // It asks again when it comes back, and is told then.
@@ -184,6 +195,7 @@ impl Places {
         for it in remembered.iter().filter(|it| it.until > now.wall) {
             let waited = nanos(now.wall.since(it.since));
             let kept = Kept {
+                at: KeptAt::Unknown,
                 since: Monotonic(now.mono.0.saturating_sub(waited)),
                 until: now.mono.after(it.until.since(now.wall)),
                 place: Place::Remembered,

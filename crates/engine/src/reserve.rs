@@ -20,6 +20,10 @@ use crate::{
     settings::ReserveRules,
 };
 
+/// The longest that a call is let wait for a quota: beyond it, it is refused with the time. No client
+/// waits for longer, and a place that is kept for one costs memory.
+pub const QUOTA_WAIT_MAX: Duration = Duration::from_hours(1);
+
 /// Why a call can't be sent now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Obstacle {
@@ -57,6 +61,8 @@ pub enum Obstacle {
     },
     /// More wait for the same than can be kept in mind.
     QueueFull,
+    /// Somebody who may took it out of the queue.
+    Cancelled,
     /// What the path resolves to has changed: resolve it again. Nobody is told.
     Stale,
 }
@@ -64,15 +70,20 @@ pub enum Obstacle {
 impl Obstacle {
     /// How long a call that may wait will have to, as far as is known; `None` where no wait helps, or
     /// a quota refuses instead.
-    pub const fn wait(&self) -> Option<Duration> {
+    pub fn wait(&self) -> Option<Duration> {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
-            Self::Quota(over) => match over.wait {
-                Some(wait) if over.on_excess.queues() => Some(wait.at_least()),
-                _ => None,
-            },
-            Self::NeverFits { .. } | Self::Budget(_) | Self::QueueFull | Self::Stale => None,
+            Self::Quota(over) if over.on_excess.queues() => {
+                let wait = over.wait.map(Wait::at_least);
+                wait.filter(|it| *it <= QUOTA_WAIT_MAX)
+            }
+            Self::NeverFits { .. }
+            | Self::Budget(_)
+            | Self::Quota(_)
+            | Self::QueueFull
+            | Self::Cancelled
+            | Self::Stale => None,
         }
     }
 }

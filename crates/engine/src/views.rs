@@ -42,10 +42,23 @@ pub fn sentence(shortage: &Shortage) -> String {
     )
 }
 
-fn calls_wait(ahead: usize) -> String {
-    match ahead {
-        1 => "1 call waits".to_owned(),
-        _ => format!("{ahead} calls wait"),
+/// Others who came first, in a sentence.
+fn sentence_of_queue(platform: &Platform, obstacle: &Obstacle) -> String {
+    let name = &platform.name;
+    match obstacle {
+        Obstacle::Queued { ahead: 1, wait } => format!(
+            "1 call of this priority waits for `{name}` before it: about {} · see `tidegate queue`",
+            spoken(*wait)
+        ),
+        Obstacle::Queued { ahead, wait } => format!(
+            "{ahead} calls of this priority wait for `{name}` before it: about {} · see `tidegate queue`",
+            spoken(*wait)
+        ),
+        Obstacle::QueueFull => {
+            format!("{QUEUE_MAX} calls wait for `{name}`, and no more may: try again in a minute")
+        }
+        _ => "this call was taken out of the queue by hand: send it again if it is still wanted"
+            .to_owned(),
     }
 }
 
@@ -163,24 +176,13 @@ impl Engine {
                 resets_at: None,
             },
             Obstacle::Quota(over) => crate::account::told(&over),
-            Obstacle::Queued { ahead, wait } => Told {
+            Obstacle::Queued { .. } | Obstacle::QueueFull | Obstacle::Cancelled => Told {
                 limit: format!("{}.queue", platform.name).into(),
-                sentence: format!(
-                    "{} of this priority before it for `{}`: about {} · see `tidegate queue`",
-                    calls_wait(ahead),
-                    platform.name,
-                    spoken(wait),
-                ),
-                wait: Some(wait.max(Duration::from_secs(1))),
-                resets_at: None,
-            },
-            Obstacle::QueueFull => Told {
-                limit: format!("{}.queue", platform.name).into(),
-                sentence: format!(
-                    "{QUEUE_MAX} calls wait for `{}`, and no more may: try again in a minute",
-                    platform.name
-                ),
-                wait: Some(Duration::from_mins(1)),
+                sentence: sentence_of_queue(platform, &obstacle),
+                wait: match obstacle {
+                    Obstacle::QueueFull => Some(Duration::from_mins(1)),
+                    _ => obstacle.wait().map(|it| it.max(Duration::from_secs(1))),
+                },
                 resets_at: None,
             },
             Obstacle::Stale => Told {

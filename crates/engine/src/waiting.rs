@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidegate_admission::{Outlook, Ticket, Waiting as Entering};
+pub use tidegate_admission::Outlook;
+use tidegate_admission::{Ticket, Waiting as Entering};
 use tidegate_ledger::StoreError;
+use tidegate_observe::calls::{CallRecord, Outcome};
 use tidegate_types::Monotonic;
 use tokio::sync::oneshot;
 
@@ -11,8 +13,9 @@ use crate::{
     Engine,
     call::Routed,
     gate::{SharedGate, To, Turn, Waiter},
-    places::{KEPT_BEYOND, Kept, Place, PlaceKey, REMEMBERED_MAX, Remembered},
+    places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
+    views::Told,
 };
 
 /// How long the providers keep a prompt's cache from its last use, unless they were asked for more.
@@ -56,7 +59,7 @@ impl Engine {
         };
         let routed = match kept.map(|it| it.place) {
             Some(Place::Ready(reserved)) if is_like(&reserved.routed, &routed) => {
-                let turn = Turn::Reserved(reserved.now_for(routed));
+                let turn = Turn::Reserved(Box::new(reserved.now_for(routed)));
                 if let Err(Turn::Reserved(unused)) = sender.send(turn) {
                     self.give_back(unused.holding);
                 }
@@ -91,6 +94,7 @@ impl Engine {
             routed,
             key,
             to: To::Client(sender),
+            short: None,
         };
         let entered = shared.lock().enter(waiter, entering, now);
         match entered {
@@ -102,9 +106,9 @@ impl Engine {
         }
     }
 
-    /// Whether a place is kept under that key.
-    pub fn has_place(&self, key: PlaceKey) -> bool {
-        self.places.has(key)
+    /// Whether a place is kept under that key, and on which platform, if that is known.
+    pub fn kept_at(&self, key: PlaceKey) -> Option<KeptAt> {
+        self.places.kept_at(key)
     }
 
     /// Whether any place is kept at all.
@@ -194,38 +198,56 @@ impl Waiting {
         Some(outlook)
     }
 
+    /// What keeps it waiting, for its sender. `None`: it waits no longer.
+    pub fn told(&self) -> Option<Told> {
+        let (platform, user, obstacle) = {
+            let now = self.engine.now();
+            let mut gate = self.gate.lock();
+            let waiter = gate.waiter_mut(self.ticket)?;
+            let routed = &waiter.routed;
+            let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
+            let user = Arc::clone(&routed.call.record.user);
+            let obstacle = waiter.obstacle(self.engine.holds.wait());
+            let obstacle = obstacle.unwrap_or_else(|| gate.obstacle(&ask, now));
+            (platform, user, obstacle)
+        };
+        Some(self.engine.explain(&platform, &user, obstacle))
+    }
+
     /// How long it has waited, what it waited before it was sent away included.
     pub fn waited(&self) -> Duration {
         self.engine.clock.monotonic().since(self.since)
     }
 
-    /// Keeps the place for when the client comes back. `Err`: its turn has come meanwhile.
-    pub fn keep_until(mut self, until: Monotonic) -> Result<(), Turn> {
+    /// Keeps the place for when the client comes back, that long after it was told to. Gives back
+    /// the record of this try; `Err`: the turn has come meanwhile.
+    pub async fn keep(mut self, back_in: Duration) -> Result<Box<CallRecord>, Turn> {
         let engine = Arc::clone(&self.engine);
-        let replaced = {
+        let until = engine.clock.monotonic().after(back_in).after(KEPT_BEYOND);
+        let kept = {
             let mut gate = self.gate.lock();
-            let Some(waiter) = gate.waiter_mut(self.ticket) else {
-                drop(gate);
-                return self.turn_now().map_or(Ok(()), Err);
-            };
-            waiter.to = To::Kept;
-            self.turn = None;
-            let place = Place::Queued(Arc::clone(&self.gate), self.ticket);
-            let since = self.since;
-            engine.places.keep(
-                self.key,
-                Kept {
-                    since,
+            gate.waiter_mut(self.ticket).map(|waiter| {
+                waiter.to = To::Kept;
+                self.turn = None;
+                let kept = Kept {
+                    at: KeptAt::Platform(Arc::clone(&waiter.routed.platform.name)),
+                    since: self.since,
                     until,
-                    place,
-                },
-            )
+                    place: Place::Queued(Arc::clone(&self.gate), self.ticket),
+                };
+                let record = waiter.routed.call.record.clone();
+                (record, engine.places.keep(self.key, kept))
+            })
+        };
+        let Some((record, replaced)) = kept else {
+            // It is on its way.
+            return Err(self.turn().await);
         };
         // Another request of the same body was kept, or there is no room: that one loses its place.
         if let Some(lost) = replaced {
             engine.end_place(lost.place);
         }
-        Ok(())
+        Ok(record)
     }
 }
 
@@ -235,13 +257,24 @@ impl Drop for Waiting {
             return;
         };
         receiver.close();
-        match receiver.try_recv() {
-            Ok(Turn::Reserved(reserved)) => self.engine.give_back(reserved.holding),
-            Ok(Turn::Refused(..)) => {}
-            Err(_) => {
-                let _left = self.gate.lock().leave(self.ticket);
-                self.engine.look(&self.gate);
+        let routed = match receiver.try_recv() {
+            Ok(Turn::Reserved(reserved)) => {
+                self.engine.give_back(reserved.holding);
+                Some(reserved.routed)
             }
+            Ok(Turn::Refused(routed, _)) => Some(routed),
+            Err(_) => {
+                let left = self.gate.lock().leave(self.ticket);
+                self.engine.look(&self.gate);
+                left.map(|it| it.routed)
+            }
+        };
+        // Its client has gone while it waited.
+        if let Some(routed) = routed {
+            let mut record = routed.call.record;
+            record.outcome = Outcome::ClientGone;
+            record.phases.wait = micros(self.waited());
+            self.engine.finish(record);
         }
     }
 }
@@ -253,6 +286,10 @@ fn is_like(kept: &Routed, back: &Routed) -> bool {
         && ours.user == theirs.user
         && ours.caller == theirs.caller
         && Arc::ptr_eq(&kept.gate, &back.gate)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Reserved {

@@ -1,6 +1,9 @@
 //! Route, reserve, send: on the preferred platform, then on its fallbacks, until one answers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -8,6 +11,7 @@ use http_body_util::Full;
 use tidegate_engine::{
     call::{Identified, Moment, Routed},
     flight::{End, InFlight, Unbookable},
+    places::{KeptAt, PlaceKey},
     reserve::{Obstacle, Reserved},
     route::{self, NoRoute, Payer},
     settings::Platform,
@@ -27,6 +31,7 @@ use crate::{
     relay::{Flying, Relay, Relaying},
     reply::ReplyBody,
     upstream::{AnswerBody, SendError},
+    waiting::NoTurn,
 };
 
 /// Bytes of a provider's error that are kept while another platform is tried. Those of the
@@ -35,6 +40,16 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// What is said where a platform fails and was the last.
 const ALONE: &str = "; there is no other platform that could take over";
+
+/// How a platform is tried.
+#[derive(Clone, Copy)]
+struct How {
+    /// No other comes after it.
+    is_last: bool,
+    /// Waits for its turn there, at the place that is kept under this key; else only what fits at
+    /// once goes.
+    key: Option<PlaceKey>,
+}
 
 /// How one platform took the call.
 enum Tried {
@@ -48,6 +63,8 @@ enum Tried {
 struct Ending {
     refusal: Refusal,
     outcome: Option<Outcome>,
+    /// How long it would have to wait there, where that is all.
+    wait: Option<Duration>,
     /// What the provider itself answered: its words and its wait say more than ours.
     answer: Option<Box<Refused>>,
 }
@@ -76,10 +93,18 @@ impl Gateway {
             Err(no_route) => return self.end(&call, identified.record, &unroutable(&no_route)),
         };
         let mut first_ending: Option<Ending> = None;
+        // The platform that would have it soonest, where all that it lacks is time.
+        let mut soonest: Option<(Duration, &Arc<Platform>)> = None;
         let last = candidates.len() - 1;
         let id = identified.record.id;
-        for (place, platform) in candidates.iter().enumerate() {
-            let tried = self.try_platform(&call, identified, platform, &held, place == last);
+        let kept = self.kept_place(&identified, &held, &candidates);
+        let at_once = candidates.iter().filter(|_| kept.is_none()).enumerate();
+        for (place, platform) in at_once {
+            let how = How {
+                is_last: place == last && soonest.is_none(),
+                key: None,
+            };
+            let tried = self.try_platform(&call, identified, platform, &held, how);
             match Box::pin(tried).await {
                 Tried::Answer(answer) => {
                     if let (Some(ending), Some(first)) = (first_ending, candidates.first()) {
@@ -94,16 +119,45 @@ impl Gateway {
                 }
                 Tried::Next(call, ending) => {
                     identified = call;
+                    if let Some(wait) = ending.wait
+                        && soonest.is_none_or(|(least, _)| wait < least)
+                    {
+                        soonest = Some((wait, platform));
+                    }
                     first_ending.get_or_insert(ending);
                 }
             }
         }
-        let mut record = identified.record;
-        match first_ending {
+        if let Some(platform) = kept.or(soonest.map(|it| it.1)) {
+            let how = How {
+                is_last: true,
+                key: Some(Self::place_key(&identified, &held)),
+            };
+            let tried = self.try_platform(&call, identified, platform, &held, how);
+            match Box::pin(tried).await {
+                Tried::Answer(answer) => return answer,
+                Tried::Next(call, ending) => {
+                    identified = call;
+                    first_ending = Some(ending);
+                }
+            }
+        }
+        self.unanswered(&call, identified.record, first_ending)
+    }
+
+    /// Ends a call that no platform answered.
+    fn unanswered(
+        &self,
+        call: &Call,
+        mut record: Box<CallRecord>,
+        ending: Option<Ending>,
+    ) -> Response<ReplyBody> {
+        match ending {
             Some(Ending {
                 refusal,
                 outcome,
                 answer,
+                ..
             }) => {
                 if let Some(response) = answer.and_then(|it| it.response(&record)) {
                     record.status = response.status().as_u16();
@@ -112,11 +166,28 @@ impl Gateway {
                     return response;
                 }
                 record.outcome = outcome.unwrap_or(record.outcome);
-                self.end(&call, record, &refusal)
+                self.end(call, record, &refusal)
             }
             // There is at least one candidate, and each answers or ends.
-            None => self.end(&call, record, &nothing_answered()),
+            None => self.end(call, record, &nothing_answered()),
         }
+    }
+
+    /// The platform at which a place is kept for this call, whose client was sent away before.
+    fn kept_place<'a>(
+        &self,
+        identified: &Identified,
+        held: &Held,
+        candidates: &'a [Arc<Platform>],
+    ) -> Option<&'a Arc<Platform>> {
+        if !self.engine.keeps_places() {
+            return None;
+        }
+        let at = self.engine.kept_at(Self::place_key(identified, held))?;
+        let named = candidates
+            .iter()
+            .find(|it| at == KeptAt::Platform(Arc::clone(&it.name)));
+        named.or(candidates.first())
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the try")]
@@ -126,7 +197,7 @@ impl Gateway {
         identified: Box<Identified>,
         platform: &Arc<Platform>,
         held: &Held,
-        is_last: bool,
+        how: How,
     ) -> Tried {
         let Some(provider) = self.providers.load().get(&platform.provider).cloned() else {
             return Tried::Next(identified, Ending::of(nothing_answered()));
@@ -135,10 +206,23 @@ impl Gateway {
         let mut routed = self.engine.route(identified, platform, began);
         let now = self.engine.now();
         routed.call.record.phases.route = micros(now, began);
-        let reserved = match self.engine.reserve(routed, now) {
+        let reserved = match how.key {
+            None => self.engine.reserve(routed, now),
+            // Boxed: most calls never wait, and need no room for it.
+            Some(key) => match Box::pin(self.in_turn(call, routed, key)).await {
+                Ok(reserved) => Ok(reserved),
+                Err(NoTurn::Refused(routed, obstacle)) => Err((routed, obstacle)),
+                Err(NoTurn::SentAway(record, refusal)) => {
+                    return Tried::Answer(self.end(call, record, &refusal));
+                }
+            },
+        };
+        let reserved = match reserved {
             Ok(reserved) => reserved,
             Err((routed, obstacle)) => return self.obstructed(routed, obstacle),
         };
+        // A turn may have come long after.
+        let now = how.key.map_or(now, |_| self.engine.now());
         let sent = match self.engine.send_at_once(reserved, now) {
             Ok(sent) => sent,
             Err(reserved) => self.send_off_the_worker(reserved, now).await,
@@ -167,7 +251,7 @@ impl Gateway {
             .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
         let failure = match answer {
-            Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
+            Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
                 let altered = outgoing.altered;
                 return Tried::Answer(
                     self.answered(call, flying, &provider, answer, altered)
@@ -223,6 +307,7 @@ impl Gateway {
         let ending = Ending {
             refusal: refusal(&told, &obstacle),
             outcome: Some(outcome),
+            wait: obstacle.wait(),
             answer: None,
         };
         Tried::Next(routed.call, ending)
@@ -267,6 +352,7 @@ impl Gateway {
             Ending {
                 refusal,
                 outcome: told,
+                wait: None,
                 answer,
             },
         )
@@ -394,6 +480,7 @@ impl Ending {
         Self {
             refusal,
             outcome: None,
+            wait: None,
             answer: None,
         }
     }

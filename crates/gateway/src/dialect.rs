@@ -99,6 +99,7 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
             sentence,
             wait: told.wait.unwrap_or_default(),
         },
+        Obstacle::Cancelled => Refusal::Denied { sentence },
         Obstacle::Quota(_) => match told.wait {
             Some(wait) => Refusal::Rate { sentence, wait },
             None => Refusal::NeverFits { sentence },

@@ -425,9 +425,11 @@ fn outcome(refusal: &Refusal) -> Outcome {
         Refusal::Budget { .. } => Outcome::Refused {
             limit: "budget".into(),
         },
-        Refusal::Rate { .. } | Refusal::NeverFits { .. } => Outcome::Refused {
-            limit: "rate".into(),
-        },
+        Refusal::Rate { .. } | Refusal::NeverFits { .. } | Refusal::Denied { .. } => {
+            Outcome::Refused {
+                limit: "rate".into(),
+            }
+        }
         Refusal::CounterUnreadable { .. } => Outcome::Shed {
             lacking: "ledger".into(),
         },

@@ -13,6 +13,7 @@ mod relay;
 pub mod reply;
 pub mod server;
 pub mod upstream;
+mod waiting;
 
 pub use gateway::{Elsewhere, Gateway, Provider, Providers};
 pub use relay::Relay;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use tidegate_admission::{QuotaKind, QuotaScope};
-use tidegate_engine::flight::InFlight;
+use tidegate_engine::{
+    account::{QuotaKind, QuotaScope},
+    flight::InFlight,
+};
 use tidegate_providers::Meter;
 use tokio::time::Instant;
 

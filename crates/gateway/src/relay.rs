@@ -15,9 +15,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tidegate_admission::{QuotaKind, QuotaScope};
-use tidegate_engine::account::name as quota_name;
-use tidegate_engine::flight::{End, InFlight};
+use tidegate_engine::{
+    account::{self, QuotaKind, QuotaScope},
+    flight::{End, InFlight},
+};
 use tidegate_observe::{calls::Outcome, event, metrics::Held};
 use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
 use tokio::time::{Instant, Sleep};
@@ -240,7 +241,7 @@ impl Relay {
         }
         self.over = true;
         self.behind = None;
-        let limit = quota_name(scope, kind).into();
+        let limit = account::name(scope, kind).into();
         let outcome = match (metered.complete, &metered.error) {
             (_, Some(_)) => Outcome::StreamError,
             (true, None) => Outcome::Answered,

@@ -50,6 +50,10 @@ pub enum Action {
     EstimateCorrected,
     /// A reservation was released by hand.
     ReservationReleased,
+    /// A waiting call was taken out of its queue.
+    WaitCancelled,
+    /// A waiting call was moved to another priority.
+    WaitPromoted,
 }
 
 impl Action {
@@ -63,6 +67,8 @@ impl Action {
             Self::UnknownSettled => "unknown_settled",
             Self::EstimateCorrected => "estimate_corrected",
             Self::ReservationReleased => "reservation_released",
+            Self::WaitCancelled => "wait_cancelled",
+            Self::WaitPromoted => "wait_promoted",
         }
     }
 }

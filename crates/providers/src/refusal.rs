@@ -57,6 +57,11 @@ pub enum Refusal {
         /// For people.
         sentence: String,
     },
+    /// Somebody who may decide about it said no. No retry helps.
+    Denied {
+        /// For people.
+        sentence: String,
+    },
     /// A rate limit: the same call fits later.
     Rate {
         /// For people. Must tell the true wait, since `retry-after` may be shorter.
@@ -226,6 +231,7 @@ impl Refusal {
         match self {
             Self::Budget { sentence, .. }
             | Self::CounterUnreadable { sentence }
+            | Self::Denied { sentence }
             | Self::Rate { sentence, .. }
             | Self::NeverFits { sentence }
             | Self::Unauthenticated { sentence }
@@ -247,6 +253,7 @@ impl Refusal {
         match &mut self {
             Self::Budget { sentence, .. }
             | Self::CounterUnreadable { sentence }
+            | Self::Denied { sentence }
             | Self::Rate { sentence, .. }
             | Self::NeverFits { sentence }
             | Self::Unauthenticated { sentence }
@@ -268,6 +275,7 @@ impl Refusal {
         match self {
             Self::Budget { .. }
             | Self::CounterUnreadable { .. }
+            | Self::Denied { .. }
             | Self::Rate { .. }
             | Self::NeverFits { .. }
             | Self::Busy { .. } => 429,
@@ -286,7 +294,9 @@ impl Refusal {
     /// The kind of error the client is told.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Budget { .. } | Self::CounterUnreadable { .. } => ErrorKind::SpendCap,
+            Self::Budget { .. } | Self::CounterUnreadable { .. } | Self::Denied { .. } => {
+                ErrorKind::SpendCap
+            }
             Self::Rate { .. } | Self::NeverFits { .. } | Self::Busy { .. } => ErrorKind::RateLimit,
             Self::Unauthenticated { .. } => ErrorKind::Authentication,
             Self::Forbidden { .. } => ErrorKind::Permission,
@@ -307,6 +317,7 @@ impl Refusal {
             // Claude Code asks seven times after a bare 401 and six times after a bare 400.
             Self::Budget { .. }
             | Self::CounterUnreadable { .. }
+            | Self::Denied { .. }
             | Self::NeverFits { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }

@@ -12,6 +12,7 @@ mod keys;
 mod ledger;
 mod prices;
 mod program;
+mod queue;
 mod status;
 mod table;
 
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Status(Format),
     /// The newest calls, or everything about one
     Calls(calls::CallsArgs),
+    /// Calls that wait: their places, and how long it will take; `cancel` and `promote` one
+    Queue(queue::QueueArgs),
     /// Budgets: what is spent, held and left; `set` changes a limit
     Budget(budget::BudgetArgs),
     /// Keys that callers present to the gateway
@@ -219,6 +222,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Ledger(command) => ledger::answer(command, &cli.load()?.settings)?,
         Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };

@@ -200,6 +200,29 @@ impl Line {
         self.delayed.saturating_add(delay(it, class)) < nanos(BACKFILL_MAX)
     }
 
+    pub(super) fn oldest(&self) -> Option<Monotonic> {
+        self.by_age.first_key_value().map(|it| it.0.0)
+    }
+
+    /// Jain's index over what users were served, in billionths.
+    pub(super) fn fairness(&self) -> Option<u64> {
+        // In microseconds: their squares' sum then fits for any number of users and years.
+        let served = self
+            .members
+            .values()
+            .map(|it| u128::from(it.served / 1_000));
+        let (mut users, mut sum, mut squares) = (0_u128, 0_u128, 0_u128);
+        for it in served.filter(|it| *it > 0) {
+            users += 1;
+            sum = sum.saturating_add(it);
+            squares = squares.saturating_add(it.saturating_mul(it));
+        }
+        // n · Σx², over a billion: the index is (Σx)² of that.
+        let all_alike = users.saturating_mul(squares).div_ceil(1_000_000_000);
+        let index = sum.saturating_mul(sum).checked_div(all_alike)?;
+        Some(u64::try_from(index).unwrap_or(u64::MAX).min(1_000_000_000))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_age.len()
     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What an id of a call looks like.
-const CALL_ID: &str = "a call's id, call_ and 16 hexadecimal digits";
+pub(super) const CALL_ID: &str = "a call's id, call_ and 16 hexadecimal digits";
 
 impl From<CallRecord> for Call {
     fn from(record: CallRecord) -> Self {

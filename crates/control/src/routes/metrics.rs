@@ -48,6 +48,7 @@ fn measure(control: &Control) {
     // The engine counts without instruments; we hold the lock, so that nothing is added twice.
     dropped.add(status.dropped_reservations.saturating_sub(dropped.value()));
     measure_buckets(control, &mut scraped);
+    measure_queues(control);
     measure_budgets(control, &mut scraped);
     control.operations.measure(registry);
 }
@@ -71,6 +72,42 @@ fn measure_buckets(control: &Control, scraped: &mut Scraped) {
         registry.bucket_debt.forget([platform, bucket]);
     }
     scraped.buckets = now;
+}
+
+/// Those of a platform that is gone stay at their last value: its calls are the last it will have.
+fn measure_queues(control: &Control) {
+    let registry = control.engine.registry();
+    for queue in control.engine.queues() {
+        for class in queue.classes {
+            let labels = [&*queue.platform, class.priority.word()];
+            registry
+                .waiting_calls
+                .with(labels)
+                .set(class.waiting as u64);
+            let longest = u64::try_from(class.longest.as_nanos()).unwrap_or(u64::MAX);
+            registry.longest_wait.with(labels).set(longest);
+            if let Some(fairness) = class.fairness {
+                let gauge = registry.user_fairness.with(labels);
+                gauge.set_ratio(fairness, 1_000_000_000);
+            }
+            let [platform, priority] = labels;
+            let (known, p50, p90) = (
+                class.calibration.scored,
+                class.calibration.beyond_p50,
+                class.calibration.beyond_p90,
+            );
+            for (result, waits) in [
+                ("within", known - p50),
+                ("beyond_p50", p50 - p90),
+                ("beyond_p90", p90),
+            ] {
+                // The queue counts without instruments; we hold the lock, so that nothing is added
+                // twice.
+                let counter = registry.foretold_waits.with([platform, priority, result]);
+                counter.add(waits.saturating_sub(counter.value()));
+            }
+        }
+    }
 }
 
 /// Of users and tasks the fullest of each organisation: their names would be too many.

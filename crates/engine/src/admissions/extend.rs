@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use tidegate_ledger::{CallEntry, Entry, Event, Levels, Line, Shortage};
 use tidegate_types::{Caller, NanoUsd, ReservationId, Timestamp};
 
-use super::{AdmissionError, OpenReservation, may_touch};
+use super::{AdmissionError, OpenReservation};
 use crate::{Engine, identity::Principal};
 
 impl Engine {
@@ -82,7 +82,9 @@ impl Engine {
         principal: &Principal,
         id: ReservationId,
     ) -> Result<&'a mut OpenReservation, AdmissionError> {
-        let open = all.get_mut(&id).filter(|it| may_touch(principal, &it.path));
+        let open = all
+            .get_mut(&id)
+            .filter(|it| principal.may_touch(&it.path.organisation, &it.path.user));
         open.ok_or(AdmissionError::NotOpen(id))
     }
 }

@@ -1,6 +1,7 @@
 //! The engine with real stores: phases of a call, admissions, restarts, and a ledger that fails.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::format_push_string,
     reason = "a test: stopping is the point, and its transcripts are text"
@@ -11,6 +12,7 @@ mod gated;
 mod harness;
 mod headers;
 mod housekeeping;
+mod queueing;
 mod reserving;
 mod restarting;
 mod secrets;

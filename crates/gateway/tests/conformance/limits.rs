@@ -157,7 +157,7 @@ fn a_bucket_that_is_empty_refuses_with_the_wait() {
             retry-after: WAIT
             x-tidegate-call-id: ID
             x-tidegate-wait-seconds: WAIT
-            {"type":"error","error":{"type":"rate_limit_error","message":"`sonnet.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform"},"request_id":"ID"}
+            {"type":"error","error":{"type":"rate_limit_error","message":"`sonnet.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform · its place in the queue, 1 of 1, is kept for the same request"},"request_id":"ID"}
 
             429
             content-type: application/json
@@ -166,7 +166,7 @@ fn a_bucket_that_is_empty_refuses_with_the_wait() {
             x-request-id: ID
             x-tidegate-call-id: ID
             x-tidegate-wait-seconds: WAIT
-            {"error":{"message":"`openai.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
+            {"error":{"message":"`openai.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform · its place in the queue, 1 of 1, is kept for the same request","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
 
             429
             content-type: application/json
@@ -175,7 +175,7 @@ fn a_bucket_that_is_empty_refuses_with_the_wait() {
             x-request-id: ID
             x-tidegate-call-id: ID
             x-tidegate-wait-seconds: WAIT
-            {"error":{"message":"`openai.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
+            {"error":{"message":"`openai.units` makes local wait WAIT: less is left than this call needs · try again then, or use another platform · its place in the queue, 1 of 1, is kept for the same request","type":"rate_limit_exceeded","param":null,"code":"rate_limit_exceeded"}}
 
         "#]],
     );
@@ -364,7 +364,7 @@ fn a_budget_that_running_calls_hold_is_refused_as_a_rate_is() {
     world.until_reserved();
     let mut told = String::new();
     for ask in Ask::in_all_dialects("hello", false) {
-        let heard = world.ask(&of_task(ask.with("user-agent", "claude-cli/2.1.0")));
+        let heard = world.ask(&of_task(ask.with("x-stainless-read-timeout", "0.2")));
         let error = &heard.json()["error"];
         let kinds = ["type", "code"].map(|it| error[it].as_str().unwrap_or("-").to_owned());
         told += &format!("{} {}\n", heard.status, kinds.join(" "));

@@ -20,3 +20,4 @@ mod input;
 mod limits;
 mod passing;
 mod patience;
+mod waiting;

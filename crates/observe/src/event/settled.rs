@@ -114,6 +114,10 @@ fn count_times(call: &CallRecord, registry: &Registry) {
         .added_time
         .with([])
         .observe_duration(micros(phases.added()));
+    if phases.wait > 0 {
+        let turn = registry.turn_wait.with([platform, call.priority.word()]);
+        turn.observe_duration(micros(phases.wait));
+    }
     if phases.first_byte > 0 {
         let first = registry.first_byte.with([platform]);
         first.observe_duration(micros(phases.first_byte));

@@ -92,6 +92,16 @@ registry! {
     bucket_debt: Gauge "tidegate_admission_bucket_debt_ratio" Unit::Ratio, [platform, bucket];
     /// The waits that were quoted
     quoted_wait: Histogram "tidegate_admission_quoted_wait_seconds" Unit::Seconds, [platform];
+    /// Calls that wait for their turn
+    waiting_calls: Gauge "tidegate_admission_waiting_calls" CALLS, [platform, priority];
+    /// How long the call has waited that waits longest
+    longest_wait: Gauge "tidegate_admission_longest_wait_seconds" Unit::Seconds, [platform, priority];
+    /// How alike the users of a class were served while calls waited: Jain's index, 1 for all alike
+    user_fairness: Gauge "tidegate_admission_user_fairness_ratio" Unit::Ratio, [platform, priority];
+    /// How long calls waited for their turn
+    turn_wait: Histogram "tidegate_admission_turn_wait_seconds" Unit::Seconds, [platform, priority];
+    /// Foretold waits that have ended, by whether they were longer than foretold: within, beyond_p50, beyond_p90
+    foretold_waits: Counter "tidegate_admission_foretold_waits_total" Unit::Count("waits"), [platform, priority, result];
     /// Reservations that are neither settled nor released
     open_reservations: Gauge "tidegate_ledger_open_reservations" Unit::Count("reservations"), [];
     /// Reservations that were dropped unsettled and freed: each is a defect of ours

@@ -127,7 +127,7 @@ fn shown(amount: i64, resource: Resource) -> String {
 }
 
 /// `45 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`.
-fn spoken(seconds: u64) -> String {
+pub(super) fn spoken(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -216,3 +216,69 @@ proptest! {
         prop_assert_eq!(names.len() + gone, all.len());
     }
 }
+
+/// A day of calls that come at random, with hours in which more come than the bucket refills.
+#[test]
+fn one_wait_in_ten_is_longer_than_its_p90_over_a_day() {
+    let mut world = World::new(vec![units(600, 10, 0)]).drained();
+    // Any sequence without a pattern: a linear congruential generator.
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut at = 0;
+    let mut number = 0;
+    while at < 24 * 3_600 * 1_000 {
+        let busy = (at / 3_600_000) % 4 == 1;
+        at += random(if busy { 2_000 } else { 2_500 });
+        world.run(at * 1_000_000);
+        // As often as each has shares: who takes more than twice its own is penalised.
+        let class = match random(10) {
+            0..4 => Priority::Critical,
+            4..7 => Priority::High,
+            7..9 => Priority::Medium,
+            _ => Priority::Low,
+        };
+        let user = USERS[usize::try_from(random(4)).unwrap()];
+        let size = 1 + random(20) * random(3);
+        number += 1;
+        let ticket = world.enter(&number.to_string(), class, user, size);
+        let outlook = world.queue.outlook(ticket, &world.pool, world.now).unwrap();
+        // As the gateway does: who goes at once was told nothing.
+        if outlook.p90 > Duration::ZERO {
+            world.queue.told(ticket, outlook);
+        }
+    }
+    world.run(at * 1_000_000 + 100_000 * SECOND);
+    let (mut scored, mut beyond) = (0, 0);
+    for class in Priority::ALL {
+        let it = world.queue.calibration(*class);
+        scored += it.scored;
+        beyond += it.beyond_p90;
+    }
+    assert!(scored > 5_000, "{scored}");
+    let part = float(beyond) / float(scored);
+    assert!((0.08..=0.12).contains(&part), "{part} of {scored}");
+}
+
+#[test]
+fn fairness_is_one_where_all_were_served_alike_and_falls_where_they_were_not() {
+    let mut world = World::new(vec![units(200, 100, 0)]).drained();
+    for _call in 0..20 {
+        for user in ["ada", "bob"] {
+            world.enter(user, Priority::High, user, 10);
+        }
+    }
+    world.run(2 * SECOND);
+    assert_eq!(world.queue.fairness(Priority::High), Some(1_000_000_000));
+    assert_eq!(world.queue.fairness(Priority::Low), None);
+    world.enter("late", Priority::High, "late", 1);
+    for _call in 0..20 {
+        world.enter("ada", Priority::High, "ada", 10);
+    }
+    world.run(3 * SECOND);
+    assert!(world.queue.fairness(Priority::High).unwrap() < 1_000_000_000);
+}
