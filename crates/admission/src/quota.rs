@@ -114,6 +114,8 @@ pub struct Quotas {
     sequence: u64,
     /// The latest moment anybody has named.
     seen: Monotonic,
+    /// Subjects that something was counted of since they were last exported.
+    changed: Vec<u32>,
 }
 
 impl fmt::Debug for Quotas {
@@ -145,6 +147,7 @@ impl Quotas {
             tasks: Tasks::default(),
             sequence: 0,
             seen: now,
+            changed: Vec::new(),
         };
         let _first = quotas.subject(QuotaScope::Organisation, organisation, now);
         quotas
@@ -336,6 +339,7 @@ impl Quotas {
         let mut charged = [0; QUOTA_SCOPES];
         for (place, it) in path.subjects.iter().enumerate() {
             let subject = &mut self.subjects[it];
+            subject.note_change(path.subjects.at[place], &mut self.changed);
             // A task whose slot nobody could remember would hold it for ever.
             let slots = [
                 take.slots[0] * u64::from(cleared.task.is_some()),
@@ -391,6 +395,7 @@ impl Quotas {
         let order = (hold.sequence, self.sequence);
         for (place, it) in hold.subjects.iter().enumerate() {
             let subject = &mut self.subjects[it];
+            subject.note_change(hold.subjects.at[place], &mut self.changed);
             let rate = match hold.usage {
                 QuotaUse::Call => Some(1),
                 QuotaUse::Tool => Some(2),
@@ -425,35 +430,45 @@ impl Quotas {
         self.tasks.sweep(&mut self.subjects, idle, now)
     }
 
+    /// Whether a subject is counted already; else what was kept of it is to be [restored](Self::restore)
+    /// before its first call.
+    pub fn knows(&self, scope: QuotaScope, name: &str) -> bool {
+        // Who shares a count is not counted alone, whatever was kept.
+        self.subjects.len() >= SUBJECTS_MAX || self.index[scope.index()].contains_key(name)
+    }
+
     /// Counts what an earlier run did after its last save.
     pub fn debit(
         &mut self,
-        user: &Arc<str>,
+        (scope, name): (QuotaScope, &Arc<str>),
         (calls, tokens): (u64, u64),
         (mono, wall): (Monotonic, Timestamp),
     ) {
         let at = self.at(mono, wall);
-        let user = self.subject(QuotaScope::User, user, mono);
-        for it in [0, user] {
-            self.subjects[it as usize].debit(calls, tokens, &at);
-        }
+        let subject = self.subject(scope, name, mono);
+        self.subjects[subject as usize].debit(calls, tokens, &at);
     }
 
-    /// All counts, to be kept.
-    pub fn export(&mut self, now: Monotonic) -> Vec<SavedSubject> {
-        let all = self.subjects.iter_mut().zip(&self.names);
-        all.map(|(subject, name)| subject.export(name, now))
-            .collect()
+    /// The counts that have changed since they were last asked for, to be kept.
+    pub fn export_changed(&mut self, now: Monotonic) -> Vec<SavedSubject> {
+        let changed = std::mem::take(&mut self.changed);
+        let saved = changed.into_iter().map(|it| {
+            let it = it as usize;
+            self.subjects[it].export(&self.names[it], now)
+        });
+        saved.collect()
     }
 
-    /// Takes over what was kept `down` before.
-    pub fn restore(&mut self, saved: &[SavedSubject], down: Duration, now: Monotonic) {
-        let down = u64::try_from(down.as_nanos()).unwrap_or(u64::MAX);
-        for it in saved {
-            if let Some(scope) = QuotaScope::ALL.get(it.scope) {
-                let at = self.subject(*scope, &it.name.as_str().into(), now);
-                self.subjects[at as usize].restore(it, down);
-            }
+    /// Takes over what was kept of a subject `down` before, where it is not counted yet.
+    pub fn restore(&mut self, saved: &SavedSubject, down: Duration, now: Monotonic) {
+        let Some(scope) = QuotaScope::ALL.get(saved.scope) else {
+            return;
+        };
+        let known = self.knows(*scope, &saved.name) && *scope != QuotaScope::Organisation;
+        if !known {
+            let at = self.subject(*scope, &saved.name.as_str().into(), now);
+            let down = u64::try_from(down.as_nanos()).unwrap_or(u64::MAX);
+            self.subjects[at as usize].restore(saved, down);
         }
     }
 

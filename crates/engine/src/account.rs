@@ -13,22 +13,23 @@ use tidegate_admission::{
     SavedSubject, Sizes, Span, Wait,
 };
 pub use tidegate_admission::{QuotaKind, QuotaScope};
-use tidegate_ledger::{
-    Books, BudgetPolicy, CallEntry, Event, Line, Period, Service, StoreError, Window,
-};
+use tidegate_ledger::{Books, BudgetPolicy, CallEntry, Event, Line, Period, Service, Window};
 use tidegate_observe::{calls::CallRecord, event};
 use tidegate_types::{Caller, Monotonic, ReservationId, Timestamp, Usage};
 
 use crate::{
-    Engine,
+    Engine, Map,
     call::{Identified, Moment, Routed},
     flight::{End, InFlight},
     settings::Settings,
     views::{Told, spoken},
 };
 
-/// The setting under which one organisation's counts are kept.
-const QUOTAS: &str = "quotas/";
+/// What the settings begin with under which counts are kept, one for each subject.
+const QUOTAS: &str = "quotas";
+
+/// How long keeping counts waits for an account. Nothing but a full queue of entries holds one longer.
+const KEEPING_WAITS_MAX: Duration = Duration::from_millis(10);
 
 /// An account, as it is shared.
 pub type SharedAccount = Arc<Mutex<Account>>;
@@ -39,8 +40,6 @@ pub struct Account {
     books: Books,
     /// What it may do beyond money.
     pub quotas: Quotas,
-    /// Something was counted since the counts were last kept.
-    changed: bool,
 }
 
 impl Deref for Account {
@@ -58,29 +57,16 @@ impl DerefMut for Account {
 }
 
 impl Account {
-    pub(crate) fn new(
-        organisation: &Arc<str>,
-        settings: &Settings,
-        saved: Option<&Saved>,
-        now: Moment,
-    ) -> Self {
+    fn new(organisation: &Arc<str>, settings: &Settings, now: Moment) -> Self {
         let books = Books::new(organisation, Arc::clone(&settings.budgets));
         let calendar = calendar_of(&settings.budgets, organisation);
         let table = Arc::clone(&settings.quotas);
-        let mut quotas = Quotas::new(organisation, table, calendar, now.mono);
-        if let Some(saved) = saved {
-            quotas.restore(&saved.subjects, now.wall.since(saved.at), now.mono);
-        }
-        Self {
-            books,
-            quotas,
-            changed: false,
-        }
+        let quotas = Quotas::new(organisation, table, calendar, now.mono);
+        Self { books, quotas }
     }
 
     /// Both parts, to be changed under one lock.
     pub(crate) const fn parts(&mut self) -> (&mut Books, &mut Quotas) {
-        self.changed = true;
         (&mut self.books, &mut self.quotas)
     }
 
@@ -93,13 +79,52 @@ impl Account {
     }
 }
 
-/// One organisation's counts as they survive a restart.
+/// One subject's counts as they survive a restart.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Saved {
+struct Saved {
     at: Timestamp,
     /// The last id that was given before: what was taken after that is counted from the journal.
     before: u64,
-    subjects: Vec<SavedSubject>,
+    subject: SavedSubject,
+}
+
+/// The accounts that are open, by organisation.
+pub(crate) type Accounts = Arc<Mutex<Map<SharedAccount>>>;
+
+/// Counts that have changed, to be kept in the same commit as the entries that changed them: then what
+/// is no longer in the journal is surely in them.
+pub(crate) fn changed(accounts: &Accounts, at: Moment, before: u64) -> Vec<(String, Vec<u8>)> {
+    let all: Vec<SharedAccount> = accounts.lock().values().cloned().collect();
+    let mut kept = Vec::new();
+    for account in all {
+        let (organisation, subjects) = {
+            // Whoever holds it may wait for the very thread that keeps: then its counts are kept with
+            // the next entries.
+            let Some(mut account) = account.try_lock_for(KEEPING_WAITS_MAX) else {
+                continue;
+            };
+            let subjects = account.quotas.export_changed(at.mono);
+            (Arc::clone(account.organisation()), subjects)
+        };
+        for subject in subjects {
+            let Some(scope) = subject.scope() else {
+                continue;
+            };
+            let name = setting(&organisation, scope, subject.name());
+            let saved = Saved {
+                at: at.wall,
+                before,
+                subject,
+            };
+            kept.push((name, serde_json::to_vec(&saved).unwrap_or_default()));
+        }
+    }
+    kept
+}
+
+/// The name of a setting. No name has a line break in it.
+fn setting(organisation: &str, scope: QuotaScope, name: &str) -> String {
+    format!("{QUOTAS}\n{organisation}\n{scope}\n{name}")
 }
 
 /// What the journal has of one reservation that matters to quotas.
@@ -205,6 +230,7 @@ pub(crate) const fn admission_ask(service: Service) -> QuotaAsk {
 impl Engine {
     /// Where a call is counted. What is only counted, not priced, belongs to no task.
     pub(crate) fn quota_path(
+        &self,
         account: &Mutex<Account>,
         call: &Identified,
         now: Moment,
@@ -214,8 +240,77 @@ impl Engine {
         let root = record.root_task.as_ref().filter(|_| call.metered);
         let task = root.map(|it| (it, !is_root));
         let task_type = record.task_type.as_ref().filter(|_| call.metered);
-        let mut account = account.lock();
-        account.quotas.path(&record.user, task_type, task, now.mono)
+        self.counted_at(account, (&record.user, task_type), task, now)
+    }
+
+    /// The same for whoever asks, with what an earlier run left.
+    pub(crate) fn counted_at(
+        &self,
+        account: &Mutex<Account>,
+        (user, task_type): (&Arc<str>, Option<&Arc<str>>),
+        task: Option<(&Arc<str>, bool)>,
+        now: Moment,
+    ) -> QuotaPath {
+        let mut locked = account.lock();
+        let subjects = [
+            Some((QuotaScope::User, user)),
+            task_type.map(|it| (QuotaScope::TaskType, it)),
+        ];
+        for (scope, name) in subjects.into_iter().flatten() {
+            if !locked.quotas.knows(scope, name) {
+                let organisation = Arc::clone(locked.organisation());
+                drop(locked);
+                let saved = self.saved(&organisation, scope, name);
+                locked = account.lock();
+                self.recall(&mut locked, (scope, name), saved, now);
+            }
+        }
+        locked.quotas.path(user, task_type, task, now.mono)
+    }
+
+    fn saved(&self, organisation: &str, scope: QuotaScope, name: &str) -> Option<Saved> {
+        match self.setting(&setting(organisation, scope, name)) {
+            // What can't be read was written by another version: its counts begin anew.
+            Ok(saved) => saved.and_then(|it| serde_json::from_slice(&it).ok()),
+            Err(unread) => {
+                self.writer.health().failed(&unread);
+                None
+            }
+        }
+    }
+
+    /// Takes over what an earlier run kept of a subject, and what it did after that.
+    fn recall(
+        &self,
+        account: &mut Account,
+        (scope, name): (QuotaScope, &Arc<str>),
+        saved: Option<Saved>,
+        now: Moment,
+    ) {
+        if account.quotas.knows(scope, name) && scope != QuotaScope::Organisation {
+            return; // Another call was faster.
+        }
+        let before = saved.as_ref().map_or(0, |it| it.before);
+        if let Some(saved) = saved {
+            let down = now.wall.since(saved.at);
+            account.quotas.restore(&saved.subject, down, now.mono);
+        }
+        let organisation = Arc::clone(account.organisation());
+        let since = self.counted.iter().filter(|it| {
+            let theirs = match scope {
+                QuotaScope::Organisation => true,
+                QuotaScope::User => it.user == *name,
+                // Entries don't say of what type a task was.
+                QuotaScope::TaskType => false,
+            };
+            theirs && it.organisation == organisation && it.reservation.raw() > before
+        });
+        for it in since {
+            let at = (now.mono, it.at);
+            account
+                .quotas
+                .debit((scope, name), (it.calls, it.tokens), at);
+        }
     }
 
     /// Ends a root task, so that another may begin in its place. Says whether it had a slot.
@@ -258,54 +353,14 @@ impl Engine {
         }
     }
 
-    /// Writes the counts down that have changed, so that a restart gives nobody anything twice.
-    pub(crate) fn keep_quotas(&self) {
-        let before = self.ids.last();
-        let now = self.now();
-        for account in self.accounts() {
-            let (name, subjects) = {
-                let mut account = account.lock();
-                if !std::mem::take(&mut account.changed) {
-                    continue;
-                }
-                let subjects = account.quotas.export(now.mono);
-                (Arc::clone(account.organisation()), subjects)
-            };
-            let saved = Saved {
-                at: now.wall,
-                before,
-                subjects,
-            };
-            let bytes = serde_json::to_vec(&saved).unwrap_or_default();
-            if let Err(unwritten) = self.keep_setting(&[QUOTAS, &name].concat(), &bytes) {
-                account.lock().changed = true;
-                self.writer.health().failed(&unwritten);
-            }
-        }
-    }
-
     /// An account as an earlier run left it.
     pub(crate) fn opened(&self, organisation: &Arc<str>) -> Account {
         let now = self.now();
-        let settings = self.settings.load();
-        let saved: Result<_, StoreError> = self.setting(&[QUOTAS, organisation].concat());
-        // What can't be read was written by another version: its counts begin anew.
-        let saved = saved.unwrap_or_else(|unread| {
-            self.writer.health().failed(&unread);
-            None
-        });
-        let saved = saved.and_then(|it| serde_json::from_slice::<Saved>(&it).ok());
-        let mut account = Account::new(organisation, &settings, saved.as_ref(), now);
+        let mut account = Account::new(organisation, &self.settings.load(), now);
         account.not_before(now.wall.max(self.latest));
-        let before = saved.map_or(0, |it| it.before);
-        let since = self
-            .counted
-            .iter()
-            .filter(|it| it.organisation == *organisation && it.reservation.raw() > before);
-        for it in since {
-            let at = (now.mono, it.at);
-            account.quotas.debit(&it.user, (it.calls, it.tokens), at);
-        }
+        let whole = (QuotaScope::Organisation, organisation);
+        let saved = self.saved(organisation, whole.0, organisation);
+        self.recall(&mut account, whole, saved, now);
         account
     }
 }

@@ -228,10 +228,8 @@ impl Engine {
         let quota_ask = account::admission_ask(service);
         let task = seeker.root.as_ref().map(|it| (it, seeker.is_subtask));
         let task_type = ask.task_type.as_deref().map(Arc::from);
-        let quota_path = books
-            .lock()
-            .quotas
-            .path(&seeker.user, task_type.as_ref(), task, now.mono);
+        let whose = (&seeker.user, task_type.as_ref());
+        let quota_path = self.counted_at(&books, whose, task, now);
         // As with calls: a window may end between resolving and checking.
         for _try in 0..3 {
             let path = self.loaded_path(&books, |books| {

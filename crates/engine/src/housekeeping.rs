@@ -65,7 +65,6 @@ impl Engine {
         self.look_after();
         self.expire_places();
         self.remember_places();
-        self.keep_quotas();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
         // the next round.
         self.expire();
@@ -73,7 +72,6 @@ impl Engine {
 
     /// Returns when everything that happened before is in the store, or can't be.
     pub fn flush(&self) {
-        self.keep_quotas();
         self.writer.flush();
     }
 

@@ -43,7 +43,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use foldhash::fast::{FixedState, RandomState};
-use parking_lot::Mutex;
 use tidegate_admission::{BucketIndex, Need, UserSlot};
 use tidegate_ledger::keys::KeyStore;
 use tidegate_observe::{
@@ -107,7 +106,7 @@ pub struct Engine {
     gates: Arc<ArcSwap<Map<SharedGate>>>,
     places: places::Places,
     wakeups: Arc<gate::Wakeups>,
-    books: Mutex<Map<account::SharedAccount>>,
+    books: account::Accounts,
     /// What the journal had at start-up that quotas count.
     counted: Vec<account::Counted>,
     sessions: sessions::Sessions,

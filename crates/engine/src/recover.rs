@@ -21,6 +21,7 @@ use crate::{
     account::{self, Account, Counted},
     admissions::{Open, OpenReservation},
     alarms::Alarms,
+    call::Moment,
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
@@ -89,13 +90,14 @@ impl Engine {
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
+        let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let ids = Arc::clone(&ids);
-            let snapshot = move || save(&gates.load(), clock.as_ref(), &ids);
+            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
+            let snapshot = move || save(&gates.load(), &accounts, clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
             let written = move |lines: &[Line], took: Duration| {
@@ -122,7 +124,7 @@ impl Engine {
             gates,
             places: Places::default(),
             wakeups: Arc::default(),
-            books: Mutex::default(),
+            books: accounts,
             counted: read.counted,
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
@@ -289,6 +291,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
+    accounts: &account::Accounts,
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -311,7 +314,13 @@ fn save(
         }
     }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
-    vec![(LEVELS.to_owned(), bytes)]
+    let moment = Moment {
+        wall: at,
+        mono: now,
+    };
+    let mut kept = account::changed(accounts, moment, before);
+    kept.push((LEVELS.to_owned(), bytes));
+    kept
 }
 
 fn restored(

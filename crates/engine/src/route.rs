@@ -220,7 +220,7 @@ impl Engine {
         );
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
-        let quota = Self::quota_path(&books, &call, now);
+        let quota = self.quota_path(&books, &call, now);
         let mut routed = Box::new(Routed {
             input_bound: bound(size.input_bound),
             expected,

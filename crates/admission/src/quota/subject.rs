@@ -72,6 +72,8 @@ pub(super) struct Subject {
     tasks: (u32, u64),
     /// Quota tokens used and held in the month that this serial number opens.
     tokens: (u32, u64, u64),
+    /// It is in the list of those that have changed.
+    changed: bool,
 }
 
 /// What a check has found over all subjects.
@@ -120,6 +122,7 @@ impl Subject {
             slots: [0; 2],
             tasks: (0, 0),
             tokens: (0, 0, 0),
+            changed: false,
         }
     }
 
@@ -393,6 +396,10 @@ impl Subject {
     /// Ends tokens held in the month of that serial number. What a month that is over held is no
     /// longer counted anywhere.
     pub(super) fn end_tokens(&mut self, month: u32, held: u64, used: u64) {
+        if self.tokens.0 < month {
+            // Nothing was expected of it, nor of any other call of its month.
+            self.tokens = (month, 0, 0);
+        }
         if self.tokens.0 == month {
             self.tokens.2 = self.tokens.2.saturating_sub(held);
             self.tokens.1 = self.tokens.1.saturating_add(used);
@@ -409,7 +416,17 @@ impl Subject {
         self.tokens.1 = self.tokens.1.saturating_add(tokens);
     }
 
+    /// Puts itself on the list, once.
+    #[inline]
+    pub(super) fn note_change(&mut self, own: u32, changed: &mut Vec<u32>) {
+        if !self.changed {
+            self.changed = true;
+            changed.push(own);
+        }
+    }
+
     pub(super) fn export(&mut self, name: &str, at: Monotonic) -> SavedSubject {
+        self.changed = false;
         self.advance(at);
         SavedSubject {
             scope: self.scope.index(),

@@ -418,10 +418,13 @@ fn counts_survive_a_restart() {
     let mut before = quotas(of_users(&limits));
     let path = before.of_task("ann", "one");
     let _running = before.try_call(&path, &CALL, 0).unwrap();
-    let saved = before.export(Monotonic(0));
+    let saved = before.export_changed(Monotonic(0));
     let mut after = quotas(of_users(&limits));
-    after.restore(&saved, Duration::from_secs(3), Monotonic(0));
-    after.debit(&"ann".into(), (1, 11), at(0));
+    for it in &saved {
+        after.restore(it, Duration::from_secs(3), Monotonic(0));
+    }
+    assert!(after.knows(QuotaScope::User, "ann"));
+    after.debit((QuotaScope::User, &"ann".into()), (1, 11), at(0));
     let used: Vec<_> = after
         .views(at(0))
         .iter()

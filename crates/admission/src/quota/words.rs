@@ -129,6 +129,18 @@ pub struct SavedSubject {
     pub(super) tokens: (u32, u64),
 }
 
+impl SavedSubject {
+    /// Whose counts they are: nothing for those of another version.
+    pub fn scope(&self) -> Option<QuotaScope> {
+        QuotaScope::ALL.get(self.scope).copied()
+    }
+
+    /// Whose counts they are.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// One quota at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaView {

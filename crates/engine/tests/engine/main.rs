@@ -13,6 +13,7 @@ mod harness;
 mod headers;
 mod housekeeping;
 mod queueing;
+mod quotas;
 mod reserving;
 mod restarting;
 mod secrets;
