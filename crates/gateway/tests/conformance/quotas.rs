@@ -49,7 +49,22 @@ fn an_answer_that_is_too_long_ends_as_at_the_providers_own_limit() {
     check(
         "sim:tokens 4000 sim:stream-ms 200",
         (QuotaKind::Output, 300),
-        expect![[""]],
+        expect![[r#"
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      message_start content_block_start ping content_block_delta content_block_stop message_delta message_stop
+            ledger:   reserve, settle 
+            record:   ended 200 
+
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      chunk [DONE]
+            ledger:   reserve, settle 
+            record:   ended 200 
+
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      response.created response.in_progress response.output_item.added response.content_part.added response.output_text.delta response.incomplete
+            ledger:   reserve, settle 
+            record:   ended 200 
+        "#]],
     );
 }
 
@@ -58,7 +73,22 @@ fn an_answer_that_takes_too_long_ends_in_good_order() {
     check(
         "sim:tokens 2 sim:stream-ms 600000",
         (QuotaKind::TaskTime, 1),
-        expect![[""]],
+        expect![[r#"
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      message_start content_block_start ping content_block_stop message_delta message_stop
+            ledger:   reserve, settle 
+            record:   ended 200 
+
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      chunk [DONE]
+            ledger:   reserve, settle 
+            record:   ended 200 
+
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      response.created response.in_progress response.output_item.added response.content_part.added response.incomplete
+            ledger:   reserve, settle 
+            record:   ended 200 
+        "#]],
     );
 }
 
