@@ -9,13 +9,13 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{
-    Calendar, Ends, OverQuota, QuotaAsk, QuotaHold, QuotaPath, QuotaUse, QuotaView, Quotas,
-    SavedSubject, Sizes, Span, Wait,
+    Calendar, Ends, OverQuota, QuotaAsk, QuotaHold, QuotaPath, QuotaTable, QuotaUse, QuotaView,
+    Quotas, SavedSubject, Sizes, Span, Wait,
 };
 pub use tidegate_admission::{QuotaKind, QuotaScope};
 use tidegate_ledger::{Books, BudgetPolicy, CallEntry, Event, Line, Period, Service, Window};
 use tidegate_observe::{calls::CallRecord, event};
-use tidegate_types::{Caller, Monotonic, ReservationId, Timestamp, Usage};
+use tidegate_types::{Caller, Enforcement, Monotonic, ReservationId, Timestamp, Usage};
 
 use crate::{
     Engine, Map,
@@ -413,6 +413,31 @@ pub(crate) fn counted(line: &Line) -> Option<Counted> {
 /// The name of a quota, as refusals and records call it.
 pub fn name(scope: QuotaScope, kind: QuotaKind) -> String {
     format!("{scope}.{kind}")
+}
+
+/// The quotas in force for whoever has none of their own, and whom they bind: all of a scope in one
+/// where they agree.
+pub fn limits(table: &QuotaTable) -> Vec<(String, Enforcement)> {
+    let scopes = [
+        (QuotaScope::Organisation, &table.organisation),
+        (QuotaScope::User, &table.user),
+        (QuotaScope::TaskType, &table.task_type),
+    ];
+    let mut limits = Vec::new();
+    for (scope, figures) in scopes {
+        let kinds = QuotaKind::ALL.into_iter();
+        let kinds = kinds.filter(|it| figures.of(*it).limit.is_some());
+        let each: Vec<_> = kinds
+            .map(|it| (name(scope, it), figures.of(it).enforcement))
+            .collect();
+        match each.as_slice() {
+            [(_, first), rest @ ..] if rest.iter().all(|it| it.1 == *first) => {
+                limits.push((format!("quotas.{scope}"), *first));
+            }
+            _ => limits.extend(each),
+        }
+    }
+    limits
 }
 
 /// A quota that a call is over, for its sender.

@@ -264,6 +264,9 @@ impl Engine {
                 views.push(view(name, bucket.enforcement));
             }
         }
+        for (limit, enforcement) in crate::account::limits(&settings.quotas) {
+            views.push(view(limit, enforcement));
+        }
         let limits = &settings.budgets.limits().defaults;
         for level in tidegate_ledger::LevelKind::ALL {
             let limit: &Limit = limits.of(level);

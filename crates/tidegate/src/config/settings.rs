@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tidegate_admission::{QuotaKind, QuotaScope, QuotaTable};
+use tidegate_admission::QuotaTable;
 use tidegate_engine::settings::{Local, Platform, ReserveRules, Weights};
 use tidegate_ledger::{BudgetPolicy, LevelKind};
 use tidegate_observe::{record::Level, redact::Redactor};
@@ -106,15 +106,8 @@ impl Settings {
             .filter(|it| built_in(limits.of(*it).enforcement))
             .map(|it| it.word().to_owned())
             .collect();
-        for (scope, figures) in [
-            (QuotaScope::Organisation, &self.quotas.organisation),
-            (QuotaScope::User, &self.quotas.user),
-            (QuotaScope::TaskType, &self.quotas.task_type),
-        ] {
-            let kinds = QuotaKind::ALL.into_iter();
-            let kinds = kinds.filter(|it| built_in(figures.of(*it).enforcement));
-            names.extend(kinds.map(|it| format!("{scope}.{it}")));
-        }
+        let quotas = tidegate_engine::account::limits(&self.quotas).into_iter();
+        names.extend(quotas.filter(|it| built_in(it.1)).map(|it| it.0));
         for platform in &self.platforms {
             let buckets = platform.pool.buckets().iter();
             let buckets = buckets.filter(|it| built_in(it.enforcement));
