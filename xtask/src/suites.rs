@@ -67,6 +67,9 @@ pub(crate) struct Choice {
     /// Fails also where a suite could not run
     #[arg(long)]
     strict: bool,
+    /// Runs also what takes many minutes, such as waits that outlast a client's patience
+    #[arg(long)]
+    slow: bool,
     /// A program to test in place of the one that is built from this tree
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -105,6 +108,8 @@ pub(crate) struct Rig {
     named: bool,
     quick: OnceCell<PathBuf>,
     release: bool,
+    /// Whether tests of many minutes run, too.
+    slow: bool,
 }
 
 impl Rig {
@@ -195,7 +200,10 @@ pub(crate) fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
         report::say(list(&suites));
         return Ok(ExitCode::SUCCESS);
     }
-    let rig = Rig::with(choice.program.as_deref())?;
+    let rig = Rig {
+        slow: choice.slow,
+        ..Rig::with(choice.program.as_deref())?
+    };
     let mut endings = Vec::new();
     for suite in suites {
         report::say(format_args!("\n== {}: {}", suite.name, suite.proves));

@@ -56,7 +56,23 @@ pub(super) const SUITES: &[Suite] = &[
         needs: NODE,
         run: |rig| through_gateway(rig, claude),
     },
+    Suite {
+        name: "claude-waiting",
+        proves: "Claude Code waits for its turn and notices nothing, or is told why not (longer waits with --slow)",
+        needs: NODE,
+        run: claude_waiting,
+    },
 ];
+
+/// One call at a time, so that whoever comes second waits.
+const ONE_SLOT: &str = r#"
+version = 1
+
+[platforms.sonnet.buckets.slots]
+resource = "concurrency"
+capacity = 1
+mode = "enforce"
+"#;
 
 /// Where the clients are pointed at, and where they may write.
 struct Target<'a> {
@@ -91,6 +107,30 @@ fn through_gateway(rig: &Rig, programs: Programs) -> anyhow::Result<Tally> {
             url: gateway.url(),
             home: scratch.folder("client")?,
         })?;
+        ended_well("gateway", gateway)?;
+        ledger_is_clean(program, scratch.path())?;
+        Ok(tally)
+    })
+}
+
+fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
+    in_scratch("waiting", |scratch| {
+        let program = rig.program()?;
+        let provider = server::provider(program, scratch.path(), &[])?;
+        let gateway = server::gateway(program, scratch.path(), &provider, Some(ONE_SLOT))?;
+        let target = Target {
+            rig,
+            url: gateway.url(),
+            home: scratch.folder("client")?,
+        };
+        let mut command = claude_program(&target, "claude_waiting.py")?;
+        command.env("TIDEGATE", program);
+        command.env("TIDEGATE_DATA", scratch.path().join("data"));
+        if rig.slow {
+            command.env("SLOW", "1");
+        }
+        let tally = self::program(&mut command)?;
+        ended_well("provider", provider)?;
         ended_well("gateway", gateway)?;
         ledger_is_clean(program, scratch.path())?;
         Ok(tally)
@@ -146,11 +186,17 @@ fn node(target: &Target<'_>) -> anyhow::Result<Tally> {
 }
 
 fn claude(target: &Target<'_>) -> anyhow::Result<Tally> {
+    program(&mut claude_program(target, "claude_code.py")?)
+}
+
+/// A program of ours that uses Claude Code.
+fn claude_program(target: &Target<'_>, file: &str) -> anyhow::Result<Command> {
     let (modules, _) = target.rig.packages.node()?;
     let python = target.rig.packages.python()?;
     let mut command = client(&python, target);
     command.env("CLAUDE", claude_in(&modules)?);
-    program(command.arg(shell::root().join("e2e/python/claude_code.py")))
+    command.arg(shell::root().join("e2e/python").join(file));
+    Ok(command)
 }
 
 /// Claude Code is a program of its own, in the package for this machine.

@@ -61,7 +61,7 @@ fn nothing_needs_to_be_configured() {
     let names: Vec<&str> = settings.platforms.iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["claude_code", "sonnet", "openai"]);
     let watched = settings.built_in_limits().join(" ");
-    expect!["organisation user_month user_day llm tools infrastructure task claude_code.units sonnet.units"]
+    expect!["organisation user_month user_day llm tools infrastructure task quotas.organisation quotas.user quotas.task_type claude_code.units sonnet.units"]
         .assert_eq(&watched);
 }
 
@@ -78,7 +78,7 @@ hard = 5
 ",
         expect![[r#"
             tidegate.toml:5:2: plattforms: this key is not known; did you mean `platforms`?
-            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, reserve, weights, prices, redact, log
+            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, redact, log
             tidegate.toml:4:1: server.body_memroy: this key is not known; did you mean `body_memory`?
             tidegate.toml:6:39: budgets.organisations.acme.users.ada.llm: this key is not known; known here: user_month, user_day, task
         "#]],
@@ -139,7 +139,7 @@ task = ['hunter2']
 level = 'sk-ant-api03-0123456789'
 ",
         expect![[r#"
-            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, reserve, weights, prices, redact, log
+            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, redact, log
             tidegate.toml:3:1: providers: a list is not a table; write [providers] and its keys below
             tidegate.toml:6:8: platforms.mine: a text is not a table; write [platforms.mine] and its keys below
             tidegate.toml:8:8: budgets.task: a list is not a table; write [budgets.task] and its keys below
@@ -574,11 +574,20 @@ fn quotas_that_are_none_say_what_to_write() {
         "
 [quotas.user]
 tasks_per_minute = 0
-tasks_at_once = 1_000_000
 on_excess = 'drop'
 [quotas.organisations.acme.organisation]
 calls_at_once = 'many'
 ",
-        expect![[""]],
+        expect![[r#"
+            tidegate.toml:4:20: quotas.user.tasks_per_minute: `0` is not a whole number, 1 or more, or "none"
+            tidegate.toml:6:13: quotas.user.on_excess: `"drop"` is not "queue" or "refuse"
+            tidegate.toml:8:17: quotas.organisations.acme.organisation.calls_at_once: `"many"` is not a whole number, 1 or more, or "none"
+        "#]],
+    );
+    check_wrong(
+        "[quotas.user]\ntasks_at_once = 1_000_000\n",
+        expect![[r#"
+            tidegate.toml:2:17: quotas.user.tasks_at_once: 1000000 is more than is kept count of; use at most 32768, or "none"
+        "#]],
     );
 }
