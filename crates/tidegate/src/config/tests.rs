@@ -580,14 +580,14 @@ calls_at_once = 'many'
 ",
         expect![[r#"
             tidegate.toml:4:20: quotas.user.tasks_per_minute: `0` is not a whole number, 1 or more, or "none"
-            tidegate.toml:6:13: quotas.user.on_excess: `"drop"` is not "queue" or "refuse"
-            tidegate.toml:8:17: quotas.organisations.acme.organisation.calls_at_once: `"many"` is not a whole number, 1 or more, or "none"
+            tidegate.toml:5:13: quotas.user.on_excess: `"drop"` is not "queue" or "refuse"
+            tidegate.toml:7:17: quotas.organisations.acme.organisation.calls_at_once: `"many"` is not a whole number, 1 or more, or "none"
         "#]],
     );
     check_wrong(
         "[quotas.user]\ntasks_at_once = 1_000_000\n",
         expect![[r#"
-            tidegate.toml:2:17: quotas.user.tasks_at_once: 1000000 is more than is kept count of; use at most 32768, or "none"
+            tidegate.toml:3:17: quotas.user.tasks_at_once: 1000000 is more than is kept count of; use at most 32768, or "none"
         "#]],
     );
 }
