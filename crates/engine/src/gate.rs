@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
+    Waiting as Entering,
 };
-use tidegate_ledger::{Books, Service, Shortage};
+use tidegate_ledger::{Books, Service};
 use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
@@ -47,8 +48,9 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
-    /// The budget that running calls held when it last could have had its turn.
-    pub(crate) short: Option<Shortage>,
+    /// The budget that running calls held, or the quota it was over, when it last could have had its
+    /// turn.
+    pub(crate) short: Option<Obstacle>,
     /// Why, and until when, its provider would have refused it then.
     pub(crate) cooling: Option<(Cooldown, Monotonic)>,
 }
@@ -221,8 +223,14 @@ impl Gate {
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    waiter.short = Some(shortage);
+                    waiter.short = Some(Obstacle::Budget(shortage));
                     self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
+                    continue;
+                }
+                Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
+                    let again = over.wait.map_or(AGAIN, quota_again);
+                    waiter.short = Some(quota);
+                    self.queue.set_aside(ticket, Some(now.mono.after(again)));
                     continue;
                 }
                 Ok(_) => self.queue.started(ticket, now.mono),
@@ -263,11 +271,22 @@ impl Waiter {
             let left = until.since(now);
             return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
         }
-        let shortage = self.short?;
-        Some(Obstacle::Held {
-            shortage,
-            wait: held,
+        Some(match self.short? {
+            Obstacle::Budget(shortage) => Obstacle::Held {
+                shortage,
+                wait: held,
+            },
+            other => other,
         })
+    }
+}
+
+/// When a call is looked at again that a quota keeps waiting: when it would fit, or where only other
+/// calls know that, as with money.
+fn quota_again(wait: Wait) -> Duration {
+    match wait {
+        Wait::For(wait) => wait,
+        Wait::Freed { at_least } => at_least.max(AGAIN),
     }
 }
 
@@ -384,9 +403,11 @@ impl Engine {
         match refused {
             Some(Turn::Reserved(reserved)) => {
                 let now = self.clock.monotonic();
-                let ended = reserved
-                    .holding
-                    .end(|gate, taken| gate.release(taken, now), Books::release);
+                let ended = reserved.holding.end(
+                    now,
+                    |gate, taken| gate.release(taken, now),
+                    Books::release,
+                );
                 ended.waited_for.is_some()
             }
             Some(Turn::Refused(..)) | None => false,

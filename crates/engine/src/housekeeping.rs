@@ -26,6 +26,7 @@ impl Engine {
         self.settings.store(Arc::new(settings));
         self.prices.store(Arc::new(prices));
         self.put_budgets(&budgets);
+        self.put_quotas();
         self.report(&event::ConfigReloaded {
             by: by.clone(),
             changed,
@@ -101,6 +102,7 @@ impl Engine {
         settings.budgets = Arc::clone(&budgets);
         self.settings.store(Arc::new(settings));
         self.put_budgets(&budgets);
+        self.put_quotas();
     }
 
     /// Stored records of calls, newest first.

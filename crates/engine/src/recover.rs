@@ -18,8 +18,10 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
+    account::{self, Account, Counted},
     admissions::{Open, OpenReservation},
     alarms::Alarms,
+    call::Moment,
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
@@ -97,14 +99,16 @@ impl Engine {
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
+        let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let ids = Arc::clone(&ids);
+            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
             let standing = Arc::clone(&standing);
-            let snapshot = move || save(&gates.load(), &standing, clock.as_ref(), &ids);
+            let snapshot =
+                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
             let written = move |lines: &[Line], took: Duration| {
@@ -131,7 +135,8 @@ impl Engine {
             gates,
             places: Places::default(),
             wakeups: Arc::default(),
-            books: Mutex::default(),
+            books: accounts,
+            counted: read.counted,
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
@@ -206,7 +211,7 @@ impl Engine {
 
     fn load_or_fail(
         &self,
-        books: &Mutex<tidegate_ledger::Books>,
+        books: &Mutex<Account>,
         missing: &[tidegate_ledger::LevelKey],
     ) -> Result<(), StartError> {
         for key in missing {
@@ -241,6 +246,7 @@ struct Read {
     /// The journal has all that earlier runs did: no power was cut.
     complete: bool,
     takings: Vec<Taking>,
+    counted: Vec<Counted>,
     damage: Vec<String>,
 }
 
@@ -253,7 +259,10 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(line)) => lines.push(line),
+                Found::Record(Record::Entry(line)) => {
+                    read.counted.extend(account::counted(&line));
+                    lines.push(line);
+                }
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
                 Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
@@ -296,7 +305,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
-    standing: &Standing,
+    (accounts, standing): (&account::Accounts, &Standing),
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -324,7 +333,13 @@ fn save(
         }
     }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
-    vec![(LEVELS.to_owned(), bytes)]
+    let moment = Moment {
+        wall: at,
+        mono: now,
+    };
+    let mut kept = account::changed(accounts, moment, before);
+    kept.push((LEVELS.to_owned(), bytes));
+    kept
 }
 
 fn restored(

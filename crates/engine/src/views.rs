@@ -225,6 +225,7 @@ impl Engine {
                 resets_at: None,
             },
             Obstacle::Cooling(cooldown) => cooling(platform, cooldown),
+            Obstacle::Quota(over) => crate::account::told(&over),
             Obstacle::Queued { .. } | Obstacle::QueueFull | Obstacle::Cancelled => Told {
                 limit: format!("{}.queue", platform.name).into(),
                 sentence: sentence_of_queue(platform, &obstacle),
@@ -314,6 +315,9 @@ impl Engine {
                 let name = format!("{}.{}", platform.name, bucket.name);
                 views.push(view(name, bucket.enforcement));
             }
+        }
+        for (limit, enforcement) in crate::account::limits(&settings.quotas) {
+            views.push(view(limit, enforcement));
         }
         let limits = &settings.budgets.limits().defaults;
         for level in tidegate_ledger::LevelKind::ALL {

@@ -119,10 +119,12 @@ impl Gateway {
         }
         let began = tokio::time::Instant::now();
         let mut outlook = waiting.outlook();
-        let cooling = waiting.cooling();
+        // What is told is the least that it has to wait.
+        let least = waiting.told().and_then(|it| it.wait);
         if outlook
             .map(|it| it.p90)
-            .max(cooling)
+            .max(waiting.cooling())
+            .max(least)
             .is_none_or(|it| it <= patience)
         {
             tokio::select! {

@@ -21,4 +21,5 @@ mod input;
 mod limits;
 mod passing;
 mod patience;
+mod quotas;
 mod waiting;

@@ -325,9 +325,12 @@ fn the_queue_shows_places_waits_and_how_far_they_can_be_trusted() {
             sonnet high: 11 of 100 waits were longer than `at most` (one in ten should be)
         "#]],
     );
-    check(&queue::show(&queues(json!([]), 3)), expect![[r#"
+    check(
+        &queue::show(&queues(json!([]), 3)),
+        expect![[r#"
         no call waits
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -343,14 +346,20 @@ fn requests_for_approval_show_who_asks_for_what() {
         let all = json!({ "approvals": all });
         approvals::show(&serde_json::from_value(all).unwrap())
     };
-    check(&show(json!([request])), expect![[r#"
+    check(
+        &show(json!([request])),
+        expect![[r#"
         request                state  level  of     asked by  limit  spent  asked  until
         appr_0000000000000007  open   task   fix-1  ada       $1.00  $0.98  $0.05  2026-11-21T11:00:00Z
         decide with `tidegate approve REQUEST` or `tidegate deny REQUEST`
-    "#]]);
-    check(&show(json!([])), expect![[r#"
+    "#]],
+    );
+    check(
+        &show(json!([])),
+        expect![[r#"
         nothing waits for approval
-    "#]]);
+    "#]],
+    );
 }
 
 fn call() -> CallRecord {
