@@ -48,17 +48,17 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
         &world,
         "status",
         expect![[r#"
-        tidegate 0.1.0 at http://ADDRESS, takes calls, the ledger is writable
+            tidegate 0.1.0 at http://ADDRESS, takes calls, the ledger is writable
 
-        bucket  left  of  counts  held  guarded  full in  does
-        claude_code.units  5,000  5,000  units  0  3,000  now  enforce with a key
-        sonnet.units  10,000  10,000  units  0  7,000  now  enforce with a key
+            bucket  left  of  counts  held  guarded  full in  does
+            claude_code.units  5,000  5,000  units  0  3,000  now  enforce with a key
+            sonnet.units  10,000  10,000  units  0  7,000  now  enforce with a key
 
-        only watched for calls without a key: claude_code.units, sonnet.units, organisation, user_month, user_day, llm, tools, infrastructure, task
-        enforce them with `tidegate serve --enforce`
+            only watched for calls without a key: claude_code.units, sonnet.units, quotas.organisation, quotas.user, quotas.task_type, organisation, user_month, user_day, llm, tools, infrastructure, task
+            enforce them with `tidegate serve --enforce`
 
-        open reservations: 0
-    "#]],
+            open reservations: 0
+        "#]],
     );
     check(
         &world,
@@ -73,16 +73,16 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
         &world,
         "doctor",
         expect![[r#"
-        what  state  detail
-        configuration  fine  built in
-        data folder  fine  HOME/data
-        local token  fine  only its owner may read it
-        gateway  fine  answers at ADDRESS
-        ledger  fine  can be written
-        credential  fine  anthropic: each caller's own is forwarded
-        credential  fine  openai: each caller's own is forwarded
-        limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
-    "#]],
+            what  state  detail
+            configuration  fine  built in
+            data folder  fine  HOME/data
+            local token  fine  only its owner may read it
+            gateway  fine  answers at ADDRESS
+            ledger  fine  can be written
+            credential  fine  anthropic: each caller's own is forwarded
+            credential  fine  openai: each caller's own is forwarded
+            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.organisation, quotas.user, quotas.task_type, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+        "#]],
     );
 }
 
@@ -467,15 +467,15 @@ fn without_a_gateway_commands_say_how_to_start_one() {
         &world,
         "doctor",
         expect![[r#"
-        what  state  detail
-        configuration  fine  built in
-        data folder  note  `HOME/data` will be made by the first `tidegate serve`
-        local token  note  `tidegate serve` will write one
-        gateway  note  none runs at ADDRESS; start one with `tidegate serve`
-        credential  fine  anthropic: each caller's own is forwarded
-        credential  fine  openai: each caller's own is forwarded
-        limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
-    "#]],
+            what  state  detail
+            configuration  fine  built in
+            data folder  note  `HOME/data` will be made by the first `tidegate serve`
+            local token  note  `tidegate serve` will write one
+            gateway  note  none runs at ADDRESS; start one with `tidegate serve`
+            credential  fine  anthropic: each caller's own is forwarded
+            credential  fine  openai: each caller's own is forwarded
+            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.organisation, quotas.user, quotas.task_type, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+        "#]],
     );
 }
 
