@@ -47,10 +47,17 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
-    /// The budget that running calls held when it last could have had its turn.
-    pub(crate) short: Option<Shortage>,
-    /// Why, and until when, its provider would have refused it then.
-    pub(crate) cooling: Option<(Cooldown, Monotonic)>,
+    /// What besides the buckets kept it from its turn when it last could have had it.
+    pub(crate) lacks: Option<Lack>,
+}
+
+/// What a call that waits lacked besides room in the buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lack {
+    /// A budget's money, which running calls held.
+    Money(Shortage),
+    /// Its provider, which would have refused it until then.
+    Provider(Cooldown, Monotonic),
 }
 
 /// Who is told when its turn comes.
@@ -203,7 +210,7 @@ impl Gate {
                 Ok(trying) => trying,
                 Err(cooldown) => {
                     let until = now.mono.after(cooldown.left);
-                    waiter.cooling = Some((cooldown, until));
+                    waiter.lacks = Some(Lack::Provider(cooldown, until));
                     let again = until.min(now.mono.after(COOLING_AGAIN));
                     self.queue.set_aside(ticket, Some(again));
                     continue;
@@ -221,7 +228,7 @@ impl Gate {
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    waiter.short = Some(shortage);
+                    waiter.lacks = Some(Lack::Money(shortage));
                     self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
                     continue;
                 }
@@ -259,15 +266,17 @@ impl Waiter {
 
     /// What keeps it waiting besides the buckets.
     pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
-        if let Some((cooldown, until)) = self.cooling.filter(|it| it.1 > now) {
-            let left = until.since(now);
-            return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
+        match self.lacks? {
+            Lack::Money(shortage) => Some(Obstacle::Held {
+                shortage,
+                wait: held,
+            }),
+            Lack::Provider(cooldown, until) if until > now => {
+                let left = until.since(now);
+                Some(Obstacle::Cooling(Cooldown { left, ..cooldown }))
+            }
+            Lack::Provider(..) => None,
         }
-        let shortage = self.short?;
-        Some(Obstacle::Held {
-            shortage,
-            wait: held,
-        })
     }
 }
 

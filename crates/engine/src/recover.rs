@@ -92,8 +92,7 @@ impl Engine {
         let ids = Arc::new(IdSource::after(saved.before));
         let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
         let gates = Arc::new(ArcSwap::from_pointee(gates));
-        let down = now.since(saved.at);
-        let standing = Arc::new(Standing::restored(&saved.standing, down, mono));
+        let standing = standing(&saved, now, mono);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
@@ -102,8 +101,7 @@ impl Engine {
         }
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let ids = Arc::clone(&ids);
-            let standing = Arc::clone(&standing);
+            let (ids, standing) = (Arc::clone(&ids), Arc::clone(&standing));
             let snapshot = move || save(&gates.load(), &standing, clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
@@ -323,6 +321,11 @@ fn save(
     }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
     vec![(LEVELS.to_owned(), bytes)]
+}
+
+fn standing(saved: &Saved, now: Timestamp, mono: tidegate_types::Monotonic) -> Arc<Standing> {
+    let down = now.since(saved.at);
+    Arc::new(Standing::restored(&saved.standing, down, mono))
 }
 
 fn restored(
