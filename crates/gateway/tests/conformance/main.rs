@@ -16,6 +16,7 @@ mod connections;
 mod fallback;
 mod faults;
 mod harness;
+mod hearing;
 mod input;
 mod limits;
 mod passing;
