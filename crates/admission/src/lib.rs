@@ -3,7 +3,8 @@
 //! A [`Pool`] holds every bucket of one platform and decides over all of them together: check all,
 //! then commit all, while the caller holds the pool's lock. Pure state machines: no IO, no clock,
 //! no tasks, no randomness; `now` is an argument, and the caller owns the state. A [`Queue`] sits beside
-//! a pool, keeps what was deferred, and says who goes next.
+//! a pool, keeps what was deferred, and says who goes next. [`Quotas`] hold what an organisation, its
+//! users and its task types may do beyond that.
 
 mod bucket;
 mod cooldown;
@@ -16,6 +17,7 @@ mod peaks;
 mod plan;
 mod pool;
 mod queue;
+mod quota;
 mod spec;
 mod users;
 mod view;
@@ -36,6 +38,11 @@ pub use pool::{Penalised, Pool, SavedPenalty};
 pub use queue::{
     BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,
     Waiting, patience,
+};
+pub use quota::{
+    Calendar, CalendarOf, ClearedQuota, Ends, OnExcess, OrganisationQuotas, OverQuota, QUOTA_KINDS,
+    QUOTA_SCOPES, QuotaAsk, QuotaFigure, QuotaFigures, QuotaHold, QuotaKind, QuotaPath, QuotaScope,
+    QuotaSet, QuotaTable, QuotaUse, QuotaView, Quotas, SavedSubject, Sizes, Span, TASKS_MAX,
 };
 pub use spec::{
     AMOUNT_MAX, BUCKETS_MAX, BucketSpec, CAPACITY_MAX, NAME_BYTES_MAX, Owner, PERIOD_MAX, PoolSpec,

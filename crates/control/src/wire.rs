@@ -5,6 +5,7 @@
 //! Requests refuse fields they don't know.
 
 mod admission;
+mod approval;
 mod budget;
 mod call;
 mod change;
@@ -23,6 +24,7 @@ pub use admission::{
     Admission, AdmissionRequest, Expired, ExtendRequest, Extended, Released, Reservation,
     Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
 };
+pub use approval::{Approval, Approvals, DecideRequest};
 pub use budget::{Budget, BudgetQuery, Budgets, Limit, LimitRequest, LimitSet, Window};
 pub use call::{Call, CallFields, CallMoney, CallQuery, Calls};
 pub use change::{Change, ChangeQuery, Changes, Reloaded};

@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
+    Waiting as Entering,
 };
-use tidegate_ledger::{Books, Service, Shortage};
+use tidegate_ledger::{Books, Service};
 use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
@@ -19,7 +20,7 @@ use crate::{
     call::{Moment, Routed},
     heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
-    reserve::{Ended, Obstacle, Reserved, pool_check},
+    reserve::{Ended, Obstacle, Reserved, SetAside, pool_check},
     settings::ReserveRules,
 };
 
@@ -54,8 +55,8 @@ pub(crate) struct Waiter {
 /// What a call that waits lacked besides room in the buckets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lack {
-    /// A budget's money, which running calls held.
-    Money(Shortage),
+    /// The money of a budget that running calls held, or room in a quota.
+    Room(Obstacle),
     /// Its provider, which would have refused it until then.
     Provider(Cooldown, Monotonic),
 }
@@ -76,6 +77,23 @@ pub enum Turn {
     Reserved(Box<Reserved>),
     /// No wait helps any more.
     Refused(Box<Routed>, Obstacle),
+}
+
+impl Turn {
+    fn of(
+        decided: Result<SetAside, Obstacle>,
+        routed: Box<Routed>,
+        trying: Option<Trying>,
+    ) -> Self {
+        match decided {
+            Ok(set_aside) => {
+                let mut reserved = set_aside.of(routed);
+                reserved.holding.trying = trying;
+                Self::Reserved(Box::new(reserved))
+            }
+            Err(obstacle) => Self::Refused(routed, obstacle),
+        }
+    }
 }
 
 /// A turn on its way, told once the lock is free.
@@ -209,9 +227,8 @@ impl Gate {
             let trying = match waiter.may_go(standing, now.mono) {
                 Ok(trying) => trying,
                 Err(cooldown) => {
-                    let until = now.mono.after(cooldown.left);
-                    waiter.lacks = Some(Lack::Provider(cooldown, until));
-                    let again = until.min(now.mono.after(COOLING_AGAIN));
+                    waiter.lacks = Some(Lack::Provider(cooldown, now.mono.after(cooldown.left)));
+                    let again = now.mono.after(cooldown.left.min(COOLING_AGAIN));
                     self.queue.set_aside(ticket, Some(again));
                     continue;
                 }
@@ -228,8 +245,14 @@ impl Gate {
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    waiter.lacks = Some(Lack::Money(shortage));
+                    waiter.lacks = Some(Lack::Room(Obstacle::Budget(shortage)));
                     self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
+                    continue;
+                }
+                Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
+                    let again = over.wait.map_or(AGAIN, quota_again);
+                    waiter.lacks = Some(Lack::Room(quota));
+                    self.queue.set_aside(ticket, Some(now.mono.after(again)));
                     continue;
                 }
                 Ok(_) => self.queue.started(ticket, now.mono),
@@ -241,14 +264,7 @@ impl Gate {
                 routed, key, to, ..
             }) = self.waiters.remove(&ticket)
             {
-                let turn = match decided {
-                    Ok(set_aside) => {
-                        let mut reserved = set_aside.of(routed);
-                        reserved.holding.trying = trying;
-                        Turn::Reserved(Box::new(reserved))
-                    }
-                    Err(obstacle) => Turn::Refused(routed, obstacle),
-                };
+                let turn = Turn::of(decided, routed, trying);
                 turns.push(Handover { key, to, turn });
             }
         }
@@ -267,16 +283,26 @@ impl Waiter {
     /// What keeps it waiting besides the buckets.
     pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
         match self.lacks? {
-            Lack::Money(shortage) => Some(Obstacle::Held {
+            Lack::Room(Obstacle::Budget(shortage)) => Some(Obstacle::Held {
                 shortage,
                 wait: held,
             }),
+            Lack::Room(other) => Some(other),
             Lack::Provider(cooldown, until) if until > now => {
                 let left = until.since(now);
                 Some(Obstacle::Cooling(Cooldown { left, ..cooldown }))
             }
             Lack::Provider(..) => None,
         }
+    }
+}
+
+/// When a call is looked at again that a quota keeps waiting: when it would fit, or where only other
+/// calls know that, as with money.
+fn quota_again(wait: Wait) -> Duration {
+    match wait {
+        Wait::For(wait) => wait,
+        Wait::Freed { at_least } => at_least.max(AGAIN),
     }
 }
 
@@ -393,9 +419,11 @@ impl Engine {
         match refused {
             Some(Turn::Reserved(reserved)) => {
                 let now = self.clock.monotonic();
-                let ended = reserved
-                    .holding
-                    .end(|gate, taken| gate.release(taken, now), Books::release);
+                let ended = reserved.holding.end(
+                    now,
+                    |gate, taken| gate.release(taken, now),
+                    Books::release,
+                );
                 ended.waited_for.is_some()
             }
             Some(Turn::Refused(..)) | None => false,

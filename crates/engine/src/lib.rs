@@ -2,8 +2,10 @@
 //!
 //! Owns its state and its one writer thread; knows ports, never backends, and nothing of HTTP.
 
+pub mod account;
 pub mod admissions;
 mod alarms;
+pub mod approvals;
 mod books;
 pub mod call;
 pub mod cap;
@@ -44,9 +46,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use foldhash::fast::{FixedState, RandomState};
-use parking_lot::Mutex;
 use tidegate_admission::{BucketIndex, Need, UserSlot};
-use tidegate_ledger::{Books, keys::KeyStore};
+use tidegate_ledger::keys::KeyStore;
 use tidegate_observe::{
     audit::AuditStore,
     calls::CallRecord,
@@ -108,7 +109,9 @@ pub struct Engine {
     gates: Arc<ArcSwap<Map<SharedGate>>>,
     places: places::Places,
     wakeups: Arc<gate::Wakeups>,
-    books: Mutex<Map<Arc<Mutex<Books>>>>,
+    books: account::Accounts,
+    /// What the journal had at start-up that quotas count.
+    counted: Vec<account::Counted>,
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
     holds: holding::Holds,
@@ -116,6 +119,7 @@ pub struct Engine {
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
+    approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,

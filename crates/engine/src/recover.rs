@@ -13,13 +13,15 @@ use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
 };
-use tidegate_observe::event;
+use tidegate_observe::{event, metrics::Registry};
 use tidegate_types::{Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
+    account::{self, Account, Counted},
     admissions::{Open, OpenReservation},
     alarms::Alarms,
+    call::Moment,
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
@@ -96,21 +98,17 @@ impl Engine {
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
+        let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let (ids, standing) = (Arc::clone(&ids), Arc::clone(&standing));
-            let snapshot = move || save(&gates.load(), &standing, clock.as_ref(), &ids);
-            let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
-            let registry = Arc::clone(&parts.registry);
-            let written = move |lines: &[Line], took: Duration| {
-                leases.written(lines);
-                durable.stored(lines.len());
-                registry.committed_entries.with([]).add(lines.len() as u64);
-                registry.commit_time.with([]).observe_duration(took);
-            };
+            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
+            let standing = Arc::clone(&standing);
+            let snapshot =
+                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
+            let written = written(&leases, &durable, &parts.registry);
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
@@ -129,13 +127,15 @@ impl Engine {
             gates,
             places: Places::default(),
             wakeups: Arc::default(),
-            books: Mutex::default(),
+            books: accounts,
+            counted: read.counted,
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
             journaling,
@@ -153,6 +153,7 @@ impl Engine {
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
+        engine.recall_approvals()?;
         engine.recall_places()?;
         engine.watch_queues()?;
         Ok(engine)
@@ -202,7 +203,7 @@ impl Engine {
 
     fn load_or_fail(
         &self,
-        books: &Mutex<tidegate_ledger::Books>,
+        books: &Mutex<Account>,
         missing: &[tidegate_ledger::LevelKey],
     ) -> Result<(), StartError> {
         for key in missing {
@@ -237,6 +238,7 @@ struct Read {
     /// The journal has all that earlier runs did: no power was cut.
     complete: bool,
     takings: Vec<Taking>,
+    counted: Vec<Counted>,
     damage: Vec<String>,
 }
 
@@ -249,7 +251,10 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(line)) => lines.push(line),
+                Found::Record(Record::Entry(line)) => {
+                    read.counted.extend(account::counted(&line));
+                    lines.push(line);
+                }
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
                 Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
@@ -292,7 +297,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
-    standing: &Standing,
+    (accounts, standing): (&account::Accounts, &Standing),
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -320,7 +325,29 @@ fn save(
         }
     }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
-    vec![(LEVELS.to_owned(), bytes)]
+    let moment = Moment {
+        wall: at,
+        mono: now,
+    };
+    let mut kept = account::changed(accounts, moment, before);
+    kept.push((LEVELS.to_owned(), bytes));
+    kept
+}
+
+/// What follows when lines are in the store.
+fn written(
+    leases: &Arc<Leases>,
+    durable: &Arc<Durable>,
+    registry: &Arc<Registry>,
+) -> impl Fn(&[Line], Duration) + Send + 'static + use<> {
+    let (leases, durable) = (Arc::clone(leases), Arc::clone(durable));
+    let registry = Arc::clone(registry);
+    move |lines, took| {
+        leases.written(lines);
+        durable.stored(lines.len());
+        registry.committed_entries.with([]).add(lines.len() as u64);
+        registry.commit_time.with([]).observe_duration(took);
+    }
 }
 
 fn standing(saved: &Saved, now: Timestamp, mono: tidegate_types::Monotonic) -> Arc<Standing> {

@@ -42,6 +42,22 @@ pub fn sentence(shortage: &Shortage) -> String {
     )
 }
 
+/// A soft limit that somebody has to be asked about, in a sentence.
+fn sentence_of_approval(shortage: &Shortage) -> String {
+    let Shortage {
+        level,
+        limit,
+        spent,
+        held,
+        asked,
+        ..
+    } = shortage;
+    let spent = spent.saturating_add(*held);
+    format!(
+        "budget `{level}` would pass its soft limit of {limit}: {spent} spent and expected, {asked} more expected of this call · somebody has to approve that: see `tidegate approvals`"
+    )
+}
+
 /// Others who came first, in a sentence.
 fn sentence_of_queue(platform: &Platform, obstacle: &Obstacle) -> String {
     let name = &platform.name;
@@ -196,6 +212,12 @@ impl Engine {
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
             },
+            Obstacle::Approval(shortage) => Told {
+                limit: shortage.level.word().into(),
+                sentence: sentence_of_approval(&shortage),
+                wait: None,
+                resets_at: shortage.resets_at,
+            },
             Obstacle::Held { shortage, wait } => Told {
                 limit: shortage.level.word().into(),
                 sentence: sentence_of_held(&shortage, wait),
@@ -203,6 +225,7 @@ impl Engine {
                 resets_at: None,
             },
             Obstacle::Cooling(cooldown) => cooling(platform, cooldown),
+            Obstacle::Quota(over) => crate::account::told(&over),
             Obstacle::Queued { .. } | Obstacle::QueueFull | Obstacle::Cancelled => Told {
                 limit: format!("{}.queue", platform.name).into(),
                 sentence: sentence_of_queue(platform, &obstacle),
@@ -292,6 +315,9 @@ impl Engine {
                 let name = format!("{}.{}", platform.name, bucket.name);
                 views.push(view(name, bucket.enforcement));
             }
+        }
+        for (limit, enforcement) in crate::account::limits(&settings.quotas) {
+            views.push(view(limit, enforcement));
         }
         let limits = &settings.budgets.limits().defaults;
         for level in tidegate_ledger::LevelKind::ALL {

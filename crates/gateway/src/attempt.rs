@@ -308,7 +308,11 @@ impl Gateway {
         let ending = Ending {
             refusal: refusal(&told, &obstacle),
             outcome: Some(outcome),
-            wait: obstacle.wait(),
+            wait: match obstacle {
+                // Somebody may approve it any moment, but only where nothing else would do.
+                Obstacle::Approval(_) => Some(Duration::MAX),
+                _ => obstacle.wait(),
+            },
             answer: None,
         };
         Tried::Next(routed.call, ending)

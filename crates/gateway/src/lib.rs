@@ -9,6 +9,7 @@ mod gateway;
 mod headers;
 mod hear;
 pub mod inlet;
+mod quota;
 mod relay;
 pub mod reply;
 pub mod server;

@@ -14,6 +14,7 @@ mod headers;
 mod hearing;
 mod housekeeping;
 mod queueing;
+mod quotas;
 mod reserving;
 mod restarting;
 mod secrets;

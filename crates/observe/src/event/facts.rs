@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_types::{CallId, KeyId, NanoUsd, ReservationId};
+use tidegate_types::{ApprovalId, CallId, KeyId, NanoUsd, ReservationId};
 
 use super::{CallRefused, CallSettled, Event};
 use crate::{
@@ -86,6 +86,22 @@ events! {
         limit: &'a str = with,
     }
     "soft_limit_crossed" from "ledger" says "a soft limit is passed from this call on" at Warning; // SoftLimitPassed counts its calls.
+
+    /// Somebody has to approve before a soft limit is passed.
+    ApprovalAsked<'a> {
+        /// The request.
+        approval: ApprovalId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// Whose call asked.
+        user: &'a str = with,
+        /// The soft limit.
+        soft: NanoUsd = shown,
+        /// What is settled and expected.
+        spent: NanoUsd = shown,
+    }
+    "approval_asked" from "ledger" says "a soft limit needs somebody's approval to be passed" at Warning
+    counts |it, registry| registry.asked_approvals.with([it.limit]).increment();
 
     /// What is settled on a level reached a threshold of its hard limit.
     LimitReached<'a> {

@@ -126,6 +126,8 @@ registry! {
     overrun_dollars: Counter "tidegate_ledger_overrun_dollars_total" Unit::Dollars, [platform, cause];
     /// What is spent and held of a budget, as a part of its hard limit
     budget_used: Gauge "tidegate_ledger_budget_used_ratio" Unit::Ratio, [organisation, level];
+    /// Requests to approve that a soft limit is passed
+    asked_approvals: Counter "tidegate_ledger_asked_approvals_total" Unit::Count("approvals"), [level];
     /// Time to make ledger entries durable
     commit_time: Histogram "tidegate_ledger_commit_time_seconds" Unit::Seconds, [];
     /// Entries made durable
