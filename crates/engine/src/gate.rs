@@ -20,7 +20,7 @@ use crate::{
     call::{Moment, Routed},
     heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
-    reserve::{Ended, Obstacle, Reserved, pool_check},
+    reserve::{Ended, Obstacle, Reserved, SetAside, pool_check},
     settings::ReserveRules,
 };
 
@@ -48,11 +48,17 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
-    /// The budget that running calls held, or the quota it was over, when it last could have had its
-    /// turn.
-    pub(crate) short: Option<Obstacle>,
-    /// Why, and until when, its provider would have refused it then.
-    pub(crate) cooling: Option<(Cooldown, Monotonic)>,
+    /// What besides the buckets kept it from its turn when it last could have had it.
+    pub(crate) lacks: Option<Lack>,
+}
+
+/// What a call that waits lacked besides room in the buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lack {
+    /// The money of a budget that running calls held, or room in a quota.
+    Room(Obstacle),
+    /// Its provider, which would have refused it until then.
+    Provider(Cooldown, Monotonic),
 }
 
 /// Who is told when its turn comes.
@@ -71,6 +77,23 @@ pub enum Turn {
     Reserved(Box<Reserved>),
     /// No wait helps any more.
     Refused(Box<Routed>, Obstacle),
+}
+
+impl Turn {
+    fn of(
+        decided: Result<SetAside, Obstacle>,
+        routed: Box<Routed>,
+        trying: Option<Trying>,
+    ) -> Self {
+        match decided {
+            Ok(set_aside) => {
+                let mut reserved = set_aside.of(routed);
+                reserved.holding.trying = trying;
+                Self::Reserved(Box::new(reserved))
+            }
+            Err(obstacle) => Self::Refused(routed, obstacle),
+        }
+    }
 }
 
 /// A turn on its way, told once the lock is free.
@@ -204,9 +227,8 @@ impl Gate {
             let trying = match waiter.may_go(standing, now.mono) {
                 Ok(trying) => trying,
                 Err(cooldown) => {
-                    let until = now.mono.after(cooldown.left);
-                    waiter.cooling = Some((cooldown, until));
-                    let again = until.min(now.mono.after(COOLING_AGAIN));
+                    waiter.lacks = Some(Lack::Provider(cooldown, now.mono.after(cooldown.left)));
+                    let again = now.mono.after(cooldown.left.min(COOLING_AGAIN));
                     self.queue.set_aside(ticket, Some(again));
                     continue;
                 }
@@ -223,13 +245,13 @@ impl Gate {
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    waiter.short = Some(Obstacle::Budget(shortage));
+                    waiter.lacks = Some(Lack::Room(Obstacle::Budget(shortage)));
                     self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
                     continue;
                 }
                 Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
                     let again = over.wait.map_or(AGAIN, quota_again);
-                    waiter.short = Some(quota);
+                    waiter.lacks = Some(Lack::Room(quota));
                     self.queue.set_aside(ticket, Some(now.mono.after(again)));
                     continue;
                 }
@@ -242,14 +264,7 @@ impl Gate {
                 routed, key, to, ..
             }) = self.waiters.remove(&ticket)
             {
-                let turn = match decided {
-                    Ok(set_aside) => {
-                        let mut reserved = set_aside.of(routed);
-                        reserved.holding.trying = trying;
-                        Turn::Reserved(Box::new(reserved))
-                    }
-                    Err(obstacle) => Turn::Refused(routed, obstacle),
-                };
+                let turn = Turn::of(decided, routed, trying);
                 turns.push(Handover { key, to, turn });
             }
         }
@@ -267,17 +282,18 @@ impl Waiter {
 
     /// What keeps it waiting besides the buckets.
     pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
-        if let Some((cooldown, until)) = self.cooling.filter(|it| it.1 > now) {
-            let left = until.since(now);
-            return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
-        }
-        Some(match self.short? {
-            Obstacle::Budget(shortage) => Obstacle::Held {
+        match self.lacks? {
+            Lack::Room(Obstacle::Budget(shortage)) => Some(Obstacle::Held {
                 shortage,
                 wait: held,
-            },
-            other => other,
-        })
+            }),
+            Lack::Room(other) => Some(other),
+            Lack::Provider(cooldown, until) if until > now => {
+                let left = until.since(now);
+                Some(Obstacle::Cooling(Cooldown { left, ..cooldown }))
+            }
+            Lack::Provider(..) => None,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
 };
-use tidegate_observe::event;
+use tidegate_observe::{event, metrics::Registry};
 use tidegate_types::{Disposition, IdSource, Timestamp};
 
 use crate::{
@@ -94,8 +94,7 @@ impl Engine {
         let ids = Arc::new(IdSource::after(saved.before));
         let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
         let gates = Arc::new(ArcSwap::from_pointee(gates));
-        let down = now.since(saved.at);
-        let standing = Arc::new(Standing::restored(&saved.standing, down, mono));
+        let standing = standing(&saved, now, mono);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
@@ -109,14 +108,7 @@ impl Engine {
             let standing = Arc::clone(&standing);
             let snapshot =
                 move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
-            let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
-            let registry = Arc::clone(&parts.registry);
-            let written = move |lines: &[Line], took: Duration| {
-                leases.written(lines);
-                durable.stored(lines.len());
-                registry.committed_entries.with([]).add(lines.len() as u64);
-                registry.commit_time.with([]).observe_duration(took);
-            };
+            let written = written(&leases, &durable, &parts.registry);
             Writer::start(
                 parts.stores.clone(),
                 snapshot,
@@ -340,6 +332,27 @@ fn save(
     let mut kept = account::changed(accounts, moment, before);
     kept.push((LEVELS.to_owned(), bytes));
     kept
+}
+
+/// What follows when lines are in the store.
+fn written(
+    leases: &Arc<Leases>,
+    durable: &Arc<Durable>,
+    registry: &Arc<Registry>,
+) -> impl Fn(&[Line], Duration) + Send + 'static + use<> {
+    let (leases, durable) = (Arc::clone(leases), Arc::clone(durable));
+    let registry = Arc::clone(registry);
+    move |lines, took| {
+        leases.written(lines);
+        durable.stored(lines.len());
+        registry.committed_entries.with([]).add(lines.len() as u64);
+        registry.commit_time.with([]).observe_duration(took);
+    }
+}
+
+fn standing(saved: &Saved, now: Timestamp, mono: tidegate_types::Monotonic) -> Arc<Standing> {
+    let down = now.since(saved.at);
+    Arc::new(Standing::restored(&saved.standing, down, mono))
 }
 
 fn restored(

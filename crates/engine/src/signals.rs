@@ -109,7 +109,7 @@ fn limited(head: &Head<'_>) -> Signal {
             .filter_map(|it| it.remaining.zip(it.limit));
         let mut known = known.peekable();
         let any = known.peek().is_some();
-        let plenty = any && known.all(|(remaining, limit)| remaining >= limit / PLENTY_PART);
+        let plenty = any && known.all(|(remaining, limit)| remaining > limit / PLENTY_PART);
         return Signal {
             cause: if plenty {
                 Cause::Acceleration

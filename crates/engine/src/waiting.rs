@@ -94,8 +94,7 @@ impl Engine {
             routed,
             key,
             to: To::Client(sender),
-            short: None,
-            cooling: None,
+            lacks: None,
         };
         let entered = shared.lock().enter(waiter, entering, now);
         match entered {

@@ -64,9 +64,10 @@ fn check(script: &str, expected: Expect) {
                 let signal = signal(words[4], after("for"));
                 let sent = Monotonic(after("sent").unwrap_or(seconds) * SECOND);
                 let place = place(words[2], words[3]);
-                match cooldowns.hear(&place, signal, sent, now) {
-                    true => "changed".to_owned(),
-                    false => "as before".to_owned(),
+                if cooldowns.hear(&place, signal, sent, now) {
+                    "changed".to_owned()
+                } else {
+                    "as before".to_owned()
                 }
             }
             _ => {

@@ -55,7 +55,7 @@ impl World {
         self.engine.pool_views()[0].buckets[bucket].level
     }
 
-    fn ends(&self, in_flight: InFlight, outcome: Outcome) {
+    fn ends(in_flight: InFlight, outcome: Outcome) {
         let metered = (outcome == Outcome::Answered).then(|| answered(20, 10));
         in_flight.settle(end(metered, outcome));
     }
@@ -64,14 +64,14 @@ impl World {
     fn fails(&self, status: u16, headers: &[(&str, &str)]) {
         let mut call = self.send(&keyed("ann"), 100);
         self.hears(&mut call, status, headers);
-        self.ends(call, Outcome::UpstreamError);
+        Self::ends(call, Outcome::UpstreamError);
     }
 
     fn cause_of_wait(&self) -> Option<(Cause, Duration)> {
         match self.reserve(&keyed("ann"), 100) {
             Ok(reserved) => {
                 let sent = self.engine.send(reserved, self.engine.now());
-                self.ends(sent.map_err(|it| it.1).unwrap(), Outcome::Answered);
+                Self::ends(sent.map_err(|it| it.1).unwrap(), Outcome::Answered);
                 None
             }
             Err(Obstacle::Cooling(cooldown)) => Some((cooldown.cause, cooldown.left)),
@@ -98,7 +98,7 @@ fn a_platforms_buckets_follow_the_headers_of_its_answers() {
     ];
     world.hears(&mut call, 200, &headers);
     assert_eq!((world.left(0), world.left(1)), (7, 12_000));
-    world.ends(call, Outcome::Answered);
+    World::ends(call, Outcome::Answered);
     assert_eq!((world.left(0), world.left(1)), (7, 12_000));
     let mirror = world.engine.pool_views()[0].buckets[1].mirror.unwrap();
     assert_eq!((mirror.answers, mirror.nonsense), (1, 0));
@@ -123,7 +123,7 @@ fn a_clock_that_is_an_hour_off_changes_nothing() {
             ("anthropic-ratelimit-input-tokens-reset", &reset),
         ];
         world.hears(&mut call, 200, &headers);
-        world.ends(call, Outcome::Answered);
+        World::ends(call, Outcome::Answered);
         let view = &world.engine.pool_views()[0].buckets[1];
         assert_eq!(
             (view.level, view.full_in_seconds),
@@ -147,7 +147,7 @@ fn who_was_refused_until_some_time_is_not_sent_before_and_one_tries_then() {
     let mut sent = sent.map_err(|it| it.1).unwrap();
     world.hears(&mut sent, 200, &[]);
     assert_eq!(world.cause_of_wait(), None);
-    world.ends(sent, Outcome::Answered);
+    World::ends(sent, Outcome::Answered);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_limit_on_money_benches_the_account_until_somebody_finds_it_over() {
     world.fails(429, &[]);
     assert_eq!(
         world.cause_of_wait(),
-        Some((Cause::SpendCap, Duration::from_secs(60)))
+        Some((Cause::SpendCap, Duration::from_mins(1)))
     );
     let told = world.told();
     assert!(told.contains("provider_cooling"), "{told}");
@@ -223,7 +223,7 @@ async fn who_waits_in_the_queue_waits_for_the_provider_too_and_goes_when_it_serv
         panic!("its turn did not come")
     };
     let sent = world.engine.send(*reserved, world.engine.now());
-    world.ends(sent.map_err(|it| it.1).unwrap(), Outcome::Answered);
+    World::ends(sent.map_err(|it| it.1).unwrap(), Outcome::Answered);
 }
 
 /// What a subscription's answer says of its five hours, at noon.
@@ -250,7 +250,7 @@ fn a_plans_windows_are_learned_from_use_and_a_used_up_one_is_waited_for() {
         let headers = plan(used, status);
         let headers: Vec<_> = headers.iter().map(|it| (it.0, it.1.as_str())).collect();
         world.hears(&mut call, http, &headers);
-        world.ends(call, Outcome::Answered);
+        World::ends(call, Outcome::Answered);
     };
     let mut used = 10;
     for _call in 0..12 {
@@ -272,7 +272,7 @@ fn a_plans_windows_are_learned_from_use_and_a_used_up_one_is_waited_for() {
     answer("1.0", "rejected", 429);
     assert_eq!(
         world.cause_of_wait(),
-        Some((Cause::Quota, Duration::from_secs(3_600)))
+        Some((Cause::Quota, Duration::from_hours(1)))
     );
 }
 
@@ -294,7 +294,7 @@ fn what_providers_said_survives_a_restart() {
         headers.push(("anthropic-ratelimit-input-tokens-limit", "30000"));
         headers.push(("anthropic-ratelimit-input-tokens-remaining", "8000"));
         world.hears(&mut call, 200, &headers);
-        world.ends(call, Outcome::Answered);
+        World::ends(call, Outcome::Answered);
         world.fails(429, &[("retry-after", "600")]);
         world.engine.flush();
     }
@@ -302,5 +302,5 @@ fn what_providers_said_survives_a_restart() {
     assert_eq!(world.engine.pool_views()[0].buckets[1].capacity, 30_000);
     assert_eq!(world.engine.plan_windows()[0].used_ppm, 500_000);
     let (cause, left) = world.cause_of_wait().unwrap();
-    assert_eq!((cause, left), (Cause::Rate, Duration::from_secs(600)));
+    assert_eq!((cause, left), (Cause::Rate, Duration::from_mins(10)));
 }

@@ -17,6 +17,7 @@ mod connections;
 mod fallback;
 mod faults;
 mod harness;
+mod hearing;
 mod input;
 mod limits;
 mod passing;

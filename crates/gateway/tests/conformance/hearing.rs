@@ -1,0 +1,67 @@
+//! Limit headers of the emulated provider, and buckets that follow them.
+
+use std::time::Duration;
+
+use tidegate_admission::{BucketSpec, Cause, Owner, PoolSpec, Refill, Resource};
+use tidegate_types::{Enforcement, Mode};
+
+use crate::harness::{Ask, World, world::Setup};
+
+/// The provider allows 30 requests a minute where 60 are configured, in both dialects.
+fn misconfigured(it: &mut Setup) {
+    it.home.limits.requests_per_minute = 30;
+    for name in ["sonnet", "openai"] {
+        let requests = BucketSpec {
+            name: "requests".to_owned(),
+            resource: Resource::Requests,
+            capacity: 60,
+            refill: Some(Refill {
+                amount: 60,
+                period: Duration::from_mins(1),
+            }),
+            threshold: 0,
+            owner: Owner::Provider,
+            enforcement: Enforcement::Named(Mode::Enforce),
+        };
+        it.platform(name, |it| {
+            it.pool = PoolSpec::try_new(name, vec![requests]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_providers_own_limit_replaces_the_configured_one_in_every_dialect() {
+    let world = World::start(misconfigured);
+    let asks = Ask::in_all_dialects("hello", false);
+    for ask in &asks {
+        assert_eq!(world.ask(ask).status, 200);
+    }
+    world.settled(asks.len());
+    for platform in world.engine.pool_views().iter().take(2) {
+        let bucket = &platform.buckets[0];
+        assert_eq!(bucket.capacity, 30, "{bucket:?}");
+        assert!((27..30).contains(&bucket.level), "{bucket:?}");
+        let mirror = bucket.mirror.unwrap();
+        assert!(mirror.answers > 0 && mirror.nonsense == 0, "{mirror:?}");
+    }
+    world.assert_sound();
+}
+
+#[test]
+fn what_the_provider_refuses_is_not_asked_again_and_a_fallback_takes_it() {
+    let world = World::start(|it| {
+        it.home.limits.requests_per_minute = 1;
+        it.platform("sonnet", |it| it.fallback = vec!["spare".into()]);
+    });
+    let ask = Ask::messages("hello", false);
+    for _call in 0..4 {
+        assert_eq!(world.ask(&ask).status, 200);
+    }
+    world.settled(4);
+    let cooldowns = world.engine.cooldowns();
+    assert_eq!(cooldowns.len(), 1, "{cooldowns:?}");
+    assert_eq!(cooldowns[0].cause, Cause::Rate);
+    // One was answered and one refused; the others were not even sent there.
+    assert_eq!(world.wire(2).len(), 2);
+    world.assert_sound();
+}
