@@ -80,16 +80,16 @@ impl Engine {
     /// Reservations that were sent and of which no end is known are held at their bound as
     /// unknown for `UNKNOWN_MAX`.
     pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let now = parts.clock.now();
-        let mono = parts.clock.monotonic();
+        let at = Moment {
+            wall: parts.clock.now(),
+            mono: parts.clock.monotonic(),
+        };
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
         let ids = Arc::new(IdSource::after(saved.before));
-        let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
-        let gates = Arc::new(ArcSwap::from_pointee(gates));
+        let gates = restored(&parts.settings, &saved, &read.takings, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
-        let leases = Arc::new(Leases::new(parts.seed));
-        let durable = Arc::new(Durable::default());
+        let (leases, durable) = (Arc::new(Leases::new(parts.seed)), Arc::<Durable>::default());
         let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
@@ -99,21 +99,16 @@ impl Engine {
             let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
             let snapshot = move || save(&gates.load(), &accounts, clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
-            let registry = Arc::clone(&parts.registry);
+            let (registry, stores) = (Arc::clone(&parts.registry), parts.stores.clone());
+            let (journaling, clock_of) = (Arc::clone(&journaling), Arc::clone(&parts.clock));
             let written = move |lines: &[Line], took: Duration| {
                 leases.written(lines);
                 durable.stored(lines.len());
                 registry.committed_entries.with([]).add(lines.len() as u64);
                 registry.commit_time.with([]).observe_duration(took);
             };
-            Writer::start(
-                parts.stores.clone(),
-                snapshot,
-                written,
-                Arc::clone(&journaling),
-                Arc::clone(&parts.clock),
-            )
-            .map_err(StartError::Thread)?
+            Writer::start(stores, snapshot, written, journaling, clock_of)
+                .map_err(StartError::Thread)?
         };
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
@@ -144,7 +139,7 @@ impl Engine {
             seed: parts.seed,
         });
         engine.tell_of_damage(read.damage);
-        engine.adopt_open(now)?;
+        engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
@@ -327,9 +322,9 @@ fn restored(
     settings: &Settings,
     saved: &Saved,
     takings: &[Taking],
-    now: Timestamp,
-    mono: tidegate_types::Monotonic,
-) -> Gates {
+    at: Moment,
+) -> Arc<ArcSwap<Gates>> {
+    let (now, mono) = (at.wall, at.mono);
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
@@ -350,7 +345,8 @@ fn restored(
             Arc::new(Mutex::new(Gate::new(pool))),
         )
     };
-    settings.platforms.iter().map(pool).collect()
+    let gates = settings.platforms.iter().map(pool).collect::<Gates>();
+    Arc::new(ArcSwap::from_pointee(gates))
 }
 
 fn of<'a, T>(all: &'a [(String, T)], platform: &str) -> Option<&'a T> {
