@@ -7,11 +7,14 @@
 //! users and its task types may do beyond that.
 
 mod bucket;
+mod cooldown;
 mod decision;
 mod flow;
+mod mirror;
 mod need;
 mod pacing;
 mod peaks;
+mod plan;
 mod pool;
 mod queue;
 mod quota;
@@ -19,12 +22,18 @@ mod spec;
 mod users;
 mod view;
 
+pub use cooldown::{
+    BREAKER_FAILURES, BREAKER_SPAN, COOLDOWNS_MAX, Cause, Cooldown, CooldownView, Cooldowns,
+    Horizon, Pass, Place, Probe, SavedCooldown, Scope, Signal,
+};
 pub use decision::{
     Admission, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, Taken, Wait,
 };
 pub use flow::{WAITING_GRACE, WAITING_MAX};
+pub use mirror::{Heard, MirrorView, Observation, Refused, SENT_MAX, Said, SavedMirror};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
+pub use plan::{PLAN_WINDOWS_MAX, PLANS_MAX, Plans, SavedWindow, WindowSaid, WindowView};
 pub use pool::{Penalised, Pool, SavedPenalty};
 pub use queue::{
     BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,

@@ -249,6 +249,13 @@ impl Engine {
                         Obstacle::Budget(shortage)
                     });
                 }
+                Err(Obstacle::Approval(shortage)) => {
+                    let level = path.entry().keys().iter();
+                    if let Some(level) = level.into_iter().find(|it| it.kind == shortage.level) {
+                        let _parked_by_its_holder = self.ask(level, &seeker.user, &shortage);
+                    }
+                    return Err(Obstacle::Approval(shortage));
+                }
                 Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
                 Err(obstacle) => return Err(obstacle),
             }
@@ -331,11 +338,13 @@ impl Engine {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
             Obstacle::Budget(_)
+            | Obstacle::Approval(_)
             | Obstacle::Held { .. }
             | Obstacle::Quota(_)
             | Obstacle::Cancelled
             | Obstacle::Stale => None,
             Obstacle::Wait { .. }
+            | Obstacle::Cooling(_)
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
             | Obstacle::QueueFull => self.alternative(platform, seeker, ask),
@@ -347,12 +356,15 @@ impl Engine {
                 Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
                 Obstacle::Quota(over) => over.wait,
                 Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
+                Obstacle::Cooling(cooldown) => Some(Wait::For(cooldown.left)),
                 _ => None,
             },
             alternative,
             limit: told.limit,
             shortage: match obstacle {
-                Obstacle::Budget(shortage) | Obstacle::Held { shortage, .. } => Some(shortage),
+                Obstacle::Budget(shortage)
+                | Obstacle::Approval(shortage)
+                | Obstacle::Held { shortage, .. } => Some(shortage),
                 _ => None,
             },
             reasons: vec![told.sentence],

@@ -17,11 +17,13 @@ use crate::{
     Engine, account,
     books::binds,
     call::{Identified, Moment, Routed},
+    gate::Gate,
+    heard::Trying,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
 use charge::Charge;
-use tidegate_admission::{Need, Note, Sizes};
+use tidegate_admission::{Need, Note, Sizes, Taken};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
@@ -328,6 +330,21 @@ impl InFlight {
         &mut self.routed.call.record
     }
 
+    /// When it was sent.
+    pub(crate) const fn sent_at(&self) -> Moment {
+        self.sent_at
+    }
+
+    /// Runs `act` on what it holds of its platform's buckets.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        self.holding.with_taken(act)
+    }
+
+    /// That it tries whether its provider serves again, if it is the one that does.
+    pub(crate) const fn take_trying(&mut self) -> Option<Trying> {
+        self.holding.trying.take()
+    }
+
     /// The reservation that pays for it.
     pub const fn reservation(&self) -> ReservationId {
         self.reservation
@@ -476,6 +493,8 @@ impl InFlight {
             let of = (&*routed.platform.name, held, cause);
             engine.tell_settled(reservation, &settled, of);
         }
+        let list = charge.cost.saturating_add(charge.notional);
+        engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)

@@ -63,6 +63,7 @@ impl Engine {
             self.durable.end_round();
         }
         self.look_after();
+        self.expire_approvals();
         self.expire_places();
         self.remember_places();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before

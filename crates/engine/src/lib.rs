@@ -5,6 +5,7 @@
 pub mod account;
 pub mod admissions;
 mod alarms;
+pub mod approvals;
 mod books;
 pub mod call;
 pub mod cap;
@@ -12,6 +13,7 @@ mod durable;
 pub mod estimate;
 pub mod flight;
 pub mod gate;
+mod heard;
 mod holding;
 mod housekeeping;
 pub mod identify;
@@ -27,6 +29,7 @@ pub mod reserve;
 pub mod route;
 pub mod sessions;
 pub mod settings;
+mod signals;
 pub mod views;
 pub mod waiting;
 pub mod writer;
@@ -112,9 +115,11 @@ pub struct Engine {
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
     holds: holding::Holds,
+    standing: Arc<heard::Standing>,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
+    approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
@@ -193,6 +198,10 @@ impl Engine {
         now: Moment,
     ) -> Result<reserve::Reserved, (Box<call::Routed>, reserve::Obstacle)> {
         let rules = self.settings.load().reserve;
+        let trying = match self.standing.pass(&routed, now.mono) {
+            Ok(trying) => trying,
+            Err(cooldown) => return Err((routed, reserve::Obstacle::Cooling(cooldown))),
+        };
         // A window that ends, or limits that change, between route and reserve: twice is enough,
         // three times would be a clock that races.
         for _try in 0..3 {
@@ -217,7 +226,11 @@ impl Engine {
                     let wait = self.holds.wait();
                     return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
-                other => return other,
+                Ok(mut reserved) => {
+                    reserved.holding.trying = trying;
+                    return Ok(reserved);
+                }
+                refused @ Err(_) => return refused,
             }
         }
         Err((routed, reserve::Obstacle::Stale))

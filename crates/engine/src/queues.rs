@@ -115,7 +115,8 @@ impl Engine {
         let outlook = gate.queue.outlook(ticket, &gate.pool, now.mono)?;
         let since = gate.queue.get(ticket)?.since;
         let waiter = gate.waiter(ticket)?;
-        let (routed, short) = (&waiter.routed, waiter.obstacle(self.holds.wait()));
+        let other = waiter.obstacle(self.holds.wait(), now.mono);
+        let routed = &waiter.routed;
         let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
         let record = &routed.call.record;
         let view = WaitingView {
@@ -134,7 +135,7 @@ impl Engine {
             away: matches!(waiter.to, To::Kept),
             reason: String::new(),
         };
-        let obstacle = short.unwrap_or_else(|| gate.obstacle(&ask, now));
+        let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
         drop(gate);
         let told = self.explain(&platform, &view.user, obstacle);
         Some(WaitingView {

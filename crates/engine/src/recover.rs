@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -25,6 +25,7 @@ use crate::{
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
+    heard::{SavedStanding, Standing},
     identity::KeyRing,
     journaling::Journaling,
     leases::Leases,
@@ -70,6 +71,12 @@ struct Saved {
     platforms: Vec<(String, Vec<SavedLevel>)>,
     #[serde(default)]
     penalties: Vec<(String, Vec<SavedPenalty>)>,
+    /// What providers said of their buckets.
+    #[serde(default)]
+    mirrors: Vec<(String, Vec<SavedMirror>)>,
+    /// What they said of accounts.
+    #[serde(default)]
+    standing: SavedStanding,
 }
 
 type Gates = Map<SharedGate>;
@@ -80,14 +87,12 @@ impl Engine {
     /// Reservations that were sent and of which no end is known are held at their bound as
     /// unknown for `UNKNOWN_MAX`.
     pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let at = Moment {
-            wall: parts.clock.now(),
-            mono: parts.clock.monotonic(),
-        };
+        let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
         let ids = Arc::new(IdSource::after(saved.before));
         let gates = restored(&parts.settings, &saved, &read.takings, at);
+        let standing = standing(&saved, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let (leases, durable) = (Arc::new(Leases::new(parts.seed)), Arc::<Durable>::default());
         let accounts = account::Accounts::default();
@@ -97,7 +102,9 @@ impl Engine {
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
             let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
-            let snapshot = move || save(&gates.load(), &accounts, clock.as_ref(), &ids);
+            let standing = Arc::clone(&standing);
+            let snapshot =
+                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let (registry, stores) = (Arc::clone(&parts.registry), parts.stores.clone());
             let (journaling, clock_of) = (Arc::clone(&journaling), Arc::clone(&parts.clock));
@@ -124,8 +131,10 @@ impl Engine {
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
+            standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
             journaling,
@@ -141,8 +150,8 @@ impl Engine {
         engine.tell_of_damage(read.damage);
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
-        let policy = Arc::clone(&engine.settings.load().budgets);
-        engine.put_budgets(&policy);
+        engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
+        engine.recall_approvals()?;
         engine.recall_places()?;
         engine.watch_queues()?;
         Ok(engine)
@@ -286,7 +295,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
-    accounts: &account::Accounts,
+    (accounts, standing): (&account::Accounts, &Standing),
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -297,12 +306,17 @@ fn save(
     let mut saved = Saved {
         at,
         before,
+        standing: standing.export(now),
         ..Saved::default()
     };
     for (name, gate) in gates {
         let gate = gate.lock();
         let pool = &gate.pool;
         saved.platforms.push((name.to_string(), pool.export(now)));
+        let mirrors = pool.export_mirrors();
+        if !mirrors.is_empty() {
+            saved.mirrors.push((name.to_string(), mirrors));
+        }
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
             saved.penalties.push((name.to_string(), penalties));
@@ -318,6 +332,18 @@ fn save(
     kept
 }
 
+fn moment(clock: &dyn tidegate_types::Clock) -> Moment {
+    Moment {
+        wall: clock.now(),
+        mono: clock.monotonic(),
+    }
+}
+
+fn standing(saved: &Saved, at: Moment) -> Arc<Standing> {
+    let down = at.wall.since(saved.at);
+    Arc::new(Standing::restored(&saved.standing, down, at.mono))
+}
+
 fn restored(
     settings: &Settings,
     saved: &Saved,
@@ -328,6 +354,10 @@ fn restored(
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
+        // Before the levels, which are of the figures that were in force.
+        if let Some(mirrors) = of(&saved.mirrors, &platform.name) {
+            pool.restore_mirrors(mirrors, mono);
+        }
         if let Some(levels) = of(&saved.platforms, &platform.name) {
             pool.restore(levels, down, mono);
         }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidegate_admission::{
-    Ask, BucketIndex, Check, Cleared, ClearedQuota, Need, Note, OverQuota, Pool, QuotaAsk,
-    QuotaHold, QuotaPath, QuotaSet, Reason, Sizes, Taken, Wait,
+    Ask, BucketIndex, Check, Cleared, ClearedQuota, Cooldown, Need, Note, OverQuota, Pool,
+    QuotaAsk, QuotaHold, QuotaPath, QuotaSet, Reason, Sizes, Taken, Wait,
 };
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
@@ -17,6 +17,7 @@ use crate::{
     call::{Moment, Routed},
     cap::{self, CapAsk},
     gate::{Gate, SharedGate},
+    heard::Trying,
     settings::ReserveRules,
 };
 
@@ -50,6 +51,10 @@ pub enum Obstacle {
         /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
+    /// It would pass a soft limit, for which somebody has to be asked.
+    Approval(Shortage),
+    /// Its provider would refuse it, or fails.
+    Cooling(Cooldown),
     /// It is over a quota.
     Quota(OverQuota),
     /// Others wait for the same, who came before it.
@@ -73,6 +78,7 @@ impl Obstacle {
     pub fn wait(&self) -> Option<Duration> {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
+            Self::Cooling(cooldown) => Some(cooldown.left),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
             Self::Quota(over) if over.on_excess.queues() => {
                 let wait = over.wait.map(Wait::at_least);
@@ -80,6 +86,7 @@ impl Obstacle {
             }
             Self::NeverFits { .. }
             | Self::Budget(_)
+            | Self::Approval(_)
             | Self::Quota(_)
             | Self::QueueFull
             | Self::Cancelled
@@ -121,6 +128,8 @@ pub struct Holding {
     books: SharedAccount,
     taken: Option<Taken>,
     hold: Option<Hold>,
+    /// It is the one call that tries whether its provider serves again.
+    pub(crate) trying: Option<Trying>,
     quota: Option<QuotaHold>,
     /// Quota tokens that it has used; `None` where the call was not made.
     used: Option<u64>,
@@ -172,6 +181,12 @@ impl Holding {
         ended
     }
 
+    /// Runs `act` on what is taken, under the lock of its platform.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        let (gate, taken) = (self.gate.as_ref()?, self.taken.as_ref()?);
+        Some(act(&mut gate.lock(), taken))
+    }
+
     /// Runs `act` on the money part under the lock of the books.
     pub(crate) fn with_hold<T>(
         &mut self,
@@ -194,6 +209,7 @@ impl Holding {
             books,
             taken: None,
             hold: Some(hold),
+            trying: None,
             quota: None,
             used: None,
         }
@@ -350,6 +366,10 @@ impl Routed {
             caller,
         };
         match books.check(&self.path, &ask, now.wall) {
+            MoneyCheck::Clear(ClearedMoney {
+                unapproved: Some(asked),
+                ..
+            }) => Err(Obstacle::Approval(asked)),
             MoneyCheck::Clear(money) => Ok((money, lowered.map(|it| it.0), lowered.map(|it| it.1))),
             MoneyCheck::Refused(shortage) => Err(Obstacle::Budget(shortage)),
             MoneyCheck::Stale => Err(Obstacle::Stale),
@@ -402,6 +422,7 @@ impl SetAside {
             books: Arc::clone(&routed.books),
             taken: Some(self.taken),
             hold: Some(self.hold),
+            trying: None,
             quota: Some(self.quota),
             used: None,
         };
@@ -467,6 +488,10 @@ pub(crate) fn admit(
     let mut cleared = pool_check(&mut locked.pool, ask, now)?;
     let mut locked_books = books.lock();
     let money = match locked_books.check(path, money, now.wall) {
+        MoneyCheck::Clear(ClearedMoney {
+            unapproved: Some(asked),
+            ..
+        }) => return Err(Obstacle::Approval(asked)),
         MoneyCheck::Clear(money) => money,
         MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
         MoneyCheck::Stale => return Err(Obstacle::Stale),
@@ -484,6 +509,7 @@ pub(crate) fn admit(
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
+        trying: None,
         quota: Some(quota),
         used: None,
     };

@@ -7,6 +7,7 @@ mod attempt;
 mod dialect;
 mod gateway;
 mod headers;
+mod hear;
 pub mod inlet;
 mod quota;
 mod relay;

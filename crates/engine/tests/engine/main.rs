@@ -11,6 +11,7 @@ mod admitting;
 mod gated;
 mod harness;
 mod headers;
+mod hearing;
 mod housekeeping;
 mod queueing;
 mod quotas;
