@@ -59,7 +59,7 @@ fn sentence_of_approval(shortage: &Shortage) -> String {
 }
 
 /// A bucket that is short, in a sentence.
-fn sentence_of_bucket((limit, user): (&str, &str), wait: Wait, reason: &Reason) -> String {
+fn sentence_of_bucket((limit, user): (&str, &str), wait: Wait, reason: Reason) -> String {
     let time = spoken(wait.at_least());
     match wait {
         Wait::For(_) => format!(
@@ -193,7 +193,7 @@ impl Engine {
             } => {
                 let limit = self.bucket_name(platform, bucket);
                 Told {
-                    sentence: sentence_of_bucket((&limit, user), wait, &reason),
+                    sentence: sentence_of_bucket((&limit, user), wait, reason),
                     limit,
                     wait: Some(wait.at_least().max(Duration::from_secs(1))),
                     resets_at: None,
