@@ -236,29 +236,19 @@ impl Gate {
             let books = Arc::clone(&waiter.routed.books);
             let (pool, routed) = (&mut self.pool, &waiter.routed);
             let decided = routed.set_aside((pool, cleared), &mut books.lock(), rules, now);
-            match decided {
-                Err(Obstacle::Stale) => {
-                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
-                    stale.push(ticket);
-                    continue;
-                }
-                Err(Obstacle::Budget(shortage))
-                    if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
-                {
-                    waiter.lacks = Some(Lack::Room(Obstacle::Budget(shortage)));
-                    self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
-                    continue;
-                }
-                Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
-                    let again = over.wait.map_or(AGAIN, quota_again);
-                    waiter.lacks = Some(Lack::Room(quota));
-                    self.queue.set_aside(ticket, Some(now.mono.after(again)));
-                    continue;
-                }
-                Ok(_) => self.queue.started(ticket, now.mono),
-                Err(_) => {
-                    self.queue.leave(ticket);
-                }
+            let again = match &decided {
+                Ok(_) => None,
+                Err(obstacle) => waiter.again(*obstacle, rules),
+            };
+            if let Some(again) = again {
+                self.queue.set_aside(ticket, Some(now.mono.after(again)));
+                stale.extend(matches!(decided, Err(Obstacle::Stale)).then_some(ticket));
+                continue;
+            }
+            if decided.is_ok() {
+                self.queue.started(ticket, now.mono);
+            } else {
+                self.queue.leave(ticket);
             }
             if let Some(Waiter {
                 routed, key, to, ..
@@ -272,6 +262,24 @@ impl Gate {
 }
 
 impl Waiter {
+    /// In how long it is looked at again, where a wait helps against what its turn has met.
+    fn again(&mut self, met: Obstacle, rules: &ReserveRules) -> Option<Duration> {
+        match met {
+            Obstacle::Stale => Some(AGAIN),
+            Obstacle::Budget(shortage)
+                if !shortage.held.is_zero() && self.routed.fits_when_idle(rules) =>
+            {
+                self.lacks = Some(Lack::Room(met));
+                Some(AGAIN)
+            }
+            Obstacle::Quota(over) if met.wait().is_some() => {
+                self.lacks = Some(Lack::Room(met));
+                Some(over.wait.map_or(AGAIN, quota_again))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether its provider would take it now. A client that is away can't try that for others.
     fn may_go(&self, standing: &Arc<Standing>, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
         match self.to {

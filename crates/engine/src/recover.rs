@@ -87,17 +87,14 @@ impl Engine {
     /// Reservations that were sent and of which no end is known are held at their bound as
     /// unknown for `UNKNOWN_MAX`.
     pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let now = parts.clock.now();
-        let mono = parts.clock.monotonic();
+        let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
         let ids = Arc::new(IdSource::after(saved.before));
-        let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
-        let gates = Arc::new(ArcSwap::from_pointee(gates));
-        let standing = standing(&saved, now, mono);
+        let gates = restored(&parts.settings, &saved, &read.takings, at);
+        let standing = standing(&saved, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
-        let leases = Arc::new(Leases::new(parts.seed));
-        let durable = Arc::new(Durable::default());
+        let (leases, durable) = (Arc::new(Leases::new(parts.seed)), Arc::<Durable>::default());
         let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
@@ -149,10 +146,9 @@ impl Engine {
             seed: parts.seed,
         });
         engine.tell_of_damage(read.damage);
-        engine.adopt_open(now)?;
+        engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
-        let policy = Arc::clone(&engine.settings.load().budgets);
-        engine.put_budgets(&policy);
+        engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
         engine.recall_approvals()?;
         engine.recall_places()?;
         engine.watch_queues()?;
@@ -350,18 +346,25 @@ fn written(
     }
 }
 
-fn standing(saved: &Saved, now: Timestamp, mono: tidegate_types::Monotonic) -> Arc<Standing> {
-    let down = now.since(saved.at);
-    Arc::new(Standing::restored(&saved.standing, down, mono))
+fn moment(clock: &dyn tidegate_types::Clock) -> Moment {
+    Moment {
+        wall: clock.now(),
+        mono: clock.monotonic(),
+    }
+}
+
+fn standing(saved: &Saved, at: Moment) -> Arc<Standing> {
+    let down = at.wall.since(saved.at);
+    Arc::new(Standing::restored(&saved.standing, down, at.mono))
 }
 
 fn restored(
     settings: &Settings,
     saved: &Saved,
     takings: &[Taking],
-    now: Timestamp,
-    mono: tidegate_types::Monotonic,
-) -> Gates {
+    at: Moment,
+) -> Arc<ArcSwap<Gates>> {
+    let (now, mono) = (at.wall, at.mono);
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
@@ -386,7 +389,8 @@ fn restored(
             Arc::new(Mutex::new(Gate::new(pool))),
         )
     };
-    settings.platforms.iter().map(pool).collect()
+    let gates = settings.platforms.iter().map(pool).collect::<Gates>();
+    Arc::new(ArcSwap::from_pointee(gates))
 }
 
 fn of<'a, T>(all: &'a [(String, T)], platform: &str) -> Option<&'a T> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Wait, WindowView};
+use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Reason, Wait, WindowView};
 use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
@@ -56,6 +56,19 @@ fn sentence_of_approval(shortage: &Shortage) -> String {
     format!(
         "budget `{level}` would pass its soft limit of {limit}: {spent} spent and expected, {asked} more expected of this call · somebody has to approve that: see `tidegate approvals`"
     )
+}
+
+/// A bucket that is short, in a sentence.
+fn sentence_of_bucket((limit, user): (&str, &str), wait: Wait, reason: Reason) -> String {
+    let time = spoken(wait.at_least());
+    match wait {
+        Wait::For(_) => format!(
+            "`{limit}` makes {user} wait {time}: {reason} · try again then, or use another platform"
+        ),
+        Wait::Freed { .. } => {
+            format!("`{limit}` is taken: {reason} · try again when one of them has ended")
+        }
+    }
 }
 
 /// Others who came first, in a sentence.
@@ -179,18 +192,9 @@ impl Engine {
                 reason,
             } => {
                 let limit = self.bucket_name(platform, bucket);
-                let time = spoken(wait.at_least());
-                let sentence = match wait {
-                    Wait::For(_) => format!(
-                        "`{limit}` makes {user} wait {time}: {reason} · try again then, or use another platform"
-                    ),
-                    Wait::Freed { .. } => format!(
-                        "`{limit}` is taken: {reason} · try again when one of them has ended"
-                    ),
-                };
                 Told {
+                    sentence: sentence_of_bucket((&limit, user), wait, reason),
                     limit,
-                    sentence,
                     wait: Some(wait.at_least().max(Duration::from_secs(1))),
                     resets_at: None,
                 }
