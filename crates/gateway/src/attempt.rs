@@ -6,27 +6,26 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tidegate_engine::{
     call::{Identified, Moment, Routed},
     flight::{End, InFlight, Unbookable},
     places::{KeptAt, PlaceKey},
     reserve::{Obstacle, Reserved},
-    route::{self, NoRoute, Payer},
+    route::{self, NoRoute},
     settings::Platform,
 };
 use tidegate_observe::{
     calls::{CallRecord, Outcome},
     event,
 };
-use tidegate_providers::{Dialect, Meter, Metered, Refusal, Rewrite, meter, rewrite};
-use tidegate_types::Tokens;
+use tidegate_providers::{Dialect, Meter, Metered, Refusal, meter};
 
 use crate::{
+    altered::{Altered, announce, outgoing, path_of},
     dialect::refusal,
     gateway::{Call, Gateway, Provider, micros},
-    headers::{Put, Upward, downward, text, upward},
+    headers::{downward, text},
     inlet::Held,
     relay::{Flying, Relay, Relaying},
     reply::ReplyBody,
@@ -538,110 +537,9 @@ enum Failure {
     SlowToConnect,
 }
 
-/// What of the caller's request was changed, all of it told in response headers.
-#[derive(Debug, Default)]
-struct Altered {
-    include_usage: bool,
-    model: bool,
-}
-
-struct Outgoing {
-    request: Request<Full<Bytes>>,
-    altered: Altered,
-}
-
 /// Statuses for which another platform may do better: its quota is exhausted, or it is down.
 fn is_worth_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504 | 529)
-}
-
-/// The request as it is sent: the caller's, but for what [`Altered`] names.
-fn outgoing(
-    call: &Call,
-    in_flight: &InFlight,
-    provider: &Provider,
-    held: &Held,
-) -> Result<Outgoing, Refusal> {
-    let routed = &in_flight.routed;
-    let facts = &routed.call.facts;
-    let record = in_flight.record();
-    let untouchable = routed.platform.subscription || !call.metered;
-    let asks_usage = call.dialect == Dialect::OpenAiChat && facts.stream;
-    let altered = Altered {
-        include_usage: !untouchable && asks_usage && facts.include_usage != Some(true),
-        model: !untouchable && record.model_sent != record.model_asked,
-    };
-    let change = Rewrite {
-        output_cap: in_flight
-            .lowered
-            .map(|(Tokens(cap), _)| cap)
-            .filter(|_| !untouchable),
-        model: altered.model.then_some(&*record.model_sent),
-        include_usage: altered.include_usage,
-    };
-    let body = rewrite(call.dialect, &held.bytes, facts, &change)
-        .map_or_else(|| held.bytes.clone(), Bytes::from);
-    let payer = route::payer(&routed.call, &routed.platform).map_err(|it| unroutable(&it))?;
-    let put = match (payer, &provider.credential) {
-        (Payer::Operator, Some((name, value))) => Put::Operators(name.clone(), value.clone()),
-        _ => Put::Nothing,
-    };
-    let strips = payer != Payer::Caller || routed.call.principal.credential_is_ours;
-    let headers = upward(Upward {
-        from: &call.parts.headers,
-        authority: provider.upstream.origin().authority(),
-        strip_credentials: strips,
-        put,
-        traceparent: traceparent(call, record),
-        body_bytes: body.len(),
-    });
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = call.parts.method.clone();
-    *request.headers_mut() = headers;
-    Ok(Outgoing { request, altered })
-}
-
-/// Our span, where the caller sent its own.
-fn traceparent(call: &Call, record: &CallRecord) -> Option<HeaderValue> {
-    call.parts.headers.get("traceparent")?;
-    let parent = tidegate_observe::trace::TraceParent {
-        trace_id: record.trace_id?,
-        span_id: record.span_id?,
-        sampled: true,
-    };
-    HeaderValue::from_str(&parent.to_string()).ok()
-}
-
-fn path_of(call: &Call) -> http::uri::PathAndQuery {
-    let path = call.parts.uri.path_and_query().cloned();
-    path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"))
-}
-
-/// Our own headers on an answer: what was done with the call.
-fn announce(headers: &mut http::HeaderMap, in_flight: &InFlight, altered: &Altered) {
-    let record = in_flight.record();
-    let mut put = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.append(HeaderName::from_static(name), value);
-        }
-    };
-    put("x-tidegate-call-id", &record.id.to_string());
-    put("x-tidegate-platform", &record.platform);
-    if let Some((Tokens(cap), limit)) = in_flight.lowered {
-        put("x-tidegate-max-tokens", &format!("{cap}; limit={limit}"));
-    }
-    if altered.model {
-        put("x-tidegate-model", &record.model_sent);
-    }
-    if altered.include_usage {
-        put("x-tidegate-include-usage", "added");
-    }
-    for warning in &record.warnings {
-        put("x-tidegate-warning", warning);
-    }
-    for limit in &record.would_refuse {
-        put("x-tidegate-would-refuse", limit);
-    }
 }
 
 fn metered(dialect: Dialect, bytes: &[u8]) -> Metered {
@@ -661,7 +559,7 @@ fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
     whole.freeze()
 }
 
-fn unroutable(no_route: &NoRoute) -> Refusal {
+pub(crate) fn unroutable(no_route: &NoRoute) -> Refusal {
     let sentence = no_route.to_string();
     match no_route {
         NoRoute::UnknownPlatform { .. } | NoRoute::OtherDialect { .. } => {

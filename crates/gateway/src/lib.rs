@@ -3,6 +3,7 @@
 //! A call passes [`Gateway`]'s phases in order, each of which may end it with a refusal in its own
 //! dialect; what is sent upstream is the caller's bytes but for what is named in a response header.
 
+mod altered;
 mod attempt;
 mod dialect;
 mod gateway;

@@ -120,3 +120,6 @@ fn state(word: &str) -> String {
         _ => plain(word),
     }
 }
+
+#[cfg(test)]
+mod tests;

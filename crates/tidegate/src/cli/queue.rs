@@ -167,3 +167,6 @@ fn estimates(out: &mut String, queue: &Queue) {
         line(out, &text);
     }
 }
+
+#[cfg(test)]
+mod tests;
