@@ -22,7 +22,7 @@ use crate::{routes::described, wire::Failure};
         described::admit, described::reservations, described::settle, described::extend, described::release,
         described::status, described::limits, described::budgets, described::set_limit,
         described::calls, described::call, described::prices,
-        described::queue, described::cancel, described::promote,
+        described::queue, described::cancel, described::promote, described::session,
         described::list, described::make, described::revoke,
         described::audit, described::configuration, described::reload,
         described::entries, described::verify, described::description,

@@ -13,6 +13,7 @@ mod ledger;
 mod money;
 mod price;
 mod queue;
+mod session;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub(crate) use money::plain as money_text;
 pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
+pub use session::{Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,
     Reason, Refill, Status, Watched,

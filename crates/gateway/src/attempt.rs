@@ -24,6 +24,7 @@ use tidegate_providers::{Dialect, Meter, Metered, Refusal, Rewrite, meter, rewri
 use tidegate_types::Tokens;
 
 use crate::{
+    claude_code,
     dialect::refusal,
     gateway::{Call, Gateway, Provider, micros},
     headers::{Put, Upward, downward, text, upward},
@@ -376,6 +377,9 @@ impl Gateway {
         if let Some(in_flight) = flying.in_flight() {
             in_flight.first_byte(now);
             announce(&mut headers, in_flight, &altered);
+            if call.claude_code && parts.status.is_success() {
+                claude_code::show(&mut headers, &call.parts.headers, in_flight, &self.engine);
+            }
         }
         let is_stream = parts
             .headers

@@ -4,6 +4,7 @@
 //! dialect; what is sent upstream is the caller's bytes but for what is named in a response header.
 
 mod attempt;
+mod claude_code;
 mod dialect;
 mod gateway;
 mod headers;

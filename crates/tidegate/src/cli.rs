@@ -14,6 +14,7 @@ mod prices;
 mod program;
 mod queue;
 mod status;
+mod statusline;
 mod table;
 
 use std::{
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     /// The ledger: verify, export, settle what a crash left unknown
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// One line for Claude Code's status line: the session's JSON comes on standard input
+    Statusline,
     /// What models cost
     Prices(prices::PricesArgs),
     /// The configuration: check, show, reference
@@ -224,6 +227,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Statusline => statusline::answer(&cli.sources()),
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))

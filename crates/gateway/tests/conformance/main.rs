@@ -20,4 +20,5 @@ mod input;
 mod limits;
 mod passing;
 mod patience;
+mod shows;
 mod waiting;
