@@ -5,6 +5,7 @@
 
 mod budget;
 mod calls;
+mod claude;
 mod client;
 mod config;
 mod doctor;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     Ledger(ledger::LedgerCommand),
     /// One line for Claude Code's status line: the session's JSON comes on standard input
     Statusline,
+    /// Claude Code's settings file: let it use the gateway and show it
+    #[command(subcommand)]
+    Claude(claude::ClaudeCommand),
     /// What models cost
     Prices(prices::PricesArgs),
     /// The configuration: check, show, reference
@@ -227,6 +231,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Claude(command) => claude::answer(command, &cli.sources())?,
         Command::Statusline => statusline::answer(&cli.sources()),
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };

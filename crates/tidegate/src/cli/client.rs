@@ -259,7 +259,7 @@ fn agent(patience: Duration) -> ureq::Agent {
 }
 
 /// A gateway that listens everywhere is asked at home.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let home = match address {
         SocketAddr::V4(_) => std::net::IpAddr::from([127, 0, 0, 1]),
         SocketAddr::V6(_) => std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
