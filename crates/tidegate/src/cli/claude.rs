@@ -70,6 +70,11 @@ pub(super) fn answer(command: &ClaudeCommand, sources: &Sources) -> anyhow::Resu
     match command {
         ClaudeCommand::Install(args) => {
             let settings = config::load(sources)?.settings;
+            if settings.listen.port() == 0 {
+                bail!(
+                    "the gateway listens on whatever port is free: give it one with the key `listen`"
+                );
+            }
             let address = super::client::reachable(settings.listen);
             let wanted = Wanted {
                 status_line: status_line(sources)?,
@@ -161,7 +166,7 @@ fn status_line(sources: &Sources) -> anyhow::Result<String> {
         if let Some(value) = value {
             // Claude Code runs it elsewhere.
             let whole = std::path::absolute(value)?;
-            command.push_str(&format!(" {option} {}", quoted(&whole.to_string_lossy())));
+            command.extend([" ", option, " ", &quoted(&whole.to_string_lossy())]);
         }
     }
     command.push_str(" statusline");
@@ -305,10 +310,8 @@ fn uninstall(place: &Place) -> anyhow::Result<Said> {
         .with_context(|| format!("`{}` can't be removed", place.record.display()))?;
     let mut said = format!("{name} says what it said before `tidegate claude install`\n");
     if !kept.is_empty() {
-        said.push_str(&format!(
-            "but for {}, which somebody has changed since\n",
-            kept.join(", ")
-        ));
+        let kept = kept.join(", ");
+        said.extend(["but for ", &kept, ", which somebody has changed since\n"]);
     }
     Ok(Said::fine(said))
 }

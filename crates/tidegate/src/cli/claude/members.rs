@@ -89,18 +89,15 @@ impl Members {
             return Ok(());
         }
         let key = Value::from(*last);
-        match (object.members.first(), object.members.last()) {
-            (Some(first), Some(end)) => {
-                let space = &self.0[object.inside.start..first.whole.start];
-                let space = if space.is_empty() { " " } else { space };
-                let added = format!(",{space}{key}: {value}");
-                self.0.insert_str(end.whole.end, &added);
-            }
-            _ => {
-                let outer = self.indent(object.inside.start - 1).to_owned();
-                let added = format!("\n{outer}  {key}: {value}\n{outer}");
-                self.0.replace_range(object.inside, &added);
-            }
+        if let (Some(first), Some(end)) = (object.members.first(), object.members.last()) {
+            let space = &self.0[object.inside.start..first.whole.start];
+            let space = if space.is_empty() { " " } else { space };
+            let added = format!(",{space}{key}: {value}");
+            self.0.insert_str(end.whole.end, &added);
+        } else {
+            let outer = self.indent(object.inside.start - 1).to_owned();
+            let added = format!("\n{outer}  {key}: {value}\n{outer}");
+            self.0.replace_range(object.inside, &added);
         }
         Ok(())
     }
