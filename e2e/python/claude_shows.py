@@ -49,7 +49,7 @@ class Spender:
         self.key = next(line for line in secret.splitlines() if line.startswith("tg-"))
         tidegate("budget", "set", "user_day", str(LIMIT), "--organisation", "local", "--user", self.user)
         # Beyond a task's limit in one go it could not be spent.
-        tidegate("budget", "set", "task", "none", "--organisation", "local", "--user", self.user)
+        tidegate("budget", "set", "task", "none", "--soft", "none", "--organisation", "local", "--user", self.user)
         granted = asked("/api/v1/admissions", self.key, {"task": "before", "cost_usd": str(SPENT)})
         settle = f"/api/v1/reservations/{granted['reservation']}/settle"
         asked(settle, self.key, {"cost_usd": str(SPENT)})

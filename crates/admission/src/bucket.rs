@@ -3,9 +3,10 @@
 use tidegate_types::{Caller, Mode, Priority};
 
 use crate::{
-    BucketSpec, Need, Resource,
+    BucketSpec, Need, Owner, Resource,
     decision::Charge,
     flow::{Fit, Flow},
+    mirror::Mirror,
     peaks::Peaks,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Bucket {
     /// Nanoseconds of refill in one token, in fixed point; saturates at three days a token.
     flow_per_token: u64,
     peaks: Peaks,
+    /// What the provider says of it; `None` where it is no provider's.
+    pub(crate) mirror: Option<Box<Mirror>>,
 }
 
 impl Bucket {
@@ -42,6 +45,7 @@ impl Bucket {
         Self {
             flow: Flow::full(&spec, now),
             flow_per_token: flow_per_token(&spec),
+            mirror: mirror(&spec),
             spec,
             retired: false,
             born,
@@ -84,7 +88,7 @@ impl Bucket {
         tokens: u64,
         class: Priority,
         caller: Caller,
-        sequence: u64,
+        (sequence, now): (u64, u64),
     ) -> Charge {
         let tokens = self.within_floor(tokens, caller);
         let fit = match class {
@@ -94,6 +98,9 @@ impl Bucket {
         self.note_peak(sequence);
         let earned = self.flow.charge(tokens, class, fit);
         self.held = self.held.saturating_add(tokens);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.note_sent(sequence, tokens, now);
+        }
         Charge {
             tokens,
             earned,
@@ -117,6 +124,9 @@ impl Bucket {
         let room = u64::try_from(room).unwrap_or(u64::MAX);
         let added = self.debit(tokens, caller, order.now);
         self.held = self.held.saturating_add(added);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.note_corrected(0, added);
+        }
         charge.tokens = charge.tokens.saturating_add(added);
         charge.refundable = charge.refundable.min(room).saturating_add(added);
     }
@@ -133,7 +143,7 @@ impl Bucket {
     }
 
     /// Whether a call of that sequence number could take from it.
-    const fn knows(&self, taken: u64) -> bool {
+    pub(crate) const fn knows(&self, taken: u64) -> bool {
         !self.retired && self.born <= taken
     }
 
@@ -149,6 +159,7 @@ impl Bucket {
             return;
         }
         self.held = self.held.saturating_sub(charge.tokens);
+        let used = self.still_open(charge.tokens, used, order.taken);
         if used > charge.tokens {
             self.debit(used - charge.tokens, caller, order.now);
         } else if used < charge.tokens {
@@ -163,6 +174,31 @@ impl Bucket {
         if self.held == 0 {
             self.peaks.clear();
         }
+    }
+
+    /// What a call's end has to correct to. Nothing is left to correct where a provider's word has
+    /// counted the call already: to count it twice would spend the difference twice.
+    fn still_open(&mut self, charged: u64, used: u64, taken: u64) -> u64 {
+        match &mut self.mirror {
+            Some(mirror) if mirror.has_counted(taken, self.spec.resource) => charged,
+            Some(mirror) => {
+                mirror.note_corrected(charged, used);
+                used
+            }
+            None => used,
+        }
+    }
+
+    /// The same bucket under new figures, by configuration.
+    pub(crate) fn reconfigure(&mut self, spec: &BucketSpec, sequence: u64) {
+        let learned = self.mirror.as_ref();
+        if learned.is_some_and(|it| it.is_configured_as(spec) && spec.owner == self.spec.owner) {
+            // What the provider says of its figures stands above them.
+            self.spec.enforcement = spec.enforcement;
+            return;
+        }
+        self.mirror = mirror(spec);
+        self.reshape(spec, sequence);
     }
 
     /// The same bucket under new figures.
@@ -180,6 +216,14 @@ impl Bucket {
         }
         self.flow_per_token = flow_per_token(spec);
         self.spec = spec.clone();
+        self.set_pace();
+    }
+
+    /// Puts the mirror's pace in force from now on.
+    pub(crate) fn set_pace(&mut self) {
+        if let Some(mirror) = &self.mirror {
+            self.flow.set_pace(mirror.pace());
+        }
     }
 
     /// How much can be given back to what was taken then without more than the capacity ever having
@@ -192,7 +236,7 @@ impl Bucket {
 
     /// A level matters to later refunds only where they could reach the capacity from it.
     #[inline]
-    fn note_peak(&mut self, sequence: u64) {
+    pub(crate) fn note_peak(&mut self, sequence: u64) {
         if self.held == 0 {
             return;
         }
@@ -214,6 +258,12 @@ impl Bucket {
             tokens.min(self.flow.above_floor())
         }
     }
+}
+
+/// Providers' buckets that time refills follow the provider's word.
+fn mirror(spec: &BucketSpec) -> Option<Box<Mirror>> {
+    let follows = spec.owner == Owner::Provider && spec.refill.is_some();
+    follows.then(|| Box::new(Mirror::of(spec)))
 }
 
 fn flow_per_token(spec: &BucketSpec) -> u64 {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tidegate_types::Priority;
 
-use crate::{BucketSpec, Reason, Refill};
+use crate::{BucketSpec, Owner, Reason, Refill};
 
 /// How long a class still counts as waiting after the time it was promised: a client that comes
 /// back as told needs a moment, and one that has gone must not hold its share for longer.
@@ -39,6 +39,12 @@ pub const WAITING_MAX: Duration = Duration::from_hours(1);
 
 /// Shares are percentages.
 const SHARE_SCALE: u64 = 100;
+
+/// Parts in which a provider's bucket may be made to refill slower than stated.
+pub(crate) const PACE_WHOLE: u32 = 1_000;
+
+/// Grain of a bucket whose pace can change: products of a level stay below 2¹²⁷, as without it.
+const PACED_MAX: u64 = 1 << 58;
 
 /// What `critical` may overdraw, of the capacity (T4).
 const OVERDRAFT_PERCENT: i128 = 10;
@@ -77,8 +83,10 @@ pub(crate) struct Flow {
     threshold: i128,
     /// Quanta in one token (or unit, request, billionth of a dollar, call).
     token: u64,
-    /// Quanta per nanosecond. Zero for concurrency.
+    /// Quanta per nanosecond, at the present pace. Zero for concurrency.
     rate: u64,
+    /// What the rate grows by with each part of the pace; zero where the pace is fixed.
+    pace_step: u64,
     /// Someone waits, claims or overdrew: refill is not just an addition.
     stirred: bool,
     /// The most that `critical` may overdraw, and what it still has to pay back.
@@ -116,7 +124,16 @@ fn grain(refill: Option<Refill>) -> (u64, u64) {
 impl Flow {
     /// A full bucket.
     pub(crate) fn full(spec: &BucketSpec, at: u64) -> Self {
-        let (token, rate) = grain(spec.refill);
+        let (mut token, mut rate) = grain(spec.refill);
+        let mut pace_step = 0;
+        if spec.owner == Owner::Provider && rate > 0 {
+            let finer = |it: u64| it.saturating_mul(u64::from(PACE_WHOLE));
+            let (paced_token, paced_rate) = (finer(token), finer(rate));
+            let holds = spec.capacity.checked_ilog2().unwrap_or(0) + paced_token.ilog2() < 117;
+            if paced_token < PACED_MAX && paced_rate < PACED_MAX && holds {
+                (token, rate, pace_step) = (paced_token, paced_rate, rate);
+            }
+        }
         let capacity = quanta(spec.capacity, token);
         let overdraft = if spec.may_be_overdrawn() {
             capacity / 100 * OVERDRAFT_PERCENT
@@ -130,6 +147,7 @@ impl Flow {
             threshold: quanta(spec.threshold, token),
             token,
             rate,
+            pace_step,
             stirred: false,
             overdraft,
             overdrawn: 0,
@@ -148,6 +166,38 @@ impl Flow {
 
     pub(crate) const fn refills(&self) -> bool {
         self.rate > 0
+    }
+
+    /// From now on refills at so many parts in [`PACE_WHOLE`] of what its figures say. To be called
+    /// when time has been let pass.
+    pub(crate) fn set_pace(&mut self, parts: u32) {
+        if self.pace_step > 0 {
+            self.rate = self.pace_step * u64::from(parts.clamp(1, PACE_WHOLE));
+        }
+    }
+
+    /// Falls to this level, where it is higher.
+    pub(crate) fn lower_to(&mut self, level: i128) {
+        self.level = self.level.min(level);
+        self.lapse();
+    }
+
+    /// Rises to this level, where it is lower, and not above the capacity. Nobody's claim grows.
+    pub(crate) fn raise_to(&mut self, level: i128) {
+        self.level = self.level.max(level.min(self.capacity));
+        self.lapse();
+    }
+
+    /// Nanoseconds in which it fills from so many quanta at the present pace; none for concurrency.
+    pub(crate) fn full_in_from(&self, level: i128) -> u64 {
+        let missing = self.capacity.saturating_sub(level).max(0);
+        let nanos = missing.checked_div(i128::from(self.rate)).unwrap_or(0);
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// What so long a refill adds at the present pace.
+    pub(crate) fn refilled_in(&self, nanos: u64) -> i128 {
+        quanta(nanos, self.rate)
     }
 
     /// Nanoseconds until it is full if nobody spends. `None` where time doesn't fill it.

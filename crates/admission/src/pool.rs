@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod deferral;
+mod observing;
 mod penalties;
 mod queued;
 
@@ -41,6 +42,8 @@ pub struct Pool {
     pub(crate) classes: [Class; CLASSES],
     waiters: [Waiter; 2],
     now: u64,
+    /// When the pace of some bucket is to be looked at; the end of time where all run at theirs.
+    relax_at: u64,
     /// Rises with everything that changes a level. A [`Cleared`] is worth something while it is
     /// the last; peaks are ordered by it.
     sequence: u64,
@@ -92,6 +95,7 @@ impl Pool {
                 until: 0,
             }; 2],
             now: now.0,
+            relax_at: u64::MAX,
             sequence: 0,
         }
     }
@@ -117,7 +121,7 @@ impl Pool {
             bucket.flow.advance(now);
             let wanted = spec.buckets().iter().find(|it| same(it, &bucket.spec));
             match wanted.filter(|_| !bucket.retired) {
-                Some(wanted) => bucket.reshape(wanted, self.sequence),
+                Some(wanted) => bucket.reconfigure(wanted, self.sequence),
                 None => bucket.retired = true,
             }
         }
@@ -214,7 +218,7 @@ impl Pool {
             if tokens > 0 {
                 bucket.flow.advance(now);
                 flow_nanos = flow_nanos.max(bucket.flow_nanos(tokens));
-                *charge = bucket.charge(tokens, priority, caller, sequence);
+                *charge = bucket.charge(tokens, priority, caller, (sequence, now));
             }
         }
         self.sequence += 1;
@@ -328,9 +332,13 @@ impl Pool {
         }
     }
 
-    pub(crate) const fn clock(&mut self, now: Monotonic) -> u64 {
+    #[inline]
+    pub(crate) fn clock(&mut self, now: Monotonic) -> u64 {
         if now.0 > self.now {
             self.now = now.0;
+            if self.now >= self.relax_at {
+                self.relax();
+            }
         }
         self.now
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_types::{Enforcement, Monotonic, Priority};
 
-use crate::{Owner, Pool, Resource, bucket::Bucket};
+use crate::{MirrorView, Owner, Pool, Resource, bucket::Bucket};
 
 /// A platform at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,8 @@ pub struct BucketView {
     pub full_in_seconds: Option<u64>,
     /// Each class, `low` first.
     pub classes: Vec<ClassView>,
+    /// What the provider was heard to say of it. `None` where it is no provider's.
+    pub mirror: Option<MirrorView>,
 }
 
 /// One class's standing in one bucket.
@@ -159,6 +161,7 @@ fn view(bucket: &Bucket, now: u64) -> BucketView {
         debt_total: bucket.debt_total,
         full_in_seconds: flow.full_in().map(|it| it.div_ceil(NANOS_PER_SECOND)),
         classes: Priority::ALL.iter().map(class).collect(),
+        mirror: bucket.mirror.as_ref().map(|it| it.view(spec)),
     }
 }
 

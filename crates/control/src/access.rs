@@ -30,6 +30,8 @@ pub(crate) enum Right {
     LookAround,
     /// To ask for admissions.
     Ask,
+    /// To decide on requests for approval.
+    Decide,
     /// To change limits, reload, read the whole ledger.
     Operate,
     /// To make and revoke keys.
@@ -179,6 +181,7 @@ impl Visitor {
                 Err(Error::MayNotAsk(role))
             }
             Right::None | Right::Look | Right::Ask => Ok(()),
+            Right::Decide => at_least(Role::Approver),
             Right::Operate => at_least(Role::Operator),
             Right::Administer => at_least(Role::Admin),
         }

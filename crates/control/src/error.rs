@@ -6,7 +6,8 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use tidegate_engine::{
-    Engine, admissions::AdmissionError, identity::Unidentified, queues::QueueError,
+    Engine, admissions::AdmissionError, approvals::ApprovalError, identity::Unidentified,
+    queues::QueueError,
 };
 use tidegate_types::{Disposition, Role};
 
@@ -109,6 +110,9 @@ pub(crate) enum Error {
     /// An admission or a reservation.
     #[error("{}", without_files(.0))]
     Admission(#[from] AdmissionError),
+    /// A request for approval.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
     /// A call that waits, or does not.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -179,7 +183,8 @@ impl Error {
     /// What the sender should do.
     pub(crate) const fn disposition(&self) -> Disposition {
         match self {
-            Self::Admission(AdmissionError::TooMany | AdmissionError::Unwritable(_))
+            Self::Approval(ApprovalError::Store)
+            | Self::Admission(AdmissionError::TooMany | AdmissionError::Unwritable(_))
             | Self::Verifying
             | Self::Store => Disposition::RetryAfter(RETRY),
             Self::Broken => Disposition::Escalate,
@@ -201,6 +206,12 @@ impl Error {
             | Self::Query(_)
             | Self::Value { .. }
             | Self::Incomplete(_)
+            | Self::Approval(
+                ApprovalError::NotOpen(_)
+                | ApprovalError::OwnRequest(_)
+                | ApprovalError::RoleNeeded(_)
+                | ApprovalError::AtHardLimit { .. },
+            )
             | Self::Queue(_)
             | Self::Unknown(_)
             | Self::ReloadRefused(_)
@@ -266,6 +277,7 @@ impl Error {
                 AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
                 AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
             },
+            Self::Approval(it) => undecided(it),
             Self::Queue(QueueError::NotWaiting(_)) => told(S::NOT_FOUND, "not_waiting"),
             Self::Queue(QueueError::NotAllowed(_)) => told(S::FORBIDDEN, "role_needed"),
             Self::Unknown(_) => told(S::FORBIDDEN, "unknown_reservation"),
@@ -279,6 +291,16 @@ impl Error {
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
         }
+    }
+}
+
+const fn undecided(error: &ApprovalError) -> Telling {
+    match error {
+        ApprovalError::NotOpen(_) => told(StatusCode::NOT_FOUND, "not_open"),
+        ApprovalError::OwnRequest(_) => told(StatusCode::FORBIDDEN, "own_request"),
+        ApprovalError::RoleNeeded(_) => told(StatusCode::FORBIDDEN, "role_needed"),
+        ApprovalError::AtHardLimit { .. } => told(StatusCode::CONFLICT, "at_hard_limit"),
+        ApprovalError::Store => told(StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{routes::described, wire::Failure};
         described::alive, described::ready, described::expose,
         described::admit, described::reservations, described::settle, described::extend, described::release,
         described::status, described::limits, described::budgets, described::set_limit,
+        described::approvals, described::decide,
         described::calls, described::call, described::prices,
         described::queue, described::cancel, described::promote, described::session,
         described::list, described::make, described::revoke,

@@ -1,6 +1,7 @@
 //! Every route, with what it asks of whoever uses it.
 
 mod admissions;
+mod approvals;
 mod budgets;
 mod calls;
 mod changes;
@@ -56,6 +57,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/limits", Right::Look),
     route(Method::GET, "/api/v1/budgets", Right::Look),
     route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
+    route(Method::GET, "/api/v1/approvals", Right::Look),
+    route(Method::POST, "/api/v1/approvals/{id}", Right::Decide),
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
     route(Method::GET, "/api/v1/queue", Right::Look),
@@ -91,6 +94,8 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/limits", get(limits::limits))
         .route("/api/v1/budgets", get(budgets::budgets))
         .route("/api/v1/budgets/{level}", put(budgets::set_limit))
+        .route("/api/v1/approvals", get(approvals::approvals))
+        .route("/api/v1/approvals/{id}", post(approvals::decide))
         .route("/api/v1/calls", get(calls::calls))
         .route("/api/v1/calls/{id}", get(calls::call))
         .route("/api/v1/queue", get(queue::queue))
@@ -117,7 +122,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 /// The handlers as the description of the API sees them.
 pub(crate) mod described {
     pub(crate) use super::{
-        admissions::*, budgets::*, calls::*, changes::*, keys::*, ledger::*, limits::*, metrics::*,
-        prices::*, queue::*, sessions::*, status::*,
+        admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
+        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*,
     };
 }

@@ -5,6 +5,7 @@
 //! Requests refuse fields they don't know.
 
 mod admission;
+mod approval;
 mod budget;
 mod call;
 mod change;
@@ -12,6 +13,7 @@ mod key;
 mod ledger;
 mod money;
 mod price;
+mod provider;
 mod queue;
 mod session;
 mod status;
@@ -23,6 +25,7 @@ pub use admission::{
     Admission, AdmissionRequest, Expired, ExtendRequest, Extended, Released, Reservation,
     Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
 };
+pub use approval::{Approval, Approvals, DecideRequest};
 pub use budget::{Budget, BudgetQuery, Budgets, Limit, LimitRequest, LimitSet, Window};
 pub use call::{Call, CallFields, CallMoney, CallQuery, Calls};
 pub use change::{Change, ChangeQuery, Changes, Reloaded};
@@ -31,6 +34,7 @@ pub use ledger::{Entries, EntriesQuery, EntryRow, Overrun, Verification};
 pub(crate) use money::plain as money_text;
 pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
+pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use session::{Session, SessionQuery};
 pub use status::{

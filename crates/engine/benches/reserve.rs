@@ -11,7 +11,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
+use tidegate_admission::{
+    BucketSpec, Owner, PoolSpec, QuotaFigure, QuotaFigures, QuotaKind, QuotaTable, Refill, Resource,
+};
 use tidegate_engine::{
     Engine, Parts,
     call::{Routed, Signals},
@@ -168,6 +170,7 @@ fn engine() -> Arc<Engine> {
             keyless: true,
             platforms: (0..PLATFORMS).map(platform).collect(),
             budgets: Arc::new(policy.unwrap()),
+            quotas: Arc::new(quotas()),
             reserve: ReserveRules::default(),
             weights: Weights::default(),
             redactor: tidegate_observe::redact::Redactor::default(),
@@ -186,6 +189,23 @@ fn engine() -> Arc<Engine> {
         seed: 1,
     })
     .unwrap()
+}
+
+/// Every quota there is, all of them far away.
+fn quotas() -> QuotaTable {
+    let mut figures = QuotaFigures::BUILT_IN;
+    for kind in QuotaKind::ALL {
+        *figures.of_mut(kind) = QuotaFigure {
+            limit: std::num::NonZeroU64::new(kind.largest()),
+            enforcement: Enforcement::Named(Mode::Enforce),
+        };
+    }
+    QuotaTable {
+        organisation: figures,
+        user: figures,
+        task_type: figures,
+        ..QuotaTable::default()
+    }
 }
 
 fn platform(place: usize) -> Arc<Platform> {

@@ -17,7 +17,7 @@ use tidegate_types::{
 };
 
 use crate::{
-    Engine,
+    Engine, account,
     call::Moment,
     identity::Principal,
     keys::Change,
@@ -163,6 +163,7 @@ impl Engine {
         let seeker = Seeker {
             organisation: &principal.organisation,
             user,
+            is_subtask: root.is_some() && root.as_deref() != ask.task.as_deref(),
             root,
             priority: Self::admission_priority(principal, ask),
             now,
@@ -224,12 +225,18 @@ impl Engine {
             expected: ask.cost,
             caller: Caller::Asking,
         };
+        let quota_ask = account::admission_ask(service);
+        let task = seeker.root.as_ref().map(|it| (it, seeker.is_subtask));
+        let task_type = ask.task_type.as_deref().map(Arc::from);
+        let whose = (&seeker.user, task_type.as_ref());
+        let quota_path = self.counted_at(&books, whose, task, now);
         // As with calls: a window may end between resolving and checking.
         for _try in 0..3 {
             let path = self.loaded_path(&books, |books| {
                 books.path(&seeker.user, seeker.root.as_deref(), service, now.wall)
             });
-            match reserve::admit(&gate, &books, &path, &bucket_ask, &money, now) {
+            let paths = (&path, &quota_path);
+            match reserve::admit(&gate, &books, paths, (&bucket_ask, &quota_ask), &money, now) {
                 Err(Obstacle::Stale) => {}
                 Err(Obstacle::Budget(shortage)) if !shortage.held.is_zero() => {
                     let idle = books.lock().headroom_idle(&path, Caller::Asking);
@@ -241,6 +248,13 @@ impl Engine {
                     } else {
                         Obstacle::Budget(shortage)
                     });
+                }
+                Err(Obstacle::Approval(shortage)) => {
+                    let level = path.entry().keys().iter();
+                    if let Some(level) = level.into_iter().find(|it| it.kind == shortage.level) {
+                        let _parked_by_its_holder = self.ask(level, &seeker.user, &shortage);
+                    }
+                    return Err(Obstacle::Approval(shortage));
                 }
                 Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
                 Err(obstacle) => return Err(obstacle),
@@ -323,10 +337,14 @@ impl Engine {
     ) -> NotAdmitted {
         let told = self.explain(platform, &seeker.user, obstacle);
         let alternative = match obstacle {
-            Obstacle::Budget(_) | Obstacle::Held { .. } | Obstacle::Cancelled | Obstacle::Stale => {
-                None
-            }
+            Obstacle::Budget(_)
+            | Obstacle::Approval(_)
+            | Obstacle::Held { .. }
+            | Obstacle::Quota(_)
+            | Obstacle::Cancelled
+            | Obstacle::Stale => None,
             Obstacle::Wait { .. }
+            | Obstacle::Cooling(_)
             | Obstacle::NeverFits { .. }
             | Obstacle::Queued { .. }
             | Obstacle::QueueFull => self.alternative(platform, seeker, ask),
@@ -336,13 +354,17 @@ impl Engine {
             wait: match obstacle {
                 Obstacle::Wait { wait, .. } => Some(wait),
                 Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
+                Obstacle::Quota(over) => over.wait,
                 Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
+                Obstacle::Cooling(cooldown) => Some(Wait::For(cooldown.left)),
                 _ => None,
             },
             alternative,
             limit: told.limit,
             shortage: match obstacle {
-                Obstacle::Budget(shortage) | Obstacle::Held { shortage, .. } => Some(shortage),
+                Obstacle::Budget(shortage)
+                | Obstacle::Approval(shortage)
+                | Obstacle::Held { shortage, .. } => Some(shortage),
                 _ => None,
             },
             reasons: vec![told.sentence],
@@ -516,11 +538,20 @@ impl Engine {
         if let Some(since) = open.since {
             self.holds.learn(now.mono.since(since));
         }
+        let tokens = match &entry.event {
+            Event::Settle(it) => it.usage.as_ref().map_or(0, account::quota_tokens),
+            _ => 0,
+        };
         let line = Line::new(Entry::Call(entry));
         let held = open.holding.bound();
         // Expired: it is taken to have used all that it asked for.
         let used = used.copied().unwrap_or(open.need);
-        let ended = open.holding.end(
+        let mut holding = open.holding;
+        if !unused {
+            holding.uses(tokens);
+        }
+        let ended = holding.end(
+            now.mono,
             |gate, taken| {
                 if unused {
                     gate.release(taken, now.mono);
@@ -546,6 +577,8 @@ struct Seeker<'a> {
     organisation: &'a Arc<str>,
     user: Arc<str>,
     root: Option<Arc<str>>,
+    /// Whether another task of its tree asks.
+    is_subtask: bool,
     priority: Priority,
     now: Moment,
 }

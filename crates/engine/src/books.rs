@@ -10,22 +10,25 @@ use tidegate_ledger::{
 };
 use tidegate_types::{Caller, Mode};
 
-use crate::{Engine, call::Routed, reserve::Holding};
+use crate::{
+    Engine,
+    account::{Account, SharedAccount},
+    call::Routed,
+    reserve::Holding,
+};
 
 /// The journal refused; the entry was not queued.
 pub(crate) struct Unwritten;
 
 impl Engine {
     /// The books of an organisation.
-    pub(crate) fn books(&self, organisation: &Arc<str>) -> Arc<Mutex<Books>> {
+    pub(crate) fn books(&self, organisation: &Arc<str>) -> SharedAccount {
         let mut all = self.books.lock();
         match all.entry(Arc::clone(organisation)) {
             Slot::Occupied(it) => Arc::clone(it.get()),
             Slot::Vacant(it) => {
-                let policy = Arc::clone(&self.settings.load().budgets);
-                let mut books = Books::new(organisation, policy);
-                books.not_before(self.clock.now().max(self.latest));
-                Arc::clone(it.insert(Arc::new(Mutex::new(books))))
+                let account = self.opened(organisation);
+                Arc::clone(it.insert(Arc::new(Mutex::new(account))))
             }
         }
     }
@@ -33,7 +36,7 @@ impl Engine {
     /// Resolves a path, and loads from the store the levels that were never asked for.
     pub(crate) fn loaded_path(
         &self,
-        books: &Mutex<Books>,
+        books: &Mutex<Account>,
         resolve: impl Fn(&mut Books) -> Path,
     ) -> Path {
         let missing = {
@@ -50,7 +53,7 @@ impl Engine {
 
     /// Takes over what the store says of these levels. A level that can't be read stays unknown,
     /// so that nothing is reserved on it.
-    pub(crate) fn load(&self, books: &Mutex<Books>, missing: &[LevelKey]) {
+    pub(crate) fn load(&self, books: &Mutex<Account>, missing: &[LevelKey]) {
         for key in missing {
             match self.stores.ledger.balance(key) {
                 Ok(balance) => {
@@ -134,7 +137,7 @@ impl Engine {
     /// Gives back what was never sent. Leaves no trace, as it was never journaled.
     pub fn give_back(&self, holding: Holding) {
         let now = self.clock.monotonic();
-        let ended = holding.end(|gate, taken| gate.release(taken, now), Books::release);
+        let ended = holding.end(now, |gate, taken| gate.release(taken, now), Books::release);
         let _nothing = self.after(ended);
     }
 

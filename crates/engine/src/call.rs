@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tidegate_admission::{Need, UserSlot};
-use tidegate_ledger::{Books, Path};
+use tidegate_admission::{Need, QuotaPath, UserSlot};
+use tidegate_ledger::Path;
 use tidegate_observe::calls::CallRecord;
 use tidegate_providers::{
     RequestFacts,
@@ -13,6 +12,7 @@ use tidegate_providers::{
 use tidegate_types::{Monotonic, NanoUsd, Timestamp, Tokens};
 
 use crate::{
+    account::SharedAccount,
     estimate::Input,
     gate::SharedGate,
     identity::Principal,
@@ -96,10 +96,12 @@ pub struct Routed {
     pub gate: SharedGate,
     /// The user in those.
     pub slot: UserSlot,
-    /// The organisation's budgets.
-    pub books: Arc<Mutex<Books>>,
+    /// The organisation's budgets and quotas.
+    pub books: SharedAccount,
     /// The call's way through those.
     pub path: Path,
+    /// Where its quotas are counted.
+    pub quota: QuotaPath,
     /// What the buckets are asked for.
     pub need: Need,
     /// Its input in tokens.

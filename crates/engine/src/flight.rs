@@ -1,5 +1,7 @@
 //! A call on its way: journaled, sent, and settled exactly once, however it ends.
 
+mod charge;
+
 use std::sync::Arc;
 
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, SettledMoney, Settlement};
@@ -9,21 +11,24 @@ use tidegate_observe::{
     metrics::{Held, Registry},
 };
 use tidegate_providers::{Metered, accounting::Counted};
-use tidegate_types::{NanoUsd, ReservationId, Tokens, Usage};
+use tidegate_types::{NanoUsd, ReservationId, Tokens};
 
 use crate::{
-    Engine,
+    Engine, account,
     books::binds,
     call::{Identified, Moment, Routed},
+    gate::Gate,
+    heard::Trying,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
-use tidegate_admission::{Need, Note};
+use charge::Charge;
+use tidegate_admission::{Need, Note, Sizes, Taken};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
 pub struct InFlight {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     /// The call, where it went, and what it costs there.
     pub routed: Box<Routed>,
     holding: Holding,
@@ -33,7 +38,9 @@ pub struct InFlight {
     path: Arc<EntryPath>,
     /// The output cap that was sent, where it was lowered, and by which limit.
     pub lowered: Option<(Tokens, &'static str)>,
-    sent_at: Moment,
+    /// How large its answer may become.
+    pub sizes: Sizes,
+    pub(crate) sent_at: Moment,
     first_byte_at: Option<Moment>,
     _counted: Held,
 }
@@ -126,6 +133,7 @@ impl Engine {
         let Reserved {
             mut routed,
             holding,
+            sizes,
             found,
             cap,
         } = reserved;
@@ -183,6 +191,7 @@ impl Engine {
             reservation,
             path,
             lowered,
+            sizes,
             booked,
             sent_at: now,
             first_byte_at: None,
@@ -211,6 +220,9 @@ impl Engine {
                 }
             }
         }
+        let quotas = found.quotas.iter();
+        let quotas = quotas.map(|(scope, kind)| account::name(scope, kind).into());
+        record.would_refuse.extend(quotas);
         for level in routed.path.entry().kinds() {
             if found.would_refuse.contains(level) {
                 record.would_refuse.push(level.word().into());
@@ -318,6 +330,21 @@ impl InFlight {
         &mut self.routed.call.record
     }
 
+    /// When it was sent.
+    pub(crate) const fn sent_at(&self) -> Moment {
+        self.sent_at
+    }
+
+    /// Runs `act` on what it holds of its platform's buckets.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        self.holding.with_taken(act)
+    }
+
+    /// That it tries whether its provider serves again, if it is the one that does.
+    pub(crate) const fn take_trying(&mut self) -> Option<Trying> {
+        self.holding.trying.take()
+    }
+
     /// The reservation that pays for it.
     pub const fn reservation(&self) -> ReservationId {
         self.reservation
@@ -391,6 +418,7 @@ impl InFlight {
         let engine = self.engine;
         let line = self.booked.then(|| Line::new(Entry::Call(entry)));
         let ended = self.holding.end(
+            now.mono,
             |gate, taken| gate.release(taken, now.mono),
             |books, hold| {
                 books.release(hold);
@@ -431,15 +459,24 @@ impl InFlight {
         let actual = self.actual(&charge);
         let Self {
             engine,
-            routed,
-            holding,
+            mut routed,
+            mut holding,
             reservation,
             booked,
+            sizes,
             sent_at,
             ..
         } = self;
+        engine.tell_sizes(
+            &mut routed.call.record,
+            &sizes,
+            end,
+            now.mono.since(sent_at.mono),
+        );
+        holding.uses(charge.usage.as_ref().map_or(0, account::quota_tokens));
         let line = booked.then(|| Line::new(Entry::Call(entry)));
         let ended = holding.end(
+            now.mono,
             |gate, taken| gate.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
@@ -456,6 +493,8 @@ impl InFlight {
             let of = (&*routed.platform.name, held, cause);
             engine.tell_settled(reservation, &settled, of);
         }
+        let list = charge.cost.saturating_add(charge.notional);
+        engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
         learn(&routed, &engine, &charge, now);
         (routed, charge, now)
@@ -500,89 +539,4 @@ fn learn(routed: &Routed, engine: &Engine, charge: &Charge, now: Moment) {
 
 fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// What a call is charged, and how surely.
-#[derive(Debug)]
-struct Charge {
-    usage: Option<Usage>,
-    cost: NanoUsd,
-    notional: NanoUsd,
-    estimated: bool,
-    cause: Option<&'static str>,
-}
-
-impl Charge {
-    /// Nothing where the provider refused or nothing was sent; what it reported where that is
-    /// final; else what was certainly used: the input, and the output that was seen.
-    fn of(routed: &Routed, end: &End, answered: bool) -> Self {
-        let reported = end.metered.as_ref().and_then(|it| it.usage);
-        let is_final = end.metered.as_ref().is_some_and(|it| it.usage_is_final);
-        let refused = matches!(
-            end.outcome,
-            Outcome::UpstreamError | Outcome::UpstreamUnreachable
-        );
-        if (refused && reported.is_none()) || !routed.call.metered {
-            return Self {
-                usage: None,
-                cost: NanoUsd::ZERO,
-                notional: NanoUsd::ZERO,
-                estimated: false,
-                cause: None,
-            };
-        }
-        let (usage, cause) = match (reported, &end.metered) {
-            (Some(usage), _) if is_final => (usage, None),
-            (Some(usage), Some(metered)) if metered.input_is_known => {
-                (usage, Some(cause(&end.outcome)))
-            }
-            _ => (guessed(routed, end, answered), Some(cause(&end.outcome))),
-        };
-        let list = routed.price().cost(&usage);
-        let charged = routed.is_charged();
-        Self {
-            usage: Some(usage),
-            cost: if charged { list } else { NanoUsd::ZERO },
-            notional: if charged { NanoUsd::ZERO } else { list },
-            estimated: cause.is_some(),
-            cause,
-        }
-    }
-
-    /// Adds it to the call's record, which has what all of its tries cost.
-    fn write(&self, record: &mut CallRecord) {
-        record.usage = self.usage.or(record.usage);
-        record.cost = record.cost.saturating_add(self.cost);
-        record.notional = record.notional.saturating_add(self.notional);
-        record.estimated |= self.estimated;
-    }
-}
-
-/// What a call without a word of usage used: its expected input, and a token for every four bytes
-/// of text that came.
-fn guessed(routed: &Routed, end: &End, answered: bool) -> Usage {
-    let text = end.metered.as_ref().map_or(0, |it| it.text_bytes);
-    let input = routed.input;
-    Usage {
-        input: input.expected.saturating_sub(input.cached),
-        cache_read: input.cached,
-        output: Tokens(if answered { text.div_ceil(4) } else { 0 }),
-        modifiers: routed.call.facts.modifiers,
-        ..Usage::default()
-    }
-}
-
-const fn cause(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::ClientGone => "client hung up",
-        Outcome::UpstreamLost => "upstream broke off",
-        Outcome::StreamError => "error event in the stream",
-        Outcome::Interrupted => "interrupted by a stop",
-        Outcome::Answered => "answer without usage",
-        Outcome::UpstreamError
-        | Outcome::UpstreamUnreachable
-        | Outcome::Refused { .. }
-        | Outcome::Invalid { .. }
-        | Outcome::Shed { .. } => "no usage",
-    }
 }

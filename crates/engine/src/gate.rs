@@ -8,15 +8,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
+    Waiting as Entering,
 };
-use tidegate_ledger::{Books, Service, Shortage};
+use tidegate_ledger::{Books, Service};
 use tidegate_types::{Monotonic, Priority};
 use tokio::sync::oneshot;
 
 use crate::{
     Engine, StartError,
     call::{Moment, Routed},
+    heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
     reserve::{Ended, Obstacle, Reserved, pool_check},
     settings::ReserveRules,
@@ -46,8 +48,11 @@ pub(crate) struct Waiter {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
-    /// The budget that running calls held when it last could have had its turn.
-    pub(crate) short: Option<Shortage>,
+    /// The budget that running calls held, or the quota it was over, when it last could have had its
+    /// turn.
+    pub(crate) short: Option<Obstacle>,
+    /// Why, and until when, its provider would have refused it then.
+    pub(crate) cooling: Option<(Cooldown, Monotonic)>,
 }
 
 /// Who is told when its turn comes.
@@ -166,7 +171,12 @@ impl Gate {
 
     /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
     /// budgets has to be found again.
-    fn turns(&mut self, rules: &ReserveRules, now: Moment) -> (Vec<Handover>, Vec<Ticket>) {
+    fn turns(
+        &mut self,
+        standing: &Arc<Standing>,
+        rules: &ReserveRules,
+        now: Moment,
+    ) -> (Vec<Handover>, Vec<Ticket>) {
         let (mut turns, mut stale) = (Vec::new(), Vec::new());
         loop {
             let (ticket, cleared) = match self.queue.next(&mut self.pool, now.mono) {
@@ -191,6 +201,16 @@ impl Gate {
                 self.queue.leave(ticket);
                 continue;
             };
+            let trying = match waiter.may_go(standing, now.mono) {
+                Ok(trying) => trying,
+                Err(cooldown) => {
+                    let until = now.mono.after(cooldown.left);
+                    waiter.cooling = Some((cooldown, until));
+                    let again = until.min(now.mono.after(COOLING_AGAIN));
+                    self.queue.set_aside(ticket, Some(again));
+                    continue;
+                }
+            };
             let books = Arc::clone(&waiter.routed.books);
             let (pool, routed) = (&mut self.pool, &waiter.routed);
             let decided = routed.set_aside((pool, cleared), &mut books.lock(), rules, now);
@@ -203,8 +223,14 @@ impl Gate {
                 Err(Obstacle::Budget(shortage))
                     if !shortage.held.is_zero() && routed.fits_when_idle(rules) =>
                 {
-                    waiter.short = Some(shortage);
+                    waiter.short = Some(Obstacle::Budget(shortage));
                     self.queue.set_aside(ticket, Some(now.mono.after(AGAIN)));
+                    continue;
+                }
+                Err(quota @ Obstacle::Quota(over)) if quota.wait().is_some() => {
+                    let again = over.wait.map_or(AGAIN, quota_again);
+                    waiter.short = Some(quota);
+                    self.queue.set_aside(ticket, Some(now.mono.after(again)));
                     continue;
                 }
                 Ok(_) => self.queue.started(ticket, now.mono),
@@ -217,12 +243,50 @@ impl Gate {
             }) = self.waiters.remove(&ticket)
             {
                 let turn = match decided {
-                    Ok(set_aside) => Turn::Reserved(Box::new(set_aside.of(routed))),
+                    Ok(set_aside) => {
+                        let mut reserved = set_aside.of(routed);
+                        reserved.holding.trying = trying;
+                        Turn::Reserved(Box::new(reserved))
+                    }
                     Err(obstacle) => Turn::Refused(routed, obstacle),
                 };
                 turns.push(Handover { key, to, turn });
             }
         }
+    }
+}
+
+impl Waiter {
+    /// Whether its provider would take it now. A client that is away can't try that for others.
+    fn may_go(&self, standing: &Arc<Standing>, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
+        match self.to {
+            To::Client(_) => standing.pass(&self.routed, now),
+            To::Kept => standing.wait(&self.routed, now).map_or(Ok(None), Err),
+        }
+    }
+
+    /// What keeps it waiting besides the buckets.
+    pub(crate) fn obstacle(&self, held: Duration, now: Monotonic) -> Option<Obstacle> {
+        if let Some((cooldown, until)) = self.cooling.filter(|it| it.1 > now) {
+            let left = until.since(now);
+            return Some(Obstacle::Cooling(Cooldown { left, ..cooldown }));
+        }
+        Some(match self.short? {
+            Obstacle::Budget(shortage) => Obstacle::Held {
+                shortage,
+                wait: held,
+            },
+            other => other,
+        })
+    }
+}
+
+/// When a call is looked at again that a quota keeps waiting: when it would fit, or where only other
+/// calls know that, as with money.
+fn quota_again(wait: Wait) -> Duration {
+    match wait {
+        Wait::For(wait) => wait,
+        Wait::Freed { at_least } => at_least.max(AGAIN),
     }
 }
 
@@ -235,7 +299,7 @@ impl Engine {
             let now = self.now();
             let (turns, stale) = {
                 let mut locked = gate.lock();
-                let turns = locked.turns(&rules, now);
+                let turns = locked.turns(&self.standing, &rules, now);
                 self.wakeups.at(locked.look_at);
                 turns
             };
@@ -339,9 +403,11 @@ impl Engine {
         match refused {
             Some(Turn::Reserved(reserved)) => {
                 let now = self.clock.monotonic();
-                let ended = reserved
-                    .holding
-                    .end(|gate, taken| gate.release(taken, now), Books::release);
+                let ended = reserved.holding.end(
+                    now,
+                    |gate, taken| gate.release(taken, now),
+                    Books::release,
+                );
                 ended.waited_for.is_some()
             }
             Some(Turn::Refused(..)) | None => false,

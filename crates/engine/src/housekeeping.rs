@@ -26,6 +26,7 @@ impl Engine {
         self.settings.store(Arc::new(settings));
         self.prices.store(Arc::new(prices));
         self.put_budgets(&budgets);
+        self.put_quotas();
         self.report(&event::ConfigReloaded {
             by: by.clone(),
             changed,
@@ -62,6 +63,7 @@ impl Engine {
             self.durable.end_round();
         }
         self.look_after();
+        self.expire_approvals();
         self.expire_places();
         self.remember_places();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
@@ -100,6 +102,7 @@ impl Engine {
         settings.budgets = Arc::clone(&budgets);
         self.settings.store(Arc::new(settings));
         self.put_budgets(&budgets);
+        self.put_quotas();
     }
 
     /// Stored records of calls, newest first.

@@ -2,8 +2,10 @@
 //!
 //! Owns its state and its one writer thread; knows ports, never backends, and nothing of HTTP.
 
+pub mod account;
 pub mod admissions;
 mod alarms;
+pub mod approvals;
 mod books;
 pub mod call;
 pub mod cap;
@@ -11,6 +13,7 @@ mod durable;
 pub mod estimate;
 pub mod flight;
 pub mod gate;
+mod heard;
 mod holding;
 mod housekeeping;
 pub mod identify;
@@ -27,6 +30,7 @@ pub mod route;
 pub mod session_views;
 pub mod sessions;
 pub mod settings;
+mod signals;
 pub mod spending;
 pub mod views;
 pub mod waiting;
@@ -44,9 +48,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use foldhash::fast::{FixedState, RandomState};
-use parking_lot::Mutex;
 use tidegate_admission::{BucketIndex, Need, UserSlot};
-use tidegate_ledger::{Books, keys::KeyStore};
+use tidegate_ledger::keys::KeyStore;
 use tidegate_observe::{
     audit::AuditStore,
     calls::CallRecord,
@@ -108,13 +111,17 @@ pub struct Engine {
     gates: Arc<ArcSwap<Map<SharedGate>>>,
     places: places::Places,
     wakeups: Arc<gate::Wakeups>,
-    books: Mutex<Map<Arc<Mutex<Books>>>>,
+    books: account::Accounts,
+    /// What the journal had at start-up that quotas count.
+    counted: Vec<account::Counted>,
     sessions: sessions::Sessions,
     outputs: estimate::Outputs,
     holds: holding::Holds,
+    standing: Arc<heard::Standing>,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
+    approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,
     journaling: Arc<journaling::Journaling>,
@@ -193,6 +200,10 @@ impl Engine {
         now: Moment,
     ) -> Result<reserve::Reserved, (Box<call::Routed>, reserve::Obstacle)> {
         let rules = self.settings.load().reserve;
+        let trying = match self.standing.pass(&routed, now.mono) {
+            Ok(trying) => trying,
+            Err(cooldown) => return Err((routed, reserve::Obstacle::Cooling(cooldown))),
+        };
         // A window that ends, or limits that change, between route and reserve: twice is enough,
         // three times would be a clock that races.
         for _try in 0..3 {
@@ -217,7 +228,11 @@ impl Engine {
                     let wait = self.holds.wait();
                     return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
-                other => return other,
+                Ok(mut reserved) => {
+                    reserved.holding.trying = trying;
+                    return Ok(reserved);
+                }
+                refused @ Err(_) => return refused,
             }
         }
         Err((routed, reserve::Obstacle::Stale))

@@ -11,7 +11,6 @@ use crate::{
     gate::{Gate, SharedGate, To},
     identity::Principal,
     keys::Change,
-    reserve::Obstacle,
 };
 
 /// Waiting calls that are listed at most.
@@ -116,7 +115,8 @@ impl Engine {
         let outlook = gate.queue.outlook(ticket, &gate.pool, now.mono)?;
         let since = gate.queue.get(ticket)?.since;
         let waiter = gate.waiter(ticket)?;
-        let (routed, short) = (&waiter.routed, waiter.short);
+        let other = waiter.obstacle(self.holds.wait(), now.mono);
+        let routed = &waiter.routed;
         let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
         let record = &routed.call.record;
         let view = WaitingView {
@@ -135,13 +135,7 @@ impl Engine {
             away: matches!(waiter.to, To::Kept),
             reason: String::new(),
         };
-        let obstacle = match short {
-            Some(shortage) => Obstacle::Held {
-                shortage,
-                wait: self.holds.wait(),
-            },
-            None => gate.obstacle(&ask, now),
-        };
+        let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
         drop(gate);
         let told = self.explain(&platform, &view.user, obstacle);
         Some(WaitingView {

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel, SavedPenalty};
+use tidegate_admission::{Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -18,11 +18,14 @@ use tidegate_types::{Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
+    account::{self, Account, Counted},
     admissions::{Open, OpenReservation},
     alarms::Alarms,
+    call::Moment,
     durable::Durable,
     estimate,
     gate::{Gate, SharedGate},
+    heard::{SavedStanding, Standing},
     identity::KeyRing,
     journaling::Journaling,
     leases::Leases,
@@ -68,6 +71,12 @@ struct Saved {
     platforms: Vec<(String, Vec<SavedLevel>)>,
     #[serde(default)]
     penalties: Vec<(String, Vec<SavedPenalty>)>,
+    /// What providers said of their buckets.
+    #[serde(default)]
+    mirrors: Vec<(String, Vec<SavedMirror>)>,
+    /// What they said of accounts.
+    #[serde(default)]
+    standing: SavedStanding,
 }
 
 type Gates = Map<SharedGate>;
@@ -85,16 +94,21 @@ impl Engine {
         let ids = Arc::new(IdSource::after(saved.before));
         let gates = restored(&parts.settings, &saved, &read.takings, now, mono);
         let gates = Arc::new(ArcSwap::from_pointee(gates));
+        let down = now.since(saved.at);
+        let standing = Arc::new(Standing::restored(&saved.standing, down, mono));
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
         let leases = Arc::new(Leases::new(parts.seed));
         let durable = Arc::new(Durable::default());
+        let accounts = account::Accounts::default();
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
         let writer = {
             let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let ids = Arc::clone(&ids);
-            let snapshot = move || save(&gates.load(), clock.as_ref(), &ids);
+            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
+            let standing = Arc::clone(&standing);
+            let snapshot =
+                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
             let (leases, durable) = (Arc::clone(&leases), Arc::clone(&durable));
             let registry = Arc::clone(&parts.registry);
             let written = move |lines: &[Line], took: Duration| {
@@ -121,12 +135,15 @@ impl Engine {
             gates,
             places: Places::default(),
             wakeups: Arc::default(),
-            books: Mutex::default(),
+            books: accounts,
+            counted: read.counted,
             sessions: Sessions::default(),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
+            standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
             journaling,
@@ -144,6 +161,7 @@ impl Engine {
         // Journals what was taken over, too.
         let policy = Arc::clone(&engine.settings.load().budgets);
         engine.put_budgets(&policy);
+        engine.recall_approvals()?;
         engine.recall_places()?;
         engine.watch_queues()?;
         Ok(engine)
@@ -193,7 +211,7 @@ impl Engine {
 
     fn load_or_fail(
         &self,
-        books: &Mutex<tidegate_ledger::Books>,
+        books: &Mutex<Account>,
         missing: &[tidegate_ledger::LevelKey],
     ) -> Result<(), StartError> {
         for key in missing {
@@ -228,6 +246,7 @@ struct Read {
     /// The journal has all that earlier runs did: no power was cut.
     complete: bool,
     takings: Vec<Taking>,
+    counted: Vec<Counted>,
     damage: Vec<String>,
 }
 
@@ -240,7 +259,10 @@ fn replay(stores: &Stores) -> Result<Read, StartError> {
     for segment in kept.segments {
         for found in decode(&segment) {
             match found {
-                Found::Record(Record::Entry(line)) => lines.push(line),
+                Found::Record(Record::Entry(line)) => {
+                    read.counted.extend(account::counted(&line));
+                    lines.push(line);
+                }
                 Found::Record(Record::Taking(taking)) => read.takings.push(taking),
                 Found::Record(Record::Tried) | Found::TornTail { .. } => {}
                 Found::Damage { from, to } => read.damage.push(format!(
@@ -283,6 +305,7 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
 
 fn save(
     gates: &Gates,
+    (accounts, standing): (&account::Accounts, &Standing),
     clock: &dyn tidegate_types::Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
@@ -293,19 +316,30 @@ fn save(
     let mut saved = Saved {
         at,
         before,
+        standing: standing.export(now),
         ..Saved::default()
     };
     for (name, gate) in gates {
         let gate = gate.lock();
         let pool = &gate.pool;
         saved.platforms.push((name.to_string(), pool.export(now)));
+        let mirrors = pool.export_mirrors();
+        if !mirrors.is_empty() {
+            saved.mirrors.push((name.to_string(), mirrors));
+        }
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
             saved.penalties.push((name.to_string(), penalties));
         }
     }
     let bytes = serde_json::to_vec(&saved).unwrap_or_default();
-    vec![(LEVELS.to_owned(), bytes)]
+    let moment = Moment {
+        wall: at,
+        mono: now,
+    };
+    let mut kept = account::changed(accounts, moment, before);
+    kept.push((LEVELS.to_owned(), bytes));
+    kept
 }
 
 fn restored(
@@ -318,6 +352,10 @@ fn restored(
     let pool = |platform: &Arc<crate::settings::Platform>| {
         let mut pool = Pool::new(platform.pool.clone(), mono);
         let down = now.since(saved.at);
+        // Before the levels, which are of the figures that were in force.
+        if let Some(mirrors) = of(&saved.mirrors, &platform.name) {
+            pool.restore_mirrors(mirrors, mono);
+        }
         if let Some(levels) = of(&saved.platforms, &platform.name) {
             pool.restore(levels, down, mono);
         }

@@ -3,18 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, BucketIndex, Check, Cleared, Need, Note, Pool, Reason, Taken, Wait};
+use tidegate_admission::{
+    Ask, BucketIndex, Check, Cleared, ClearedQuota, Cooldown, Need, Note, OverQuota, Pool,
+    QuotaAsk, QuotaHold, QuotaPath, QuotaSet, Reason, Sizes, Taken, Wait,
+};
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
 };
-use tidegate_types::{Caller, NanoUsd, Tokens};
+use tidegate_types::{Caller, Monotonic, NanoUsd, Tokens};
 
 use crate::{
+    account::{Account, SharedAccount},
     call::{Moment, Routed},
     cap::{self, CapAsk},
     gate::{Gate, SharedGate},
+    heard::Trying,
     settings::ReserveRules,
 };
+
+/// The longest that a call is let wait for a quota: beyond it, it is refused with the time. No client
+/// waits for longer, and a place that is kept for one costs memory.
+pub const QUOTA_WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// Why a call can't be sent now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +51,12 @@ pub enum Obstacle {
         /// When to ask again: see `holding.rs`.
         wait: Duration,
     },
+    /// It would pass a soft limit, for which somebody has to be asked.
+    Approval(Shortage),
+    /// Its provider would refuse it, or fails.
+    Cooling(Cooldown),
+    /// It is over a quota.
+    Quota(OverQuota),
     /// Others wait for the same, who came before it.
     Queued {
         /// How many of its class go before it.
@@ -58,14 +73,21 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// How long a call that only has to wait will have to, as far as is known; `None` where no wait
-    /// helps.
-    pub const fn wait(&self) -> Option<Duration> {
+    /// How long a call that may wait will have to, as far as is known; `None` where no wait helps, or
+    /// a quota refuses instead.
+    pub fn wait(&self) -> Option<Duration> {
         match self {
             Self::Wait { wait, .. } => Some(wait.at_least()),
+            Self::Cooling(cooldown) => Some(cooldown.left),
             Self::Held { wait, .. } | Self::Queued { wait, .. } => Some(*wait),
+            Self::Quota(over) if over.on_excess.queues() => {
+                let wait = over.wait.map(Wait::at_least);
+                wait.filter(|it| *it <= QUOTA_WAIT_MAX)
+            }
             Self::NeverFits { .. }
             | Self::Budget(_)
+            | Self::Approval(_)
+            | Self::Quota(_)
             | Self::QueueFull
             | Self::Cancelled
             | Self::Stale => None,
@@ -91,6 +113,10 @@ pub struct Found {
     pub overage: Levels,
     /// The level that lowered the output cap.
     pub capped_by: Option<LevelKind>,
+    /// Watched quotas that would have refused it, or made it wait.
+    pub quotas: QuotaSet,
+    /// The first of those, in figures.
+    pub quota_watched: Option<OverQuota>,
 }
 
 /// What is set aside for one call in a pool and in the books, until it ends. Dropped without an
@@ -99,9 +125,14 @@ pub struct Found {
 pub struct Holding {
     /// None for a reservation of an earlier run, whose tokens are spent.
     gate: Option<SharedGate>,
-    books: Arc<Mutex<Books>>,
+    books: SharedAccount,
     taken: Option<Taken>,
     hold: Option<Hold>,
+    /// It is the one call that tries whether its provider serves again.
+    pub(crate) trying: Option<Trying>,
+    quota: Option<QuotaHold>,
+    /// Quota tokens that it has used; `None` where the call was not made.
+    used: Option<u64>,
 }
 
 impl Holding {
@@ -115,10 +146,16 @@ impl Holding {
         self.hold.as_ref().map_or(Levels::NONE, Hold::enforced)
     }
 
-    /// Ends both parts. `in_books` runs under the lock of the books, so that entries are queued in
+    /// The call was made, and has used so many quota tokens.
+    pub(crate) const fn uses(&mut self, tokens: u64) {
+        self.used = Some(tokens);
+    }
+
+    /// Ends all parts. `in_books` runs under the lock of the books, so that entries are queued in
     /// the order in which the books changed.
     pub(crate) fn end<T>(
         mut self,
+        now: Monotonic,
         in_gate: impl FnOnce(&mut Gate, Taken),
         in_books: impl FnOnce(&mut Books, Hold) -> T,
     ) -> Ended<T> {
@@ -133,10 +170,21 @@ impl Holding {
                 ended.waited_for = Some(Arc::clone(gate));
             }
         }
+        let quota = self.quota.take();
         if let Some(hold) = self.hold.take() {
-            ended.books = Some(in_books(&mut self.books.lock(), hold));
+            let mut account = self.books.lock();
+            if let Some(quota) = quota {
+                account.end_quota(quota, self.used, now);
+            }
+            ended.books = Some(in_books(&mut account, hold));
         }
         ended
+    }
+
+    /// Runs `act` on what is taken, under the lock of its platform.
+    pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
+        let (gate, taken) = (self.gate.as_ref()?, self.taken.as_ref()?);
+        Some(act(&mut gate.lock(), taken))
     }
 
     /// Runs `act` on the money part under the lock of the books.
@@ -151,16 +199,19 @@ impl Holding {
     /// Lets go of it without an end, as the whole engine goes: the ledger has its beginning, and
     /// the next run takes it over.
     pub(crate) fn leave(mut self) {
-        let _left = (self.taken.take(), self.hold.take());
+        let _left = (self.taken.take(), self.hold.take(), self.quota.take());
     }
 
     /// An open reservation of an earlier run: money is held, its tokens are spent.
-    pub(crate) const fn adopted(books: Arc<Mutex<Books>>, hold: Hold) -> Self {
+    pub(crate) const fn adopted(books: SharedAccount, hold: Hold) -> Self {
         Self {
             gate: None,
             books,
             taken: None,
             hold: Some(hold),
+            trying: None,
+            quota: None,
+            used: None,
         }
     }
 }
@@ -172,8 +223,13 @@ impl Drop for Holding {
             return;
         }
         crate::count_dropped();
+        let quota = self.quota.take();
         if let Some(hold) = left.1 {
-            self.books.lock().release(hold);
+            let mut account = self.books.lock();
+            if let Some(quota) = quota {
+                account.quotas.drop_hold(quota);
+            }
+            account.release(hold);
         }
     }
 }
@@ -207,6 +263,8 @@ pub struct Reserved {
     pub routed: Box<Routed>,
     /// What is set aside.
     pub holding: Holding,
+    /// How large its answer may become.
+    pub sizes: Sizes,
     /// What was found on the way.
     pub found: Found,
     /// The output cap to send, where it is not the one asked for.
@@ -258,18 +316,24 @@ impl Routed {
     pub(crate) fn set_aside(
         &self,
         (pool, mut cleared): (&mut Pool, Cleared),
-        books: &mut Books,
+        account: &mut Account,
         rules: &ReserveRules,
         now: Moment,
     ) -> Result<SetAside, Obstacle> {
-        let (money, cap, capped_by) = self.money(books, rules, now)?;
+        let (money, cap, capped_by) = self.money(account, rules, now)?;
+        let (books, quotas) = account.parts();
+        let at = (now.mono, now.wall);
+        let quota = quotas.check(&self.quota, &self.quota_ask(), at);
+        let quota = quota.map_err(Obstacle::Quota)?;
         let found = Found {
             capped_by,
-            ..Found::of(&mut cleared, &money)
+            ..Found::of(&mut cleared, &money, &quota)
         };
         Ok(SetAside {
             taken: pool.commit(cleared, now.mono),
             hold: books.commit(&self.path, money),
+            quota: quotas.commit(&self.quota, &quota),
+            sizes: quota.sizes,
             found,
             cap,
         })
@@ -302,6 +366,10 @@ impl Routed {
             caller,
         };
         match books.check(&self.path, &ask, now.wall) {
+            MoneyCheck::Clear(ClearedMoney {
+                unapproved: Some(asked),
+                ..
+            }) => Err(Obstacle::Approval(asked)),
             MoneyCheck::Clear(money) => Ok((money, lowered.map(|it| it.0), lowered.map(|it| it.1))),
             MoneyCheck::Refused(shortage) => Err(Obstacle::Budget(shortage)),
             MoneyCheck::Stale => Err(Obstacle::Stale),
@@ -340,6 +408,8 @@ impl Routed {
 pub(crate) struct SetAside {
     taken: Taken,
     hold: Hold,
+    quota: QuotaHold,
+    sizes: Sizes,
     found: Found,
     cap: Option<Tokens>,
 }
@@ -352,10 +422,14 @@ impl SetAside {
             books: Arc::clone(&routed.books),
             taken: Some(self.taken),
             hold: Some(self.hold),
+            trying: None,
+            quota: Some(self.quota),
+            used: None,
         };
         Reserved {
             routed,
             holding,
+            sizes: self.sizes,
             found: self.found,
             cap: self.cap,
         }
@@ -363,7 +437,7 @@ impl SetAside {
 }
 
 impl Found {
-    fn of(cleared: &mut Cleared, money: &ClearedMoney) -> Self {
+    fn of(cleared: &mut Cleared, money: &ClearedMoney, quota: &ClearedQuota) -> Self {
         Self {
             notes: cleared.take_notes(),
             soft_passed: money.soft_passed,
@@ -372,6 +446,8 @@ impl Found {
             watched: money.watched,
             overage: money.overage,
             capped_by: None,
+            quotas: quota.watched,
+            quota_watched: quota.watched_first,
         }
     }
 }
@@ -399,9 +475,9 @@ pub(crate) fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Clea
 )]
 pub(crate) fn admit(
     gate: &SharedGate,
-    books: &Arc<Mutex<Books>>,
-    path: &tidegate_ledger::Path,
-    ask: &Ask,
+    books: &SharedAccount,
+    (path, quota_path): (&tidegate_ledger::Path, &QuotaPath),
+    (ask, quota_ask): (&Ask, &QuotaAsk),
     money: &MoneyAsk,
     now: Moment,
 ) -> Result<(Holding, Found), Obstacle> {
@@ -412,19 +488,30 @@ pub(crate) fn admit(
     let mut cleared = pool_check(&mut locked.pool, ask, now)?;
     let mut locked_books = books.lock();
     let money = match locked_books.check(path, money, now.wall) {
+        MoneyCheck::Clear(ClearedMoney {
+            unapproved: Some(asked),
+            ..
+        }) => return Err(Obstacle::Approval(asked)),
         MoneyCheck::Clear(money) => money,
         MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
         MoneyCheck::Stale => return Err(Obstacle::Stale),
     };
-    let found = Found::of(&mut cleared, &money);
+    let (books_open, quotas) = locked_books.parts();
+    let quota = quotas.check(quota_path, quota_ask, (now.mono, now.wall));
+    let quota = quota.map_err(Obstacle::Quota)?;
+    let found = Found::of(&mut cleared, &money, &quota);
     let taken = locked.pool.commit(cleared, now.mono);
-    let hold = locked_books.commit(path, money);
+    let hold = books_open.commit(path, money);
+    let quota = quotas.commit(quota_path, &quota);
     drop((locked_books, locked));
     let holding = Holding {
         gate: Some(Arc::clone(gate)),
         books: Arc::clone(books),
         taken: Some(taken),
         hold: Some(hold),
+        trying: None,
+        quota: Some(quota),
+        used: None,
     };
     Ok((holding, found))
 }

@@ -12,6 +12,7 @@ use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 
 use crate::{
     Engine,
+    account::Account,
     call::{Identified, Moment, Routed},
     estimate::{self, Input},
     identity::Credential,
@@ -219,6 +220,7 @@ impl Engine {
         );
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
+        let quota = self.quota_path(&books, &call, now);
         let mut routed = Box::new(Routed {
             input_bound: bound(size.input_bound),
             expected,
@@ -228,6 +230,7 @@ impl Engine {
             slot,
             books,
             path,
+            quota,
             need,
             input: size.input,
             output_expected: size.expected.output,
@@ -300,7 +303,7 @@ impl Engine {
     /// Resolves a call's way through the budgets, and loads what was never asked for.
     fn path(
         &self,
-        books: &parking_lot::Mutex<Books>,
+        books: &parking_lot::Mutex<Account>,
         call: &Identified,
         now: Moment,
     ) -> tidegate_ledger::Path {

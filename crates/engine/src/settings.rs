@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tidegate_admission::PoolSpec;
+use tidegate_admission::{PoolSpec, QuotaTable};
 use tidegate_ledger::BudgetPolicy;
 use tidegate_observe::redact::Redactor;
 use tidegate_providers::accounting::Family;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub platforms: Vec<Arc<Platform>>,
     /// Limits on money.
     pub budgets: Arc<BudgetPolicy>,
+    /// Limits on how often, how many at once, how much and how large.
+    pub quotas: Arc<QuotaTable>,
     /// How holds are sized.
     pub reserve: ReserveRules,
     /// What a call weighs in units.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tidegate_admission::{PoolView, QUEUE_MAX, Wait};
+use tidegate_admission::{Cooldown, CooldownView, PoolView, QUEUE_MAX, Wait, WindowView};
 use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
@@ -42,6 +42,22 @@ pub fn sentence(shortage: &Shortage) -> String {
     )
 }
 
+/// A soft limit that somebody has to be asked about, in a sentence.
+fn sentence_of_approval(shortage: &Shortage) -> String {
+    let Shortage {
+        level,
+        limit,
+        spent,
+        held,
+        asked,
+        ..
+    } = shortage;
+    let spent = spent.saturating_add(*held);
+    format!(
+        "budget `{level}` would pass its soft limit of {limit}: {spent} spent and expected, {asked} more expected of this call · somebody has to approve that: see `tidegate approvals`"
+    )
+}
+
 /// Others who came first, in a sentence.
 fn sentence_of_queue(platform: &Platform, obstacle: &Obstacle) -> String {
     let name = &platform.name;
@@ -76,6 +92,29 @@ fn sentence_of_held(shortage: &Shortage, wait: Duration) -> String {
     format!(
         "budget `{level}` of {limit} is held by running calls: {spent} spent, {held} held, {asked} needed at most · try again in about {wait}, when some of them have ended, or raise it with `tidegate budget set {level} <amount>`"
     )
+}
+
+/// A provider that would refuse the call, for its sender.
+fn cooling(platform: &Platform, cooldown: Cooldown) -> Told {
+    let Cooldown {
+        cause,
+        left,
+        probing,
+    } = cooldown;
+    let until = if probing {
+        "while another call tries whether that is over".to_owned()
+    } else {
+        format!("for {}", spoken(left))
+    };
+    Told {
+        limit: format!("{}.provider", platform.name).into(),
+        sentence: format!(
+            "{cause}: `{}` is not asked {until} · try again then, or use another platform or model",
+            platform.name
+        ),
+        wait: Some(left.max(Duration::from_secs(1))),
+        resets_at: None,
+    }
 }
 
 /// A duration as people say it: `45 s`, `3 min 20 s`, `5 h 10 min`.
@@ -116,6 +155,10 @@ pub struct Status {
     pub why_not: Option<String>,
     /// The platforms' buckets.
     pub platforms: Vec<PoolView>,
+    /// Who is not asked for now, as providers said or showed.
+    pub cooldowns: Vec<CooldownView>,
+    /// The windows of the plans that calls were paid by.
+    pub plan_windows: Vec<WindowView>,
     /// Which limits bind whom.
     pub limits: Vec<LimitView>,
     /// Reservations that wait for their holder's word, unknown ones too.
@@ -169,12 +212,20 @@ impl Engine {
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
             },
+            Obstacle::Approval(shortage) => Told {
+                limit: shortage.level.word().into(),
+                sentence: sentence_of_approval(&shortage),
+                wait: None,
+                resets_at: shortage.resets_at,
+            },
             Obstacle::Held { shortage, wait } => Told {
                 limit: shortage.level.word().into(),
                 sentence: sentence_of_held(&shortage, wait),
                 wait: Some(wait),
                 resets_at: None,
             },
+            Obstacle::Cooling(cooldown) => cooling(platform, cooldown),
+            Obstacle::Quota(over) => crate::account::told(&over),
             Obstacle::Queued { .. } | Obstacle::QueueFull | Obstacle::Cancelled => Told {
                 limit: format!("{}.queue", platform.name).into(),
                 sentence: sentence_of_queue(platform, &obstacle),
@@ -201,6 +252,8 @@ impl Engine {
             writable: health.is_writable(),
             why_not: health.why(),
             platforms: self.pool_views(),
+            cooldowns: self.cooldowns(),
+            plan_windows: self.plan_windows(),
             limits: self.limit_views(),
             open_reservations: self.open.len(),
             dropped_reservations: self.dropped(),
@@ -262,6 +315,9 @@ impl Engine {
                 let name = format!("{}.{}", platform.name, bucket.name);
                 views.push(view(name, bucket.enforcement));
             }
+        }
+        for (limit, enforcement) in crate::account::limits(&settings.quotas) {
+            views.push(view(limit, enforcement));
         }
         let limits = &settings.budgets.limits().defaults;
         for level in tidegate_ledger::LevelKind::ALL {

@@ -95,6 +95,7 @@ impl Engine {
             key,
             to: To::Client(sender),
             short: None,
+            cooling: None,
         };
         let entered = shared.lock().enter(waiter, entering, now);
         match entered {
@@ -207,16 +208,20 @@ impl Waiting {
             let routed = &waiter.routed;
             let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
             let user = Arc::clone(&routed.call.record.user);
-            let obstacle = match waiter.short {
-                Some(shortage) => Obstacle::Held {
-                    shortage,
-                    wait: self.engine.holds.wait(),
-                },
-                None => gate.obstacle(&ask, now),
-            };
+            let other = waiter.obstacle(self.engine.holds.wait(), now.mono);
+            let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
             (platform, user, obstacle)
         };
         Some(self.engine.explain(&platform, &user, obstacle))
+    }
+
+    /// For how long its provider would refuse it at least, where it would.
+    pub fn cooling(&self) -> Option<Duration> {
+        let mut gate = self.gate.lock();
+        let waiter = gate.waiter_mut(self.ticket)?;
+        let now = self.engine.clock.monotonic();
+        let cooldown = self.engine.standing.wait(&waiter.routed, now)?;
+        Some(cooldown.left)
     }
 
     /// How long it has waited, what it waited before it was sent away included.

@@ -251,6 +251,7 @@ impl Gateway {
             .upstream
             .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
+        self.hear(&mut flying, &answer);
         let failure = match answer {
             Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
                 let altered = outgoing.altered;
@@ -308,7 +309,11 @@ impl Gateway {
         let ending = Ending {
             refusal: refusal(&told, &obstacle),
             outcome: Some(outcome),
-            wait: obstacle.wait(),
+            wait: match obstacle {
+                // Somebody may approve it any moment, but only where nothing else would do.
+                Obstacle::Approval(_) => Some(Duration::MAX),
+                _ => obstacle.wait(),
+            },
             answer: None,
         };
         Tried::Next(routed.call, ending)

@@ -98,12 +98,17 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
     match obstacle {
         Obstacle::Wait { .. }
         | Obstacle::Held { .. }
+        | Obstacle::Cooling(_)
         | Obstacle::Queued { .. }
         | Obstacle::QueueFull => Refusal::Rate {
             sentence,
             wait: told.wait.unwrap_or_default(),
         },
-        Obstacle::Cancelled => Refusal::Denied { sentence },
+        Obstacle::Cancelled | Obstacle::Approval(_) => Refusal::Denied { sentence },
+        Obstacle::Quota(_) => match told.wait {
+            Some(wait) => Refusal::Rate { sentence, wait },
+            None => Refusal::NeverFits { sentence },
+        },
         Obstacle::NeverFits { .. } => Refusal::NeverFits { sentence },
         Obstacle::Budget(shortage) => Refusal::Budget {
             sentence,

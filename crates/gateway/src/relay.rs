@@ -15,12 +15,19 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tidegate_engine::flight::{End, InFlight};
+use tidegate_engine::{
+    account::{self, QuotaKind, QuotaScope},
+    flight::{End, InFlight},
+};
 use tidegate_observe::{calls::Outcome, event, metrics::Held};
 use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
 use tokio::time::{Instant, Sleep};
 
-use crate::{reply::BodyError, upstream::AnswerBody};
+use crate::{
+    quota::{Quota, first_event},
+    reply::BodyError,
+    upstream::AnswerBody,
+};
 
 /// A call in flight, whose end is booked whatever becomes of it.
 pub(crate) struct Flying {
@@ -112,6 +119,16 @@ pub(crate) struct Relaying {
     pub(crate) silence_max: Duration,
 }
 
+/// Why nothing is to be passed on.
+enum Waited {
+    /// It may still come.
+    On,
+    /// Nothing has come for too long.
+    InSilence,
+    /// The answer's time is over.
+    ForQuota,
+}
+
 /// The body of a relayed answer.
 pub struct Relay {
     about: Relaying,
@@ -119,11 +136,13 @@ pub struct Relay {
     flying: Flying,
     meter: Option<Meter>,
     stream: Option<StreamRelay>,
-    /// Pieces to send before anything else is read. At most three: a relay gives two, an end one.
+    /// Pieces to send before anything else is read. At most three (a relay gives two, an end one), but
+    /// where an answer comes close to its quota: then one for each event of what was read at once.
     ready: VecDeque<Bytes>,
     /// What the body said behind the bytes that were read last: its end, or its loss.
     behind: Option<Behind>,
     passed_bytes: u64,
+    quota: Quota,
     watch: Pin<Box<Sleep>>,
     heard_at: Instant,
     over: bool,
@@ -147,6 +166,11 @@ fn runtime_now() -> Instant {
 impl Relay {
     pub(crate) fn new(about: Relaying, body: AnswerBody, mut flying: Flying) -> Self {
         let now = runtime_now();
+        let quota = flying
+            .in_flight()
+            .filter(|_| about.streamed)
+            .map_or_else(|| Quota::none(now), |it| Quota::of(it, now));
+        let first_look = quota.next_look(now + about.silence_max);
         let streams = flying.in_flight().filter(|_| about.streamed);
         Self {
             _counted: streams.map(|it| it.registry().open_streams.with([]).hold()),
@@ -157,7 +181,8 @@ impl Relay {
             ready: VecDeque::new(),
             behind: None,
             passed_bytes: 0,
-            watch: Box::pin(tokio::time::sleep_until(now + about.silence_max)),
+            quota,
+            watch: Box::pin(tokio::time::sleep_until(first_look)),
             heard_at: now,
             over: false,
             about,
@@ -168,6 +193,14 @@ impl Relay {
 
     /// Takes bytes that were read before it was known that they are to be relayed.
     pub(crate) fn take(&mut self, bytes: Bytes) {
+        if self.quota.may_end_in(self.meter.as_ref(), bytes.len()) {
+            self.take_up_to_quota(bytes);
+        } else {
+            self.take_all(bytes);
+        }
+    }
+
+    fn take_all(&mut self, bytes: Bytes) {
         if let Some(meter) = &mut self.meter {
             meter.observe(&bytes);
         }
@@ -175,6 +208,46 @@ impl Relay {
             Some(stream) => self.ready.extend(stream.push(bytes)),
             None => self.ready.push_back(bytes),
         }
+    }
+
+    /// Takes event by event, and ends the answer with the one that passes its quota.
+    fn take_up_to_quota(&mut self, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            let event = bytes.split_to(first_event(&bytes));
+            self.take_all(event);
+            if self.quota.is_passed(self.meter.as_ref()) {
+                self.end_at_quota(self.quota.output);
+                return;
+            }
+        }
+    }
+
+    /// Ends a stream as the provider would have at its output limit. Its connection is closed with
+    /// the body, which ends the generation.
+    fn end_at_quota(&mut self, (scope, kind): (QuotaScope, QuotaKind)) {
+        let (Some(meter), Some(stream)) = (self.meter.take(), self.stream.take()) else {
+            return;
+        };
+        let mut end = Vec::new();
+        if let Some(in_flight) = self.flying.in_flight() {
+            let record = in_flight.record();
+            end = meter.end_early(&record.id.to_string(), &record.model_sent);
+        }
+        let metered = meter.finish();
+        let whole = metered.complete || metered.error.is_some();
+        self.ready.extend(stream.end(whole));
+        if !whole {
+            self.ready.push_back(end.into());
+        }
+        self.over = true;
+        self.behind = None;
+        let limit = account::name(scope, kind).into();
+        let outcome = match (metered.complete, &metered.error) {
+            (_, Some(_)) => Outcome::StreamError,
+            (true, None) => Outcome::Answered,
+            (false, None) => Outcome::Ended { limit },
+        };
+        self.settle(outcome, metered);
     }
 
     /// The next bytes for the client. An answer that is not streamed and breaks off is an error,
@@ -207,13 +280,22 @@ impl Relay {
             match self.poll_read(cx) {
                 Poll::Ready(bytes) => {
                     self.heard_at = runtime_now();
+                    if self.quota.ends_at <= self.heard_at {
+                        self.end_at_quota(self.quota.time);
+                        continue;
+                    }
                     if !bytes.is_empty() {
                         self.take(bytes);
                     }
                 }
                 Poll::Pending => {
-                    if !self.is_silent(cx) {
-                        return Poll::Pending;
+                    match self.waited(cx) {
+                        Waited::On => return Poll::Pending,
+                        Waited::ForQuota => {
+                            self.end_at_quota(self.quota.time);
+                            continue;
+                        }
+                        Waited::InSilence => {}
                     }
                     let silence = self.about.silence_max.as_secs();
                     let reason = format!("nothing came for {silence} s");
@@ -263,17 +345,20 @@ impl Relay {
         })
     }
 
-    /// Whether nothing has come for too long. The timer is set anew only when it goes off, so that
-    /// a busy stream doesn't pay for it.
-    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether nothing has come for too long, or the answer's time is over. The timer is set anew only
+    /// when it goes off, so that a busy stream doesn't pay for it.
+    fn waited(&mut self, cx: &mut Context<'_>) -> Waited {
         while self.watch.as_mut().poll(cx).is_ready() {
-            let due = self.heard_at + self.about.silence_max;
-            if due <= runtime_now() {
-                return true;
+            let (due, now) = (self.heard_at + self.about.silence_max, runtime_now());
+            if self.quota.ends_at <= now {
+                return Waited::ForQuota;
             }
-            self.watch.as_mut().reset(due);
+            if due <= now {
+                return Waited::InSilence;
+            }
+            self.watch.as_mut().reset(self.quota.next_look(due));
         }
-        false
+        Waited::On
     }
 
     /// Upstream closed its answer in good order. A stream that lacks its end was lost all the same.

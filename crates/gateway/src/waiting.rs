@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tidegate_engine::{
+    approvals::{Approval, Parked},
     call::{Identified, Routed},
     gate::Turn,
     places::PlaceKey,
@@ -11,7 +12,11 @@ use tidegate_engine::{
     views::Told,
     waiting::{Outlook, Waiting},
 };
-use tidegate_observe::calls::{CallRecord, Outcome};
+use tidegate_ledger::Shortage;
+use tidegate_observe::{
+    calls::{CallRecord, Outcome},
+    record::rfc3339_seconds,
+};
 use tidegate_providers::{Refusal, refusal::CLAUDE_CODE_WAIT_MAX};
 
 use crate::{
@@ -53,12 +58,59 @@ impl Gateway {
         )
     }
 
-    /// Waits for the call's turn for as long as its client has patience.
+    /// Waits for the call's turn, and for whoever has to approve it, for as long as its client has
+    /// patience.
     pub(crate) async fn in_turn(
+        &self,
+        call: &Call,
+        mut routed: Box<Routed>,
+        key: PlaceKey,
+    ) -> Result<Reserved, NoTurn> {
+        let began = tokio::time::Instant::now();
+        let patience = patience(call.claude_code, &call.parts.headers);
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            match self.turn(call, routed, key, left).await {
+                Err(NoTurn::Refused(unapproved, Obstacle::Approval(shortage))) => {
+                    let left = patience.saturating_sub(began.elapsed());
+                    routed = self.approved(unapproved, &shortage, left).await?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for somebody to approve that a soft limit is passed.
+    async fn approved(
+        &self,
+        mut routed: Box<Routed>,
+        shortage: &Shortage,
+        patience: Duration,
+    ) -> Result<Box<Routed>, NoTurn> {
+        let Some(mut parked) = self.engine.park(&routed, shortage) else {
+            return Ok(routed); // Its path has changed meanwhile: it is reserved on the new one.
+        };
+        let began = tokio::time::Instant::now();
+        let decided = tokio::time::timeout(patience, parked.decided()).await;
+        let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        routed.call.record.phases.wait += waited;
+        if decided == Ok(true) {
+            return Ok(routed);
+        }
+        let mut record = routed.call.record;
+        record.outcome = Outcome::Refused {
+            limit: shortage.level.word().into(),
+        };
+        let sentence = unapproved(&parked);
+        Err(NoTurn::SentAway(record, Refusal::Denied { sentence }))
+    }
+
+    async fn turn(
         &self,
         call: &Call,
         routed: Box<Routed>,
         key: PlaceKey,
+        patience: Duration,
     ) -> Result<Reserved, NoTurn> {
         let waiting = self.engine.wait(routed, key);
         let mut waiting = waiting.map_err(|(routed, full)| NoTurn::Refused(routed, full))?;
@@ -66,9 +118,15 @@ impl Gateway {
             return taken(turn, Duration::ZERO);
         }
         let began = tokio::time::Instant::now();
-        let patience = patience(call.claude_code, &call.parts.headers);
         let mut outlook = waiting.outlook();
-        if outlook.is_none_or(|it| it.p90 <= patience) {
+        // What is told is the least that it has to wait.
+        let least = waiting.told().and_then(|it| it.wait);
+        if outlook
+            .map(|it| it.p90)
+            .max(waiting.cooling())
+            .max(least)
+            .is_none_or(|it| it <= patience)
+        {
             tokio::select! {
                 biased;
                 turn = waiting.turn() => return taken(turn, began.elapsed()),
@@ -131,6 +189,29 @@ fn patience(claude_code: bool, headers: &HeaderMap) -> Duration {
     let said = said.and_then(|it| Duration::try_from_secs_f64(it).ok());
     let whole = said.unwrap_or(SDK_TIMEOUT).min(SDK_TIMEOUT);
     whole.saturating_sub(ANSWER_MAX.min(whole / 2))
+}
+
+/// Who may approve it, and how; or that somebody did not.
+fn unapproved(parked: &Parked) -> String {
+    let Approval {
+        id,
+        level,
+        limit,
+        spent,
+        asked,
+        until,
+        ..
+    } = &parked.approval;
+    let level = level.kind.word();
+    let until = rfc3339_seconds(*until);
+    if parked.is_denied() {
+        return format!(
+            "budget `{level}` may not pass its soft limit of {limit}: request {id} was denied, which stands until {until}"
+        );
+    }
+    format!(
+        "budget `{level}` would pass its soft limit of {limit}: {spent} spent and expected, {asked} more expected of this call · request {id} is open until {until}: `tidegate approve {id}`, then send it again"
+    )
 }
 
 /// Why it waits, and that nothing is lost by coming back.

@@ -116,6 +116,8 @@ pub struct Books {
     index: Map<LevelKey, u32>,
     paths: Map<Arc<str>, UserPaths>,
     paths_len: usize,
+    /// Up to where soft limits were raised by approvals.
+    approved: Map<LevelKey, NanoUsd>,
 }
 
 impl Books {
@@ -133,6 +135,7 @@ impl Books {
             index: Map::default(),
             paths: Map::default(),
             paths_len: 0,
+            approved: Map::default(),
         }
     }
 
@@ -150,9 +153,26 @@ impl Books {
         for (slot, label) in self.slots.iter_mut().zip(&mut self.labels) {
             label.window = window_of(&self.policy, &label.key);
             label.limit = *self.policy.limit(&label.key);
-            slot.limit_to(&label.limit, label.window);
+            slot.limit_to(
+                &label.limit,
+                approved(&self.approved, &label.key),
+                label.window,
+            );
         }
         self.forget_paths();
+    }
+
+    /// Lets a level's soft limit be passed up to `to`, for as long as it lives: somebody approved it.
+    /// Less than what was approved before changes nothing.
+    pub fn approve(&mut self, key: &LevelKey, to: NanoUsd) {
+        let before = self.approved.entry(key.clone()).or_default();
+        *before = (*before).max(to);
+        let to = *before;
+        if let Some(at) = self.index.get(key) {
+            let at = *at as usize;
+            let label = &self.labels[at];
+            self.slots[at].limit_to(&label.limit, to, label.window);
+        }
     }
 
     /// Opens the windows of `at` if they are later than those that are open. For start-up, with
@@ -495,7 +515,8 @@ impl Books {
             notional: NanoUsd::ZERO,
             would_refuse: 0,
         };
-        let mut slot = Slot::new(key.kind, &label.limit, label.window);
+        let approved = approved(&self.approved, key);
+        let mut slot = Slot::new(key.kind, &label.limit, approved, label.window);
         slot.used_at = self.calendar.map_or(Timestamp(0), |it| it.day.start);
         let at = if let Some(at) = self.free.pop() {
             self.slots[at as usize] = slot;
@@ -509,6 +530,10 @@ impl Books {
         self.index.insert(key.clone(), at);
         at as usize
     }
+}
+
+fn approved(all: &Map<LevelKey, NanoUsd>, key: &LevelKey) -> NanoUsd {
+    all.get(key).copied().unwrap_or_default()
 }
 
 fn window_of(policy: &BudgetPolicy, key: &LevelKey) -> Option<Window> {

@@ -50,6 +50,10 @@ pub enum Action {
     EstimateCorrected,
     /// A reservation was released by hand.
     ReservationReleased,
+    /// A soft limit was raised for a level's life.
+    SoftLimitApproved,
+    /// A request to pass a soft limit was denied.
+    SoftLimitDenied,
     /// A waiting call was taken out of its queue.
     WaitCancelled,
     /// A waiting call was moved to another priority.
@@ -67,6 +71,8 @@ impl Action {
             Self::UnknownSettled => "unknown_settled",
             Self::EstimateCorrected => "estimate_corrected",
             Self::ReservationReleased => "reservation_released",
+            Self::SoftLimitApproved => "soft_limit_approved",
+            Self::SoftLimitDenied => "soft_limit_denied",
             Self::WaitCancelled => "wait_cancelled",
             Self::WaitPromoted => "wait_promoted",
         }

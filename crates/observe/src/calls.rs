@@ -48,6 +48,11 @@ pub enum Outcome {
     UpstreamUnreachable,
     /// The answer broke off after it had begun.
     UpstreamLost,
+    /// We ended its answer at a quota, in good order.
+    Ended {
+        /// The quota's name.
+        limit: Arc<str>,
+    },
     /// We stopped before the call ended; what it used is not known.
     Interrupted,
 }
@@ -65,6 +70,7 @@ impl Outcome {
             Self::StreamError => "stream_error",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamLost => "upstream_lost",
+            Self::Ended { .. } => "ended",
             Self::Interrupted => "interrupted",
         }
     }
@@ -79,6 +85,7 @@ impl Outcome {
             | Self::StreamError
             | Self::UpstreamUnreachable
             | Self::UpstreamLost
+            | Self::Ended { .. }
             | Self::Interrupted => true,
         }
     }

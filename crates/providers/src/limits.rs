@@ -96,6 +96,13 @@ pub fn parse<'a>(
     reading.finish()
 }
 
+/// The moment that a `date` header names. `None` where it names none.
+pub fn date(value: &[u8]) -> Option<Timestamp> {
+    let text = str::from_utf8(value).ok()?.trim();
+    let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    u64::try_from(at.as_nanosecond()).ok().map(Timestamp)
+}
+
 fn lower(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|it| it.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod chat;
+mod closing;
 mod counts;
 mod responses;
 
@@ -13,6 +14,7 @@ use crate::{
     sse::{Boundaries, EVENT_BYTES_MAX, Event},
 };
 use chat::Spelling;
+use closing::Opened;
 use counts::Counts;
 
 /// Longest answer, not streamed, whose usage is read, in bytes. The longest texts that models give
@@ -70,6 +72,7 @@ struct Tally {
     sequence: u64,
     passed_over: u64,
     spelling: Option<Spelling>,
+    opened: Opened,
 }
 
 /// What an answer told, once it is over.
@@ -223,6 +226,7 @@ impl Tally {
             sequence: 0,
             passed_over: 0,
             spelling: None,
+            opened: Opened::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 failed or found something wrong, 2 wrong usage.
 
+mod approvals;
 mod budget;
 mod calls;
 mod claude;
@@ -67,6 +68,12 @@ pub(crate) enum Command {
     Queue(queue::QueueArgs),
     /// Budgets: what is spent, held and left; `set` changes a limit
     Budget(budget::BudgetArgs),
+    /// Requests to pass a soft limit
+    Approvals(Format),
+    /// Say yes to a request: its soft limit is raised, and what waits goes on
+    Approve(approvals::ApproveArgs),
+    /// Say no to a request: what waits for it is refused
+    Deny(approvals::DenyArgs),
     /// Keys that callers present to the gateway
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -233,6 +240,11 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Claude(command) => claude::answer(command, &cli.sources())?,
         Command::Statusline => statusline::answer(&cli.sources()),
+        Command::Approvals(format) => {
+            approvals::list(*format, &Client::of(&cli.load()?.settings)?)?
+        }
+        Command::Approve(args) => approvals::approve(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Deny(args) => approvals::deny(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))

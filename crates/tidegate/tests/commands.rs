@@ -120,6 +120,20 @@ fn lists_of_a_fresh_gateway_say_that_they_are_empty() {
     );
     check(
         &world,
+        "queue",
+        expect![[r#"
+        no call waits
+    "#]],
+    );
+    check(
+        &world,
+        "approvals",
+        expect![[r#"
+        nothing waits for approval
+    "#]],
+    );
+    check(
+        &world,
         "ledger verify",
         expect![[r#"
             rows: 1, reservations: 0, 0 open that hold $0.00
@@ -408,6 +422,10 @@ fn what_cannot_be_done_exits_with_1_and_says_why() {
             "keys add x --user a --default-priority critical",
             "--highest-priority",
         ),
+        ("queue cancel call_0000000000000001", "does not wait"),
+        ("queue promote call_0000000000000001", "does not wait"),
+        ("approve appr_0000000000000001", "there is no open request"),
+        ("deny appr_0000000000000001", "there is no open request"),
         ("run -- no-such-program", "is it installed"),
     ] {
         let answer = world.ask(line);

@@ -43,7 +43,7 @@ version = 1
 log.level = "debug"
 redact.patterns = ["PATTERN"]
 server.drain = "1s"
-budgets.task = { hard = "5", soft = "0.0001" }
+budgets.task = { hard = "5", soft = "0.0001", mode = "watch" }
 
 [providers.loose]
 family = "anthropic"

@@ -78,6 +78,10 @@ pub(crate) async fn status(
     let watches = |it: &&LimitMode| it.keyless == Mode::Watch || it.asking == Mode::Watch;
     let watched = limits.iter().filter(watches);
     let platforms = status.platforms.into_iter();
+    let cooldowns = status.cooldowns.into_iter();
+    let cooldowns = cooldowns.filter(|it| it.account.as_deref().is_none_or(|it| sees(&sight, it)));
+    let plan_windows = status.plan_windows.into_iter();
+    let plan_windows = plan_windows.filter(|it| sees(&sight, &it.account));
     Json(Status {
         version: status.version.to_owned(),
         ready: reasons.is_empty(),
@@ -85,6 +89,8 @@ pub(crate) async fn status(
         // It may name files, which are the gateway's own matter.
         store_says: status.why_not.filter(|_| visitor.at_home),
         platforms: platforms.map(|it| platform(it, &sight)).collect(),
+        cooldowns: cooldowns.map(Into::into).collect(),
+        plan_windows: plan_windows.map(Into::into).collect(),
         watched: Watched {
             limits: watched.map(|it| it.limit.clone()).collect(),
             enforce_with: ENFORCE_WITH.to_owned(),
@@ -95,6 +101,13 @@ pub(crate) async fn status(
         dropped_reservations: status.dropped_reservations,
         shed_records: status.shed_records,
     })
+}
+
+/// Whether somebody may see what is said of an account: the operator's is everybody's to use.
+fn sees(sight: &Sight, account: &str) -> bool {
+    account
+        .split_once('/')
+        .is_none_or(|(organisation, user)| sight.sees(organisation, Some(user)))
 }
 
 fn mode(view: LimitView) -> LimitMode {
@@ -146,6 +159,7 @@ fn bucket(view: BucketView) -> Bucket {
         debt_total: view.debt_total,
         full_in_seconds: view.full_in_seconds,
         classes: classes.collect(),
+        provider: view.mirror.map(Into::into),
     }
 }
 

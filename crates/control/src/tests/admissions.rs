@@ -69,9 +69,9 @@ fn a_budget_that_is_short_is_told_in_figures() {
     check(
         r#"caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
            caller POST /api/v1/admissions {"cost_usd": "20.01"}
-           caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
-           caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
-           caller POST /api/v1/admissions {"cost_usd": 2, "task": "t"}"#,
+           caller POST /api/v1/admissions {"cost_usd": 15}
+           caller POST /api/v1/reservations/{last}/extend {"cost_usd": 10}
+           caller POST /api/v1/admissions {"cost_usd": 10}"#,
         expect![[r#"
             > caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}
             200 {
@@ -100,21 +100,21 @@ fn a_budget_that_is_short_is_told_in_figures() {
               wait_for: "reset"
               wait_time: 43200.0
             }
-            > caller POST /api/v1/admissions {"cost_usd": 4, "task": "t"}
-            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["soft limit task passed", "claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
-            > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 2}
-            409 short: the reservation can't be extended: budget `task` of $5.00 can't hold this call: $0.00 spent, $4.00 held by running calls, $2.00 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input
-            > caller POST /api/v1/admissions {"cost_usd": 2, "task": "t"}
+            > caller POST /api/v1/admissions {"cost_usd": 15}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 10}
+            409 short: the reservation can't be extended: budget `user_day` of $20.00 can't hold this call: $0.00 spent, $15.00 held by running calls, $10.00 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input
+            > caller POST /api/v1/admissions {"cost_usd": 10}
             200 {
               alternative: null
               approved: false
               confidence: null
               expires_at: null
-              limit: "task"
+              limit: "user_day"
               platform: "claude_code"
-              reasons: ["budget `task` of $5.00 is held by running calls: $0.00 spent, $4.00 held, $2.00 needed at most · try again in about 15 s, when some of them have ended, or raise it with `tidegate budget set task <amount>`"]
+              reasons: ["budget `user_day` of $20.00 is held by running calls: $0.00 spent, $15.00 held, $10.00 needed at most · try again in about 15 s, when some of them have ended, or raise it with `tidegate budget set user_day <amount>`"]
               reservation: null
-              shortage: {asked: $2.00, held: $4.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
+              shortage: {asked: $10.00, held: $15.00, level: "user_day", limit: $20.00, resets_at: "2026-07-15T00:00:00Z", spent: $0.00}
               wait_for: "running_calls"
               wait_time: 15.0
             }
@@ -256,7 +256,7 @@ fn of_a_thousand_at_once_exactly_those_are_admitted_that_the_budget_holds() {
         for _ in 0..1_000 {
             let world = Arc::clone(&world);
             asking.spawn(async move {
-                let body = r#"{"cost_usd": "0.10", "task": "t"}"#;
+                let body = r#"{"cost_usd": "0.10"}"#;
                 let (status, text) = world
                     .ask("caller", "POST", "/api/v1/admissions", body)
                     .await;
@@ -268,8 +268,8 @@ fn of_a_thousand_at_once_exactly_those_are_admitted_that_the_budget_holds() {
         world.engine.flush();
         let report = verify_store(world.engine.ledger()).unwrap();
         assert!(report.is_clean(), "{:?}", report.findings);
-        assert_eq!(report.held.to_string(), "$5.00");
+        assert_eq!(report.held.to_string(), "$20.00");
         admitted.into_iter().filter(|it| *it).count()
     });
-    assert_eq!(admitted, 50);
+    assert_eq!(admitted, 200);
 }

@@ -369,21 +369,21 @@ fn metrics_show_buckets_budgets_and_reservations_as_they_are() {
         .filter(|it| wanted.iter().any(|word| it.contains(word)))
         .collect();
     expect![[r#"
-        tidegate_admission_decided_requests_total{platform="claude_code",priority="high",decision="granted"} 1
-        tidegate_admission_bucket_fill_ratio{platform="claude_code",bucket="units"} 0.8
+        tidegate_admission_decided_requests_total{platform="claude_code",priority="high",decision="never_fits"} 1
+        tidegate_admission_bucket_fill_ratio{platform="claude_code",bucket="units"} 1
         tidegate_admission_bucket_fill_ratio{platform="sonnet",bucket="slots"} 1
         tidegate_admission_bucket_fill_ratio{platform="sonnet",bucket="units"} 1
         tidegate_admission_bucket_debt_ratio{platform="claude_code",bucket="units"} 0
         tidegate_admission_bucket_debt_ratio{platform="sonnet",bucket="slots"} 0
         tidegate_admission_bucket_debt_ratio{platform="sonnet",bucket="units"} 0
-        tidegate_ledger_open_reservations 1
+        tidegate_ledger_open_reservations 0
         tidegate_ledger_dropped_reservations_total 0
         tidegate_ledger_unknown_reservations 0
-        tidegate_ledger_budget_used_ratio{organisation="local",level="llm"} 0.000357142
-        tidegate_ledger_budget_used_ratio{organisation="local",level="organisation"} 0.00025
-        tidegate_ledger_budget_used_ratio{organisation="local",level="task"} 0.5
-        tidegate_ledger_budget_used_ratio{organisation="local",level="user_day"} 0.125
-        tidegate_ledger_budget_used_ratio{organisation="local",level="user_month"} 0.005
+        tidegate_ledger_budget_used_ratio{organisation="local",level="llm"} 0
+        tidegate_ledger_budget_used_ratio{organisation="local",level="organisation"} 0
+        tidegate_ledger_budget_used_ratio{organisation="local",level="task"} 0
+        tidegate_ledger_budget_used_ratio{organisation="local",level="user_day"} 0
+        tidegate_ledger_budget_used_ratio{organisation="local",level="user_month"} 0
         tidegate_control_changed_keys_total{action="key_added"} 7
         tidegate_control_answered_requests_total{route="/api/v1/admissions",status="200"} 1
         tidegate_process_build_versions{version="0.1.0"} 1"#]].assert_eq(&lines.join("\n"));

@@ -232,6 +232,7 @@ fn settings() -> Settings {
             platform("sonnet", 10_000, 200, Some(2)),
         ],
         budgets: Arc::new(BudgetPolicy::built_in(jiff::tz::TimeZone::UTC)),
+        quotas: Arc::new(tidegate_admission::QuotaTable::unlimited()),
         reserve: ReserveRules::default(),
         weights: Weights::default(),
         redactor: tidegate_observe::redact::Redactor::default(),

@@ -5,7 +5,7 @@ use tidegate_admission::{Owner, Resource};
 use tidegate_types::{Mode, Priority};
 use utoipa::ToSchema;
 
-use super::Limit;
+use super::{Cooldown, Limit, PlanWindow, ProviderWord};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +21,12 @@ pub struct Status {
     pub store_says: Option<String>,
     /// The platforms' buckets.
     pub platforms: Vec<Platform>,
+    /// Providers that are not asked for now.
+    #[serde(default)]
+    pub cooldowns: Vec<Cooldown>,
+    /// Windows of the plans that pay for calls.
+    #[serde(default)]
+    pub plan_windows: Vec<PlanWindow>,
     /// Which limits bind whom.
     pub limits: Vec<LimitMode>,
     /// Limits that only watch, and how to enforce them.
@@ -91,6 +97,9 @@ pub struct Bucket {
     pub full_in_seconds: Option<u64>,
     /// Each class, `low` first.
     pub classes: Vec<BucketClass>,
+    /// What its provider was heard to say of it; absent where it is no provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderWord>,
 }
 
 /// A class's standing in a bucket.

@@ -120,6 +120,7 @@ pub(crate) fn settings(change: impl FnOnce(&mut Limits)) -> Settings {
                 .with_limits(table)
                 .unwrap(),
         ),
+        quotas: Arc::new(tidegate_admission::QuotaTable::unlimited()),
         reserve: ReserveRules::default(),
         weights: Weights::default(),
         redactor: tidegate_observe::redact::Redactor::default(),

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    num::NonZeroU64,
     path::Path,
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use expect_test::expect;
+use tidegate_admission::{QuotaFigure, QuotaFigures, QuotaKind, QuotaTable};
 use tidegate_engine::{
     admissions::{Actual, AdmissionAsk, AdmissionError},
     call::Signals,
@@ -25,7 +27,9 @@ use tidegate_ledger::{
 };
 use tidegate_observe::calls::Outcome;
 use tidegate_store::{DirectoryLock, FileJournal, MemoryStore, SqliteStore};
-use tidegate_types::{Clock as _, ReservationId, Role, Timestamp};
+use tidegate_types::{
+    Clock as _, Enforcement, Mode, ReservationId, Role, Timestamp, Tokens, Usage,
+};
 
 use crate::harness::{ManualClock, World, answered, body, end, hard, keyed, settings, usd};
 
@@ -145,7 +149,8 @@ impl Run {
             settings: disk.clone(),
             journal: disk.clone(),
         };
-        let settings = settings(|it| it.task = hard("5"));
+        let mut settings = settings(|it| it.task = hard("5"));
+        settings.quotas = Arc::new(watched_quotas());
         let world = World::on(settings, stores, Arc::clone(clock));
         Self { world, disk }
     }
@@ -159,6 +164,21 @@ impl Run {
     /// Ends without settling, flushing or saying anything.
     fn kill(self) {
         self.disk.killed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Six calls a minute and a thousand tokens a month, of which users are told.
+fn watched_quotas() -> QuotaTable {
+    let mut user = QuotaFigures::UNLIMITED;
+    for (kind, limit) in [(QuotaKind::CallRate, 6), (QuotaKind::TokensPerMonth, 1_000)] {
+        *user.of_mut(kind) = QuotaFigure {
+            limit: NonZeroU64::new(limit),
+            enforcement: Enforcement::Named(Mode::Watch),
+        };
+    }
+    QuotaTable {
+        user,
+        ..QuotaTable::unlimited()
     }
 }
 
@@ -187,6 +207,12 @@ fn killed(directory: &Path, clock: &Arc<ManualClock>, lags: bool) -> [Reservatio
     let open = [admit("1"), admit("1")];
     let actual = Actual {
         cost: Some(usd("0.50")),
+        usage: Some(Usage {
+            input: Tokens(500),
+            cache_read: Tokens(7_000),
+            output: Tokens(40),
+            ..Usage::default()
+        }),
         ..Actual::default()
     };
     run.world
@@ -256,6 +282,28 @@ fn what_the_crash_left_binds_at_once_and_the_rest_can_be_spent_at_once() {
         assert!(admit("1.500000001").is_err());
         assert!(admit("1.50").is_ok());
         assert!(admit("0.000000001").is_err());
+    });
+}
+
+#[test]
+fn quotas_are_not_forgotten_by_a_crash() {
+    after_a_crash(|_, _, run, _| {
+        // Its counts are read back when the user comes again.
+        let mut used = Vec::new();
+        assert!(
+            run.world
+                .engine
+                .admit(&keyed("ada"), &ask("9"))
+                .unwrap()
+                .is_err()
+        );
+        for (_, views) in run.world.engine.quotas(None) {
+            used.extend(views.iter().map(|it| (it.kind, it.used)));
+        }
+        assert_eq!(
+            used,
+            [(QuotaKind::CallRate, 4), (QuotaKind::TokensPerMonth, 540)]
+        );
     });
 }
 

@@ -55,7 +55,7 @@ fn an_ordinary_call_is_reported_once_at_its_end() {
 fn a_passed_soft_limit_is_told() {
     let limits = |it: &mut Limits| *it.of_mut(LevelKind::Task) = soft("0.0001", "100");
     check(
-        &keyed("ada"),
+        &keyless(),
         OPUS,
         limits,
         expect![[r#"
@@ -70,7 +70,7 @@ fn a_limit_is_told_once_for_each_threshold_and_not_for_each_call() {
     let limits = |it: &mut Limits| *it.of_mut(LevelKind::Task) = soft("0.0002", "0.01");
     let world = World::start(settings(limits));
     for _call in 0..12 {
-        let call = world.send(&keyed("ada"), 30);
+        let call = world.send(&keyless(), 30);
         call.settle(end(Some(answered(10, 25)), Outcome::Answered));
     }
     let told = world.told();

@@ -10,6 +10,7 @@
     reason = "a test: stopping is the point, and its transcripts are text"
 )]
 
+mod approvals;
 mod broken;
 mod clients;
 mod connections;
@@ -20,5 +21,6 @@ mod input;
 mod limits;
 mod passing;
 mod patience;
+mod quotas;
 mod shows;
 mod waiting;

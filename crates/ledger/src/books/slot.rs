@@ -26,6 +26,8 @@ pub(super) struct Slot {
     kind: LevelKind,
     /// Whether the hard limit refuses the callers of this index.
     binds: [bool; 2],
+    /// Whether the soft limit asks the callers of this index for approval.
+    asks: [bool; 2],
     overage_allowed: bool,
     /// Whether the durable ledger's balance is in it.
     pub(super) loaded: bool,
@@ -46,7 +48,12 @@ pub(super) struct Label {
 }
 
 impl Slot {
-    pub(super) fn new(kind: LevelKind, limit: &Limit, window: Option<Window>) -> Self {
+    pub(super) fn new(
+        kind: LevelKind,
+        limit: &Limit,
+        approved: NanoUsd,
+        window: Option<Window>,
+    ) -> Self {
         let mut slot = Self {
             spent: 0,
             held: 0,
@@ -57,22 +64,26 @@ impl Slot {
             holds: 0,
             kind,
             binds: [false; 2],
+            asks: [false; 2],
             overage_allowed: false,
             loaded: false,
             leaving: false,
             used_at: Timestamp(0),
         };
-        slot.limit_to(limit, window);
+        slot.limit_to(limit, approved, window);
         slot
     }
 
-    pub(super) fn limit_to(&mut self, limit: &Limit, window: Option<Window>) {
+    /// `approved`: up to where the soft limit was raised by approvals.
+    pub(super) fn limit_to(&mut self, limit: &Limit, approved: NanoUsd, window: Option<Window>) {
         let enforced = |caller| limit.enforcement.mode(caller) == Mode::Enforce;
         let can_bind = limit.hard.is_some() && !limit.overage_allowed;
-        self.soft = limit.soft.map_or(UNLIMITED, |it| it.0);
+        self.soft = limit.soft.map_or(UNLIMITED, |it| it.max(approved).0);
         self.hard = limit.hard.map_or(UNLIMITED, |it| it.0);
         self.resets_at = window.map(|it| it.end);
         self.binds = [Caller::Keyless, Caller::Asking].map(|it| can_bind && enforced(it));
+        self.asks =
+            [Caller::Keyless, Caller::Asking].map(|it| limit.soft.is_some() && enforced(it));
         self.overage_allowed = limit.overage_allowed;
     }
 
@@ -134,6 +145,16 @@ impl Slot {
             cleared.soft_passed.insert_place(place);
             if before <= self.soft {
                 cleared.soft_crossed.insert_place(place);
+            }
+            if self.asks[usize::from(caller == Caller::Asking)] && cleared.unapproved.is_none() {
+                cleared.unapproved = Some(Shortage {
+                    level: self.kind,
+                    limit: NanoUsd(self.soft),
+                    spent: NanoUsd(self.spent),
+                    held: NanoUsd(self.expected),
+                    asked: cleared.expected,
+                    resets_at: self.resets_at,
+                });
             }
         }
         Ok(())

@@ -41,6 +41,9 @@ pub struct ClearedMoney {
     pub soft_passed: Levels,
     /// Those of them whose soft limit was not passed before this call.
     pub soft_crossed: Levels,
+    /// The first soft limit that this caller may not pass without somebody's approval: what is
+    /// expected of running calls is `held` in it, and of this one `asked`.
+    pub unapproved: Option<Shortage>,
     /// Levels that are watched and whose hard limit this call passes.
     pub would_refuse: Levels,
     /// What the first of them would have said.
@@ -59,6 +62,7 @@ impl ClearedMoney {
             expected: ask.expected.min(ask.bound),
             soft_passed: Levels::NONE,
             soft_crossed: Levels::NONE,
+            unapproved: None,
             would_refuse: Levels::NONE,
             watched: None,
             overage: Levels::NONE,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_types::{CallId, KeyId, NanoUsd, ReservationId};
+use tidegate_types::{ApprovalId, CallId, KeyId, NanoUsd, ReservationId};
 
 use super::{CallRefused, CallSettled, Event};
 use crate::{
@@ -87,6 +87,22 @@ events! {
     }
     "soft_limit_crossed" from "ledger" says "a soft limit is passed from this call on" at Warning; // SoftLimitPassed counts its calls.
 
+    /// Somebody has to approve before a soft limit is passed.
+    ApprovalAsked<'a> {
+        /// The request.
+        approval: ApprovalId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+        /// Whose call asked.
+        user: &'a str = with,
+        /// The soft limit.
+        soft: NanoUsd = shown,
+        /// What is settled and expected.
+        spent: NanoUsd = shown,
+    }
+    "approval_asked" from "ledger" says "a soft limit needs somebody's approval to be passed" at Warning
+    counts |it, registry| registry.asked_approvals.with([it.limit]).increment();
+
     /// What is settled on a level reached a threshold of its hard limit.
     LimitReached<'a> {
         /// The reservation that was settled.
@@ -101,6 +117,32 @@ events! {
         of: NanoUsd = shown,
     }
     "limit_reached" from "ledger" says "a budget reached a threshold of its limit" at Warning; // The gauge of the budget shows it.
+
+    /// A provider refused a call that its buckets had let pass: they refill slower from now on.
+    RefillSlowed<'a> {
+        /// The call.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+    }
+    "refill_slowed" from "admission" says "a provider refused what its limits should have let pass: its buckets refill slower for a while" at Warning
+    counts |it, registry| registry.slowed_refills.with([it.platform]).increment();
+
+    /// A provider is not asked for a while.
+    ProviderCooling<'a> {
+        /// The call that was refused, or failed.
+        call: CallId = shown,
+        /// The platform.
+        platform: &'a str = with,
+        /// Why.
+        cause: &'a str = with,
+        /// For which models.
+        models: &'a str = with,
+        /// For how long, in seconds.
+        wait: u64 = with,
+    }
+    "provider_cooling" from "admission" says "a provider is not asked for a while" at Warning
+    counts |it, registry| registry.provider_cooldowns.with([it.platform, it.cause]).increment();
 
     /// A call passed a hard limit that allows overage.
     OverageUsed<'a> {

@@ -31,7 +31,9 @@ impl Event for CallSettled<'_> {
     fn level(&self) -> Level {
         match &self.0.outcome {
             Outcome::Answered | Outcome::Invalid { .. } | Outcome::ClientGone => Level::Info,
-            Outcome::Refused { .. } | Outcome::UpstreamError => Level::Warning,
+            Outcome::Refused { .. } | Outcome::UpstreamError | Outcome::Ended { .. } => {
+                Level::Warning
+            }
             Outcome::Shed { .. }
             | Outcome::StreamError
             | Outcome::UpstreamUnreachable

@@ -92,6 +92,14 @@ registry! {
     bucket_debt: Gauge "tidegate_admission_bucket_debt_ratio" Unit::Ratio, [platform, bucket];
     /// The waits that were quoted
     quoted_wait: Histogram "tidegate_admission_quoted_wait_seconds" Unit::Seconds, [platform];
+    /// How far a platform's buckets were from what its provider last said, as a part of their capacity
+    mirror_error: Gauge "tidegate_admission_mirror_error_ratio" Unit::Ratio, [platform];
+    /// Figures of providers' limit headers that made no sense
+    ignored_figures: Counter "tidegate_admission_ignored_figures_total" Unit::Count("figures"), [platform];
+    /// Refusals that a provider's buckets had not foreseen, and that slowed their refill
+    slowed_refills: Counter "tidegate_admission_slowed_refills_total" Unit::Count("refills"), [platform];
+    /// Times that a provider was not asked for a while, by why: rate, quota, spend_cap, overloaded, …
+    provider_cooldowns: Counter "tidegate_admission_provider_cooldowns_total" Unit::Count("cooldowns"), [platform, cause];
     /// Calls that wait for their turn
     waiting_calls: Gauge "tidegate_admission_waiting_calls" CALLS, [platform, priority];
     /// How long the call has waited that waits longest
@@ -118,6 +126,8 @@ registry! {
     overrun_dollars: Counter "tidegate_ledger_overrun_dollars_total" Unit::Dollars, [platform, cause];
     /// What is spent and held of a budget, as a part of its hard limit
     budget_used: Gauge "tidegate_ledger_budget_used_ratio" Unit::Ratio, [organisation, level];
+    /// Requests to approve that a soft limit is passed
+    asked_approvals: Counter "tidegate_ledger_asked_approvals_total" Unit::Count("approvals"), [level];
     /// Time to make ledger entries durable
     commit_time: Histogram "tidegate_ledger_commit_time_seconds" Unit::Seconds, [];
     /// Entries made durable

@@ -13,8 +13,15 @@ impl Tally {
             self.add_bytes(text.decoded_len());
             return Ok(());
         }
-        let names = ["type", "delta", "message", "usage", "content_block"];
-        let [kind, delta, message, usage, block] = fields(&event.data, names)?;
+        let names = [
+            "type",
+            "delta",
+            "message",
+            "usage",
+            "content_block",
+            "index",
+        ];
+        let [kind, delta, message, usage, block, index] = fields(&event.data, names)?;
         // Some relays leave out the one, some the other.
         let kind = kind.and_then(string).map_or(event.name, |it| it.raw);
         match kind {
@@ -26,10 +33,12 @@ impl Tally {
             }
             b"content_block_start" => {
                 self.first_content_seen = true;
+                self.opened.open_block(index);
                 for text in fields(block.unwrap_or(b"{}"), ["text", "thinking"])? {
                     self.add_text(text);
                 }
             }
+            b"content_block_stop" => self.opened.close_block(),
             b"message_start" => self.anthropic_start(message.unwrap_or(b"{}"))?,
             b"message_delta" => {
                 let [reason] = fields(delta.unwrap_or(b"{}"), ["stop_reason"])?;
@@ -51,6 +60,7 @@ impl Tally {
 
     fn anthropic_start(&mut self, message: &[u8]) -> Result<(), Malformed> {
         let [id, model, usage] = fields(message, ["id", "model", "usage"])?;
+        self.opened.begin_message();
         self.answer_id = word(id);
         self.model = word(model);
         match is_told(usage) {

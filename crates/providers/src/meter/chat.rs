@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Tally, is_told, word};
+use super::{Tally, closing::is_text, is_told, word};
 use crate::{
     Dialect, error_signal,
-    json::{Cursor, Malformed, Text, elements, fields, string},
+    json::{Cursor, Malformed, Text, elements, fields, string, whole_number},
 };
 
 /// Longest spelling of a chunk that is kept, in bytes. Longer ones are walked each time.
@@ -98,6 +98,7 @@ impl Tally {
                         self.counts.absorb_openai(usage)?;
                     }
                 }
+                b"created" => self.opened.created(Some(cursor.value()?)),
                 b"service_tier" => {
                     if let Some(tier) = string(cursor.value()?) {
                         self.counts.modifier("service_tier", tier.raw);
@@ -123,14 +124,17 @@ impl Tally {
         content: &mut Option<Text<'a>>,
     ) -> Result<(), Malformed> {
         cursor.open(b'{', "a choice")?;
-        let mut first = true;
+        let (mut first, mut index, mut ended) = (true, 0, false);
         while let Some(key) = cursor.next_key(&mut first)? {
             match &*key {
+                b"index" => index = whole_number(cursor.value()?).unwrap_or(0),
                 b"delta" | b"message" if cursor.peek() == Some(b'{') => {
                     self.chat_said(cursor, content)?;
                 }
                 b"finish_reason" => {
-                    if let Some(reason) = word(Some(cursor.value()?)) {
+                    let value = cursor.value()?;
+                    ended |= is_text(value);
+                    if let Some(reason) = word(Some(value)) {
                         self.stop_reason = Some(reason);
                     }
                 }
@@ -139,6 +143,7 @@ impl Tally {
                 }
             }
         }
+        self.opened.choice(index, ended);
         Ok(())
     }
 

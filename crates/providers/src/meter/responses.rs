@@ -1,6 +1,6 @@
 //! OpenAI Responses: its events and whole answers.
 
-use super::{Tally, is_told, word};
+use super::{Tally, closing::created_at, is_told, word};
 use crate::{
     Dialect, error_signal,
     json::{Malformed, elements, fields, string, whole_number},
@@ -23,6 +23,7 @@ impl Tally {
                 let [id, model] = fields(response.unwrap_or(b"{}"), ["id", "model"])?;
                 self.answer_id = word(id);
                 self.model = word(model);
+                self.opened.created(created_at(response.unwrap_or(b"{}"))?);
             }
             b"response.output_item.added" => self.first_content_seen = true,
             b"response.web_search_call.completed" => self.counts.add_search(),

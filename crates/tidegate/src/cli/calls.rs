@@ -167,6 +167,7 @@ pub(super) fn show<'a>(calls: impl IntoIterator<Item = &'a CallRecord>) -> Strin
 fn outcome(call: &CallRecord) -> String {
     let word = match &call.outcome {
         Outcome::Refused { limit } => format!("refused by {limit}"),
+        Outcome::Ended { limit } => format!("ended at {limit}"),
         other => other.word().replace('_', " "),
     };
     match &call.outcome {
@@ -175,9 +176,10 @@ fn outcome(call: &CallRecord) -> String {
             let text = format!("answered, {} would refuse", call.would_refuse.join(", "));
             toned(&text, Tone::Warning)
         }
-        Outcome::Invalid { .. } | Outcome::ClientGone | Outcome::Refused { .. } => {
-            toned(&word, Tone::Warning)
-        }
+        Outcome::Invalid { .. }
+        | Outcome::ClientGone
+        | Outcome::Refused { .. }
+        | Outcome::Ended { .. } => toned(&word, Tone::Warning),
         _ => toned(&word, Tone::Bad),
     }
 }

@@ -9,6 +9,8 @@ use super::{
     table::{Table, Tone, grouped, line, plain, toned},
 };
 
+mod providers;
+
 /// What people do about each reason for which calls are not taken.
 const REMEDIES: [(&str, &str); 2] = [
     (
@@ -36,6 +38,9 @@ pub(super) fn show(status: &Status, address: &str) -> String {
     out.push('\n');
     out.push_str(&buckets(&status.platforms));
     penalties(&mut out, &status.platforms);
+    providers::words(&mut out, &status.platforms);
+    providers::cooldowns(&mut out, &status.cooldowns);
+    out.push_str(&providers::windows(&status.plan_windows));
     limits(&mut out, status);
     reservations(&mut out, status);
     out

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
 use expect_test::{Expect, expect};
+use serde_json::{Value, json};
 use tidegate_observe::calls::{CallRecord, Outcome};
 use tidegate_types::{CallId, Timestamp, Tokens, Usage};
 
@@ -289,6 +290,74 @@ fn budgets_are_a_tree_and_say_what_enforcing_would_have_done() {
         &budget::show(&budgets(&[], 0)),
         expect![[r#"
         nothing is spent or held yet
+    "#]],
+    );
+}
+
+#[test]
+fn the_queue_shows_places_waits_and_how_far_they_can_be_trusted() {
+    let waiting = |call: u64, place: usize, away: bool| {
+        json!({
+            "call": CallId::from_raw(call), "platform": "sonnet", "organisation": "acme", "user": "ada",
+            "model": "claude-opus-5-5", "priority": "high", "place": place, "of": 2,
+            "waited_ms": 61_000, "wait_p50_ms": 900, "wait_p90_ms": 7_200_000, "away": away,
+            "reason": "`sonnet.units` makes ada wait 1 s: less is left than this call needs",
+        })
+    };
+    let class = |foretold: u64| json!({ "priority": "high", "waiting": 2, "longest_ms": 61_000, "foretold": foretold, "beyond_p90": 11 });
+    let queues = |waiting: Value, foretold: u64| {
+        let whole = json!({
+            "waiting": waiting,
+            "platforms": [{ "platform": "sonnet", "waiting": 2, "classes": [class(foretold)] }],
+        });
+        serde_json::from_value(whole).unwrap()
+    };
+    check(
+        &queue::show(&queues(
+            json!([waiting(1, 1, false), waiting(2, 2, true)]),
+            100,
+        )),
+        expect![[r#"
+            call                   platform  priority  user  model             place     waited  about    at most  client
+            call_0000000000000001  sonnet    high      ada   claude-opus-5-5  1 of 2  1 min 1 s    1 s  2 h 0 min  held
+            call_0000000000000002  sonnet    high      ada   claude-opus-5-5  2 of 2  1 min 1 s    1 s  2 h 0 min  away, place kept
+            `sonnet.units` makes ada wait 1 s: less is left than this call needs
+            sonnet high: 11 of 100 waits were longer than `at most` (one in ten should be)
+        "#]],
+    );
+    check(
+        &queue::show(&queues(json!([]), 3)),
+        expect![[r#"
+        no call waits
+    "#]],
+    );
+}
+
+#[test]
+fn requests_for_approval_show_who_asks_for_what() {
+    let money = |usd: &str, nano: u64| json!({ "usd": usd, "nano_usd": nano });
+    let request = json!({
+        "id": "appr_0000000000000007", "state": "open", "level": "task", "organisation": "acme",
+        "task": "fix-1", "asked_by": "ada", "joined": ["bob"], "limit": money("1.00", 1_000_000_000),
+        "spent": money("0.98", 980_000_000), "asked": money("0.05", 50_000_000),
+        "at": "2026-11-21T10:00:00Z", "until": "2026-11-21T11:00:00Z",
+    });
+    let show = |all: Value| {
+        let all = json!({ "approvals": all });
+        approvals::show(&serde_json::from_value(all).unwrap())
+    };
+    check(
+        &show(json!([request])),
+        expect![[r#"
+        request                state  level  of     asked by  limit  spent  asked  until
+        appr_0000000000000007  open   task   fix-1  ada       $1.00  $0.98  $0.05  2026-11-21T11:00:00Z
+        decide with `tidegate approve REQUEST` or `tidegate deny REQUEST`
+    "#]],
+    );
+    check(
+        &show(json!([])),
+        expect![[r#"
+        nothing waits for approval
     "#]],
     );
 }

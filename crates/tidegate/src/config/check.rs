@@ -3,6 +3,7 @@
 mod budgets;
 mod platforms;
 mod providers;
+mod quotas;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let providers = providers::check(&root.providers, reader, sources);
     let platforms = platforms::check(&root, &providers, reader);
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
+    let quotas = quotas::check(&root.quotas, root.enforce, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
     let prices = prices(root.prices.file.as_ref(), reader);
@@ -50,6 +52,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         providers,
         platforms,
         budgets: budgets?,
+        quotas: std::sync::Arc::new(quotas),
         reserve,
         weights,
         prices,

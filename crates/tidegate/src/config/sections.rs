@@ -3,12 +3,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use tidegate_admission::OnExcess;
 use tidegate_observe::record::Level;
 use tidegate_types::{Mode, RequestClass, Secret};
 
 use super::{
     schema::{At, Key, Presence, Reader, Section, Shape, key_shape, key_type, read_key, sections},
-    value::{Amount, Bytes, Cap, Countable, Family, LogForm, Pairs, Per, Setting, Zone},
+    value::{Amount, Bytes, Cap, Countable, Family, LogForm, Pairs, Per, Quantity, Setting, Zone},
 };
 
 sections! {
@@ -43,6 +44,8 @@ sections! {
         section fallback: Fallback;
         /// Limits on money.
         section budgets: Budgets;
+        /// Limits on how often, how many at once, how much in all and how large.
+        section quotas: Quotas;
         /// How much is held for a call before it is sent.
         section reserve: Reserve;
         /// What a call weighs in units of a bucket, where its task's complexity is not known.
@@ -212,6 +215,66 @@ sections! {
         section user_day: Limit;
         /// What each of the user's tasks may spend.
         section task: Limit;
+    }
+
+    /// Limits on how often, how many at once, how much in all and how large. A call keeps within those
+    /// of its organisation, of its user and of its task's type, all at once. Only root tasks count
+    /// as tasks, with all that their subtasks do.
+    Quotas {
+        /// How long a task keeps its slot after its last call has ended.
+        value task_idle: Duration = "60s";
+        /// Of all that an organisation does.
+        section organisation: Quota;
+        /// Of all that a user does.
+        section user: Quota;
+        /// Of all that an organisation does in tasks of one type.
+        section task_type: Quota;
+        /// Quotas of single organisations, and of their users.
+        named organisations: OrganisationQuotas;
+        /// Quotas of single task types.
+        named task_types: Quota;
+    }
+
+    /// Quotas of one organisation, user or task type. A figure that is named is enforced, unless
+    /// `mode = "watch"`.
+    Quota {
+        /// Root tasks begun in a minute; 10 where nobody says otherwise.
+        optional tasks_per_minute: Quantity = 10;
+        /// Calls to language models in a minute; 100 where nobody says otherwise.
+        optional calls_per_minute: Quantity = 100;
+        /// Tool invocations in a minute; 50 where nobody says otherwise.
+        optional tools_per_minute: Quantity = 50;
+        /// Root tasks at the same time; 5 where nobody says otherwise.
+        optional tasks_at_once: Quantity = 5;
+        /// Calls to language models at the same time; 10 where nobody says otherwise.
+        optional calls_at_once: Quantity = 10;
+        /// Root tasks begun in a day; 1,000 where nobody says otherwise.
+        optional tasks_per_day: Quantity = 1_000;
+        /// Tokens of input that no cache served, and of output, in a month; 10 million where
+        /// nobody says otherwise.
+        optional tokens_per_month: Quantity = 10_000_000;
+        /// Seconds that a task may spend in calls and tools; 600 where nobody says otherwise.
+        optional task_seconds: Quantity = 600;
+        /// Tokens of input that a call may have; 200,000 where nobody says otherwise, or the
+        /// model's own window where that is larger.
+        optional context_tokens: Quantity = 200_000;
+        /// Bytes of text that an answer may have; 100,000 where nobody says otherwise.
+        optional output_bytes: Quantity = 100_000;
+        /// What becomes of a call over one of them that a wait helps: it waits for its turn, or it
+        /// is refused with the time after which it would fit. `queue` where nobody says otherwise.
+        optional on_excess: OnExcess = "queue";
+        /// What its figures do.
+        optional mode: Mode = "enforce";
+    }
+
+    /// Quotas of one organisation and its users.
+    OrganisationQuotas {
+        /// Of all that it does.
+        section organisation: Quota;
+        /// Of each of its users.
+        section user: Quota;
+        /// Of single users.
+        named users: Quota;
     }
 
     /// How much is held for a call before it is sent.

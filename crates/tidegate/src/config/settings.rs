@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use tidegate_admission::QuotaTable;
 use tidegate_engine::settings::{Local, Platform, ReserveRules, Weights};
 use tidegate_ledger::{BudgetPolicy, LevelKind};
 use tidegate_observe::{record::Level, redact::Redactor};
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) platforms: Vec<Arc<Platform>>,
     /// Limits on money.
     pub(crate) budgets: Arc<BudgetPolicy>,
+    /// Limits on how often, how many at once, how much and how large.
+    pub(crate) quotas: Arc<QuotaTable>,
     /// How holds are sized.
     pub(crate) reserve: ReserveRules,
     /// What calls weigh.
@@ -86,6 +89,7 @@ impl Settings {
             keyless,
             platforms: self.platforms.clone(),
             budgets: Arc::clone(&self.budgets),
+            quotas: Arc::clone(&self.quotas),
             reserve: self.reserve,
             weights: self.weights.clone(),
             redactor: self.redactor.clone(),
@@ -102,6 +106,8 @@ impl Settings {
             .filter(|it| built_in(limits.of(*it).enforcement))
             .map(|it| it.word().to_owned())
             .collect();
+        let quotas = tidegate_engine::account::limits(&self.quotas).into_iter();
+        names.extend(quotas.filter(|it| built_in(it.1)).map(|it| it.0));
         for platform in &self.platforms {
             let buckets = platform.pool.buckets().iter();
             let buckets = buckets.filter(|it| built_in(it.enforcement));

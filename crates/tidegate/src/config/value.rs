@@ -1,7 +1,8 @@
 //! Kinds of values, with the form each is written in.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, str::FromStr, time::Duration};
 
+use tidegate_admission::OnExcess;
 use tidegate_observe::record::Level;
 use tidegate_types::{Mode, NanoUsd, Priority, RequestClass, Secret};
 
@@ -239,6 +240,29 @@ impl Setting for Amount {
     }
 }
 
+/// How far a quota goes, or the word that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quantity(pub(super) Option<NonZeroU64>);
+
+impl Setting for Quantity {
+    fn form() -> String {
+        "a whole number, 1 or more, or \"none\"".to_owned()
+    }
+
+    fn read(node: &Node) -> Result<Self, String> {
+        if node.text() == Some("none") {
+            return Ok(Self(None));
+        }
+        let Content::Integer(text) = node.strict() else {
+            return Err(not::<Self>(node));
+        };
+        let number = text.replace('_', "").parse().ok();
+        number
+            .map(|it| Self(Some(it)))
+            .ok_or_else(|| not::<Self>(node))
+    }
+}
+
 macro_rules! word_settings {
     ($($type:ty, $known:expr;)+) => {
         $(impl Setting for $type {
@@ -269,6 +293,7 @@ word_settings! {
     Countable, Countable::WORDS;
     Per, Per::WORDS;
     LogForm, LogForm::WORDS;
+    OnExcess, OnExcess::WORDS;
 }
 
 macro_rules! words {

@@ -105,6 +105,7 @@ impl Setup {
                 keyless: true,
                 platforms: platforms.into_iter().map(Arc::new).collect(),
                 budgets: Arc::new(BudgetPolicy::built_in(TimeZone::UTC)),
+                quotas: Arc::new(tidegate_admission::QuotaTable::unlimited()),
                 reserve: ReserveRules::default(),
                 weights: Weights::default(),
                 redactor: tidegate_observe::redact::Redactor::default(),

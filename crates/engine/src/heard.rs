@@ -1,0 +1,317 @@
+//! What providers' answers say of their limits, heard once and kept for everybody: the buckets follow
+//! it, and whoever would only be refused is not sent.
+
+use std::{
+    hash::BuildHasher as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegate_admission::{
+    Cause, Cooldown, CooldownView, Cooldowns, Observation, Pass, Place, Plans, Probe, Refused,
+    SavedCooldown, SavedWindow, Signal, WindowSaid, WindowView,
+};
+use tidegate_observe::event;
+use tidegate_providers::limits::{self, Unified, UnifiedStatus};
+use tidegate_types::{Monotonic, NanoUsd};
+
+use crate::{
+    Engine,
+    call::{Moment, Routed},
+    flight::InFlight,
+    route::{Payer, payer},
+    signals::{Head, failing, model_class, said, signal},
+};
+
+/// How often a call is looked at again that waits for a provider: another may have found out
+/// meanwhile that it serves.
+pub(crate) const COOLING_AGAIN: Duration = Duration::from_secs(5);
+
+/// Account and models are told apart by a number, the same in every run.
+const GROUPS: FixedState = FixedState::with_seed(7);
+
+/// Which providers serve whom.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    cooldowns: Mutex<Cooldowns>,
+    /// Something may be wrong somewhere: else nobody has to ask.
+    troubled: AtomicBool,
+    plans: Mutex<Plans>,
+    /// Some account has a plan: else nothing has to be counted towards one.
+    planned: AtomicBool,
+}
+
+/// What of all this is kept over a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SavedStanding {
+    #[serde(default)]
+    cooldowns: Vec<SavedCooldown>,
+    #[serde(default)]
+    windows: Vec<SavedWindow>,
+}
+
+/// The one call that tries whether a provider serves again, until it is heard of.
+#[derive(Debug)]
+pub(crate) struct Trying {
+    standing: Arc<Standing>,
+    probe: Probe,
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        self.standing.cooldowns.lock().give_up(&self.probe);
+    }
+}
+
+impl Standing {
+    /// Whether a call may be sent now; `Err`: why not, and for how long.
+    #[inline]
+    pub(crate) fn pass(
+        self: &Arc<Self>,
+        routed: &Routed,
+        now: Monotonic,
+    ) -> Result<Option<Trying>, Cooldown> {
+        if !self.troubled.load(Ordering::Relaxed) || !routed.call.metered {
+            return Ok(None);
+        }
+        self.ask(&place(routed), now)
+    }
+
+    #[cold]
+    fn ask(self: &Arc<Self>, place: &Place, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
+        match self.cooldowns.lock().ask(place, now) {
+            Pass::Free => Ok(None),
+            Pass::Probe(probe) => Ok(Some(Trying {
+                standing: Arc::clone(self),
+                probe,
+            })),
+            Pass::Wait(cooldown) => Err(cooldown),
+        }
+    }
+
+    /// What a call would wait for that may not try itself.
+    pub(crate) fn wait(&self, routed: &Routed, now: Monotonic) -> Option<Cooldown> {
+        if !self.troubled.load(Ordering::Relaxed) || !routed.call.metered {
+            return None;
+        }
+        self.cooldowns.lock().look(&place(routed), now)
+    }
+
+    /// Says whether a wait may have become another.
+    fn hear(&self, place: &Place, signal: Option<Signal>, sent: Monotonic, now: Monotonic) -> bool {
+        if signal.is_none() && !self.troubled.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut cooldowns = self.cooldowns.lock();
+        let changed = cooldowns.hear(place, signal, sent, now);
+        self.troubled
+            .store(!cooldowns.is_empty(), Ordering::Relaxed);
+        changed
+    }
+
+    /// For how long a call to that place would have to wait.
+    pub(crate) fn views(&self, now: Monotonic) -> Vec<CooldownView> {
+        self.cooldowns.lock().views(now)
+    }
+
+    /// Counts what a call cost at list price towards the windows of the plan that paid for it.
+    #[inline]
+    pub(crate) fn spend(&self, routed: &Routed, cost: NanoUsd) {
+        if self.planned.load(Ordering::Relaxed) && !cost.is_zero() {
+            self.plans.lock().spend(&place(routed), cost);
+        }
+    }
+
+    /// Answers how many figures made no sense.
+    fn hear_plan(&self, place: &Place, unified: &Unified, head: &Head<'_>, now: Monotonic) -> u32 {
+        let windows = unified.windows.iter().map(|it| WindowSaid {
+            name: &it.name,
+            used_ppm: it.utilization.map(|it| it.0),
+            refuses: it.status == Some(UnifiedStatus::Rejected),
+            resets_in: it.reset.map(|it| it.since(head.date)),
+        });
+        let windows: Vec<WindowSaid<'_>> = windows.collect();
+        let mut plans = self.plans.lock();
+        let nonsense = plans.hear(place, &windows, now);
+        self.planned.store(!plans.is_empty(), Ordering::Relaxed);
+        nonsense
+    }
+
+    pub(crate) fn export(&self, now: Monotonic) -> SavedStanding {
+        SavedStanding {
+            cooldowns: self.cooldowns.lock().export(now),
+            windows: self.plans.lock().export(now),
+        }
+    }
+
+    pub(crate) fn restored(saved: &SavedStanding, elapsed: Duration, now: Monotonic) -> Self {
+        let (mut cooldowns, mut plans) = (Cooldowns::default(), Plans::default());
+        cooldowns.restore(&saved.cooldowns, elapsed, now);
+        plans.restore(&saved.windows, elapsed, now);
+        Self {
+            troubled: AtomicBool::new(!cooldowns.is_empty()),
+            cooldowns: Mutex::new(cooldowns),
+            planned: AtomicBool::new(!plans.is_empty()),
+            plans: Mutex::new(plans),
+        }
+    }
+}
+
+impl Engine {
+    /// Hears what the head of a provider's answer says of its limits: its status and `date`, and all
+    /// headers by name.
+    /// To be called once for each answer, before its body is read.
+    ///
+    /// The platform's buckets follow it, what is refused until some time is not asked for until then,
+    /// and whoever waits and fits now has its turn. What the call asked was not metered says nothing of
+    /// the limits on those that are.
+    pub fn heard<'a>(
+        &self,
+        in_flight: &mut InFlight,
+        (status, date): (u16, Option<&[u8]>),
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) {
+        if !in_flight.routed.call.metered {
+            return;
+        }
+        let now = self.now();
+        // The answer's own clock: ours may have stepped.
+        let date = date.and_then(limits::date).unwrap_or(now.wall);
+        let signals = limits::parse(headers, date);
+        let routed = &in_flight.routed;
+        let head = Head {
+            status,
+            signals: &signals,
+            family: routed.platform.family,
+            date,
+            is_operators: payer(&routed.call, &routed.platform) == Ok(Payer::Operator),
+        };
+        let place = place(routed);
+        let signal = signal(&head);
+        if let Some(unified) = &signals.unified {
+            let nonsense = self.standing.hear_plan(&place, unified, &head, now.mono);
+            self.count_nonsense(&routed.platform.name, nonsense);
+        }
+        if !routed.call.facts.modifiers.fast {
+            self.follow(in_flight, &head, (&place, signal), now);
+        }
+        self.stand(in_flight, &place, signal, now);
+    }
+
+    /// Hears that a call that was sent got no answer.
+    pub fn unheard(&self, in_flight: &mut InFlight) {
+        if in_flight.routed.call.metered {
+            let place = place(&in_flight.routed);
+            let signal = Some(failing(Cause::Unreachable));
+            self.stand(in_flight, &place, signal, self.now());
+        }
+    }
+
+    /// Lets the buckets follow.
+    fn follow(
+        &self,
+        in_flight: &InFlight,
+        head: &Head<'_>,
+        (place, signal): (&Place, Option<Signal>),
+        now: Moment,
+    ) {
+        let said = said(head);
+        if said.is_empty() {
+            return;
+        }
+        let of_rate =
+            signal.is_some_and(|it| matches!(it.cause, Cause::Rate | Cause::Acceleration));
+        let observation = Observation {
+            said: &said,
+            date: head.date,
+            of: GROUPS.hash_one((&*place.account, &*place.models)),
+            refused: of_rate.then_some(Refused {
+                retry_after: head.signals.retry_after,
+            }),
+        };
+        let platform = &*in_flight.routed.platform.name;
+        let heard = in_flight.with_taken(|gate, taken| {
+            let heard = gate.pool.observe(taken, &observation, now.mono);
+            (heard, !gate.queue.is_empty())
+        });
+        let Some((heard, somebody_waits)) = heard else {
+            return;
+        };
+        if heard.followed > 0 {
+            let billionths = heard.error_ppm.saturating_mul(1_000);
+            self.registry.mirror_error.with([platform]).set(billionths);
+        }
+        self.count_nonsense(platform, heard.nonsense);
+        if heard.slowed > 0 {
+            self.report(&event::RefillSlowed {
+                call: in_flight.record().id,
+                platform,
+            });
+        }
+        if somebody_waits {
+            self.look(&in_flight.routed.gate);
+        }
+    }
+
+    /// Keeps what is refused until some time, and what fails.
+    fn stand(&self, in_flight: &mut InFlight, place: &Place, signal: Option<Signal>, now: Moment) {
+        let sent = in_flight.sent_at();
+        let changed = self.standing.hear(place, signal, sent.mono, now.mono);
+        // It has been heard of: another may try, where it was the one that did.
+        drop(in_flight.take_trying());
+        if !changed {
+            return;
+        }
+        if let Some(signal) = signal {
+            let left = self.standing.cooldowns.lock().look(place, now.mono);
+            self.report(&event::ProviderCooling {
+                call: in_flight.record().id,
+                platform: &in_flight.routed.platform.name,
+                cause: signal.cause.word(),
+                models: &place.models,
+                wait: left.map_or(0, |it| it.left.as_secs()),
+            });
+        }
+        self.look_at_queues();
+    }
+
+    fn count_nonsense(&self, platform: &str, figures: u32) {
+        if figures > 0 {
+            let ignored = self.registry.ignored_figures.with([platform]);
+            ignored.add(u64::from(figures));
+        }
+    }
+
+    /// The windows of the plans that calls were paid by.
+    pub fn plan_windows(&self) -> Vec<WindowView> {
+        self.standing.plans.lock().views(self.clock.monotonic())
+    }
+
+    /// Who is not asked for now, and until when.
+    pub fn cooldowns(&self) -> Vec<CooldownView> {
+        self.standing.views(self.clock.monotonic())
+    }
+}
+
+/// Where a call goes: whose account pays, and for which models, in names that are no secret.
+fn place(routed: &Routed) -> Place {
+    let (call, platform) = (&routed.call, &routed.platform);
+    let account: Arc<str> = match payer(call, platform) {
+        Ok(Payer::Operator) => "operator".into(),
+        Ok(Payer::Nobody) => "nobody".into(),
+        Ok(Payer::Caller) | Err(_) => {
+            format!("{}/{}", call.record.organisation, call.record.user).into()
+        }
+    };
+    Place {
+        provider: Arc::clone(&platform.provider),
+        account,
+        models: model_class(platform.family, &call.record.model_sent).into(),
+    }
+}
