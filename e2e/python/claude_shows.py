@@ -130,10 +130,11 @@ def the_screen_shows_a_notice_a_bar_and_the_status_line():
             terminal.wait_for(a_place_to_type, PATIENCE_SECONDS, "a place to type")
             answer = f"here after all {unique()}"
             typed(terminal, f"sim:say {answer}")
+            # It goes again after a while.
+            terminal.wait_for(seen("You've used 82% of your"), PATIENCE_SECONDS, "the notice")
             terminal.wait_for(
                 lambda lines: any(line.startswith("●") and answer in line for line in lines), PATIENCE_SECONDS, "the answer"
             )
-            terminal.wait_for(seen("You've used 82% of your"), PATIENCE_SECONDS, "the notice")
             terminal.wait_for(seen(f"of ${LIMIT}.00, $8."), PATIENCE_SECONDS, "our status line")
             typed(terminal, "/usage")
             terminal.wait_for(seen("82% used"), PATIENCE_SECONDS, "the bar")

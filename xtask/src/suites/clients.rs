@@ -70,9 +70,13 @@ pub(super) const SUITES: &[Suite] = &[
     },
 ];
 
-/// The operator pays for whoever has a key.
+/// The operator pays for whoever has a key, and nobody waits for others' tasks.
 const OPERATOR_PAYS: &str = r#"
 version = 1
+
+[quotas.organisation]
+tasks_at_once = 100
+tasks_per_minute = 100
 
 [providers.anthropic]
 api_key = "sk-ant-api03-made-up-operator"
