@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+import uuid
 
 from cases import ANTHROPIC_KEY, BASE_URL, case, equal, run, unique
 from claude import Session, result
@@ -84,6 +85,28 @@ def retries(events):
 @case
 def a_wait_of_five_seconds_is_a_slow_answer():
     equal(retries(waits(5)), [])
+
+
+@case
+def the_status_line_tells_the_place_of_a_session_that_waits():
+    name = str(uuid.uuid4())
+    with Session() as session, Slot(10):
+        prompt = f"sim:say here {unique()}"
+        running = threading.Thread(target=session.print, args=(prompt, "--session-id", name), daemon=True)
+        running.start()
+        while not queue():
+            time.sleep(0.2)
+        shown = subprocess.run(
+            [os.environ["TIDEGATE"], "statusline"],
+            env=os.environ | {"ANTHROPIC_BASE_URL": BASE_URL},
+            input=json.dumps({"session_id": name}),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+        running.join()
+    assert shown.startswith("waits, place 1 of 1, about "), shown
 
 
 @case

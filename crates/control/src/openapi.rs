@@ -23,7 +23,7 @@ use crate::{routes::described, wire::Failure};
         described::status, described::limits, described::budgets, described::set_limit,
         described::approvals, described::decide,
         described::calls, described::call, described::prices,
-        described::queue, described::cancel, described::promote,
+        described::queue, described::cancel, described::promote, described::session,
         described::list, described::make, described::revoke,
         described::audit, described::configuration, described::reload,
         described::entries, described::verify, described::description,

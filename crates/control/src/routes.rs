@@ -11,6 +11,7 @@ mod limits;
 mod metrics;
 mod prices;
 mod queue;
+mod sessions;
 mod status;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/queue", Right::Look),
     route(Method::DELETE, "/api/v1/queue/{id}", Right::Ask),
     route(Method::PUT, "/api/v1/queue/{id}", Right::Operate),
+    route(Method::GET, "/api/v1/sessions/{session}", Right::Look),
     route(Method::GET, "/api/v1/prices", Right::Look),
     route(Method::GET, "/api/v1/keys", Right::Administer),
     route(Method::POST, "/api/v1/keys", Right::Administer),
@@ -101,6 +103,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
             "/api/v1/queue/{id}",
             delete(queue::cancel).put(queue::promote),
         )
+        .route("/api/v1/sessions/{session}", get(sessions::session))
         .route("/api/v1/prices", get(prices::prices))
         .route("/api/v1/keys", get(keys::list).post(keys::make))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
@@ -120,6 +123,6 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, metrics::*, prices::*, queue::*, status::*,
+        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*,
     };
 }

@@ -15,6 +15,7 @@ mod money;
 mod price;
 mod provider;
 mod queue;
+mod session;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,7 @@ pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
+pub use session::{Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,
     Reason, Refill, Status, Watched,

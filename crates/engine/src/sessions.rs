@@ -103,6 +103,13 @@ impl Sessions {
         })
     }
 
+    /// The task that a session is at by itself, where one began.
+    pub fn current_task(&self, session: &str) -> Option<Arc<str>> {
+        let shard = self.shard(session).lock();
+        let known = shard.young.get(session).or_else(|| shard.old.get(session));
+        known.and_then(|it| it.task.clone())
+    }
+
     /// Places an explicit task of `owner` in its tree and gives the tree's root: its parent's,
     /// where the parent was seen; else the parent; else itself.
     pub fn plant(&self, owner: &str, own: &Arc<str>, parent: Option<&Arc<str>>) -> Arc<str> {
@@ -171,7 +178,9 @@ mod tests {
     fn a_task_lasts_until_the_users_next_turn() {
         let sessions = Sessions::default();
         let at = |fresh, ms: u64| sessions.task("u/s", "s", fresh, Timestamp(ms * 1_000_000));
+        assert_eq!(sessions.current_task("u/s"), None);
         assert_eq!(&*at(true, 5), "s@5");
+        assert_eq!(sessions.current_task("u/s").as_deref(), Some("s@5"));
         assert_eq!(&*at(false, 6), "s@5");
         assert_eq!(&*at(true, 7), "s@7");
         assert_eq!(

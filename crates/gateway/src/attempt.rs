@@ -23,6 +23,7 @@ use tidegate_providers::{Dialect, Meter, Metered, Refusal, meter};
 
 use crate::{
     altered::{Altered, announce, outgoing, path_of},
+    claude_code,
     dialect::refusal,
     gateway::{Call, Gateway, Provider, micros},
     headers::{downward, text},
@@ -380,6 +381,9 @@ impl Gateway {
         if let Some(in_flight) = flying.in_flight() {
             in_flight.first_byte(now);
             announce(&mut headers, in_flight, &altered);
+            if call.claude_code && parts.status.is_success() {
+                claude_code::show(&mut headers, &call.parts.headers, in_flight, &self.engine);
+            }
         }
         let is_stream = parts
             .headers

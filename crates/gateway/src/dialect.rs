@@ -8,7 +8,7 @@ use tidegate_observe::calls::CallRecord;
 use tidegate_providers::{Dialect, Period, Refusal, refuse};
 use tidegate_types::Timestamp;
 
-use crate::{headers::text, reply::ReplyBody};
+use crate::{claude_code, headers::text, reply::ReplyBody};
 
 /// What a path and method ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Route {
     Counted(Dialect),
     /// Whether anybody is here.
     Probe,
+    /// What the caller has spent, for Claude Code's screens.
+    Usage,
     /// Nothing we meter, so nothing that passes.
     Nothing(Dialect),
 }
@@ -33,6 +35,7 @@ pub(crate) fn route(method: &Method, path: &str, headers: &HeaderMap) -> Route {
         (&Method::GET, "/v1/models") => Route::Counted(spoken(path, headers)),
         (&Method::GET, path) if is_model(path) => Route::Counted(spoken(path, headers)),
         (&Method::HEAD | &Method::GET, "/") => Route::Probe,
+        (&Method::GET, claude_code::USAGE) if claude_code::is_gateway_mode(headers) => Route::Usage,
         _ => Route::Nothing(spoken(path, headers)),
     }
 }
@@ -45,6 +48,7 @@ fn is_model(path: &str) -> bool {
 /// Where the path belongs to no dialect alone, the headers of Anthropic's clients tell.
 fn spoken(path: &str, headers: &HeaderMap) -> Dialect {
     let anthropic = path.starts_with("/v1/messages")
+        || path == claude_code::USAGE
         || headers.contains_key("anthropic-version")
         || headers.contains_key("x-api-key");
     if anthropic {

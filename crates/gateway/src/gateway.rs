@@ -30,6 +30,7 @@ use tidegate_providers::{Dialect, Refusal, RequestFacts, scan};
 use tidegate_types::Role;
 
 use crate::{
+    claude_code,
     dialect::{Route, is_claude_code, refused, route},
     inlet::{BodyBounds, Held, Inlet, InletError},
     reply::ReplyBody,
@@ -149,6 +150,7 @@ impl Gateway {
             Route::Metered(dialect) => (dialect, true),
             Route::Counted(dialect) => (dialect, false),
             Route::Probe => return Response::new(ReplyBody::Whole(None)),
+            Route::Usage => return self.usage(&parts, peer),
             Route::Nothing(dialect) => return self.not_found(dialect, &parts),
         };
         let (record, arrived) = self.engine.arrived(dialect.word(), path);
@@ -160,6 +162,10 @@ impl Gateway {
             arrived,
         };
         match self.received(&call, record, body, peer).await {
+            Ok((identified, held)) if claude_code::is_quota_probe(&call.parts, &held.bytes) => {
+                let model = &identified.record.model_asked;
+                claude_code::probe_answer(&self.engine, &identified.principal, model)
+            }
             Ok((identified, held)) => Box::pin(self.attempt(call, identified, held)).await,
             Err((record, refusal)) => self.end(&call, record, &refusal),
         }
@@ -263,12 +269,34 @@ impl Gateway {
         response
     }
 
+    /// What the holder of a key has spent. It is no call: nothing is recorded of it unless it is
+    /// refused.
+    fn usage(&self, parts: &Parts, peer: SocketAddr) -> Response<ReplyBody> {
+        let (presented, _) = heard(&parts.headers, peer);
+        match self.engine.authenticate(&presented) {
+            Ok(principal) => claude_code::usage_answer(&self.engine, &principal),
+            Err(unknown) => {
+                let (mut record, now) = self
+                    .engine
+                    .arrived(Dialect::Anthropic.word(), claude_code::USAGE);
+                let sentence = unknown.to_string();
+                let refusal = Refusal::Unauthenticated { sentence };
+                let response = refused(Dialect::Anthropic, true, &refusal, &record, now.wall);
+                record.status = response.status().as_u16();
+                record.outcome = outcome(&refusal);
+                self.engine.finish(record);
+                response
+            }
+        }
+    }
+
     fn head_too_large(&self, method: &str, path: &str) -> Vec<u8> {
         let unknown = HeaderMap::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         let (dialect, known) = match route(&method, path, &unknown) {
             Route::Metered(dialect) | Route::Counted(dialect) => (dialect, true),
             Route::Probe => (Dialect::OpenAiChat, true),
+            Route::Usage => (Dialect::Anthropic, true),
             Route::Nothing(dialect) => (dialect, false),
         };
         let path = if known { path } else { "unknown" };

@@ -5,6 +5,7 @@
 
 mod altered;
 mod attempt;
+mod claude_code;
 mod dialect;
 mod gateway;
 mod headers;

@@ -4,6 +4,7 @@
 //! allocates or divides on that way.
 
 mod slot;
+mod spending;
 mod verdict;
 
 use std::{collections::HashMap, sync::Arc};
@@ -13,6 +14,7 @@ use foldhash::fast::RandomState;
 use tidegate_types::{Caller, NanoUsd, Timestamp};
 
 use self::slot::{Label, Slot};
+pub use self::spending::Spending;
 pub use self::verdict::{
     ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };

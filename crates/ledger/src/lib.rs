@@ -21,7 +21,7 @@ mod window;
 
 pub use books::{
     Books, ClearedMoney, Crossing, Headroom, Hold, LevelView, MoneyAsk, MoneyCheck, Path,
-    SettledMoney, Shortage,
+    SettledMoney, Shortage, Spending,
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{

@@ -6,6 +6,7 @@
 mod approvals;
 mod budget;
 mod calls;
+mod claude;
 mod client;
 mod config;
 mod doctor;
@@ -15,6 +16,7 @@ mod prices;
 mod program;
 mod queue;
 mod status;
+mod statusline;
 mod table;
 
 use std::{
@@ -78,6 +80,11 @@ pub(crate) enum Command {
     /// The ledger: verify, export, settle what a crash left unknown
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// One line for Claude Code's status line: the session's JSON comes on standard input
+    Statusline,
+    /// Claude Code's settings file: let it use the gateway and show it
+    #[command(subcommand)]
+    Claude(claude::ClaudeCommand),
     /// What models cost
     Prices(prices::PricesArgs),
     /// The configuration: check, show, reference
@@ -231,6 +238,8 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Claude(command) => claude::answer(command, &cli.sources())?,
+        Command::Statusline => statusline::answer(&cli.sources()),
         Command::Approvals(format) => {
             approvals::list(*format, &Client::of(&cli.load()?.settings)?)?
         }

@@ -62,7 +62,25 @@ pub(super) const SUITES: &[Suite] = &[
         needs: NODE,
         run: claude_waiting,
     },
+    Suite {
+        name: "claude-shows",
+        proves: "Claude Code's own screens show our budgets: events, notice, bar, status line",
+        needs: NODE,
+        run: claude_shows,
+    },
 ];
+
+/// The operator pays for whoever has a key, and nobody waits for others' tasks.
+const OPERATOR_PAYS: &str = r#"
+version = 1
+
+[quotas.organisation]
+tasks_at_once = 100
+tasks_per_minute = 100
+
+[providers.anthropic]
+api_key = "sk-ant-api03-made-up-operator"
+"#;
 
 /// One call at a time, so that whoever comes second waits.
 const ONE_SLOT: &str = r#"
@@ -114,16 +132,25 @@ fn through_gateway(rig: &Rig, programs: Programs) -> anyhow::Result<Tally> {
 }
 
 fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
-    in_scratch("waiting", |scratch| {
+    claude_with(rig, "waiting", ONE_SLOT, "claude_waiting.py")
+}
+
+fn claude_shows(rig: &Rig) -> anyhow::Result<Tally> {
+    claude_with(rig, "shows", OPERATOR_PAYS, "claude_shows.py")
+}
+
+/// A program that uses Claude Code through a gateway with this configuration, and the gateway's own commands.
+fn claude_with(rig: &Rig, name: &str, configuration: &str, file: &str) -> anyhow::Result<Tally> {
+    in_scratch(name, |scratch| {
         let program = rig.program()?;
         let provider = server::provider(program, scratch.path(), &[])?;
-        let gateway = server::gateway(program, scratch.path(), &provider, Some(ONE_SLOT))?;
+        let gateway = server::gateway(program, scratch.path(), &provider, Some(configuration))?;
         let target = Target {
             rig,
             url: gateway.url(),
             home: scratch.folder("client")?,
         };
-        let mut command = claude_program(&target, "claude_waiting.py")?;
+        let mut command = claude_program(&target, file)?;
         command.env("TIDEGATE", program);
         command.env("TIDEGATE_DATA", scratch.path().join("data"));
         if rig.slow {

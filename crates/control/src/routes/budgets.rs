@@ -165,7 +165,7 @@ fn view(policy: &BudgetPolicy, key: LevelKey, balance: ledger::Balance) -> Level
     }
 }
 
-fn shown(view: &LevelView, in_use: bool) -> Budget {
+pub(super) fn shown(view: &LevelView, in_use: bool) -> Budget {
     let LevelKey {
         kind,
         organisation,

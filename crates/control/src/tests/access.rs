@@ -89,6 +89,7 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         GET    /api/v1/queue                        403 403 403 403 200 200 200 200 200 200 200 200 200
         DELETE /api/v1/queue/{id}                   403 403 403 403 400 400 403 403 400 400 400 400 400
         PUT    /api/v1/queue/{id}                   403 403 403 403 401 403 403 403 400 400 403 400 400
+        GET    /api/v1/sessions/{session}           403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/prices                       403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/keys                         403 403 403 403 401 403 403 403 403 200 403 200 200
         POST   /api/v1/keys                         403 403 403 403 401 403 403 403 403 201 403 201 201

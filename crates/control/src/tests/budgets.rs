@@ -176,3 +176,26 @@ fn budgets_that_nobody_uses_now_are_read_from_the_ledger() {
         "#]],
     );
 }
+
+#[test]
+fn a_session_is_shown_to_its_own_user_with_the_task_it_is_at() {
+    check(
+        r#"caller POST /api/v1/admissions {"cost_usd": "0.5", "task": "t"}
+           caller GET /api/v1/sessions/s1?task=t | task
+           caller GET /api/v1/sessions/s1?task=other&prompt=t | task
+           caller GET /api/v1/sessions/s1 | waiting
+           stranger GET /api/v1/sessions/s1?task=t | budgets"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"cost_usd": "0.5", "task": "t"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller GET /api/v1/sessions/s1?task=t | task
+            200 {task: "t"}
+            > caller GET /api/v1/sessions/s1?task=other&prompt=t | task
+            200 {task: "t"}
+            > caller GET /api/v1/sessions/s1 | waiting
+            200 {waiting: []}
+            > stranger GET /api/v1/sessions/s1?task=t | budgets
+            200 {budgets: []}
+        "#]],
+    );
+}

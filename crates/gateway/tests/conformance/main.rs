@@ -23,4 +23,5 @@ mod limits;
 mod passing;
 mod patience;
 mod quotas;
+mod shows;
 mod waiting;

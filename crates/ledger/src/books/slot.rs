@@ -210,6 +210,15 @@ impl Slot {
         self.spent
     }
 
+    pub(super) const fn kind(&self) -> LevelKind {
+        self.kind
+    }
+
+    /// When its window ends; a task has none.
+    pub(super) const fn resets_at(&self) -> Option<Timestamp> {
+        self.resets_at
+    }
+
     pub(super) const fn is_idle(&self) -> bool {
         self.holds == 0
     }

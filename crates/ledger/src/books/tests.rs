@@ -9,6 +9,7 @@ use crate::{Limit, LimitTable};
 
 mod limits;
 mod promises;
+mod spending;
 mod windows;
 
 const TASK: &str = "t1";
@@ -167,6 +168,13 @@ impl Desk {
                 Some(it) => format!("{} left of {} on {}", it.left, it.limit, it.level),
                 None => "nothing binds".to_owned(),
             },
+            ["spending"] => {
+                let path = self.path.as_ref().unwrap();
+                match self.books.spending(path, Caller::Asking, self.now) {
+                    Some(it) => format!("{} of {} on {}", it.spent, it.limit, it.level),
+                    None => "nothing to show".to_owned(),
+                }
+            }
             ["evict", idle_since] => {
                 let gone = self.books.evict(self.now, at(idle_since));
                 format!("{gone} gone")

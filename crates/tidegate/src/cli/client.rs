@@ -117,18 +117,18 @@ impl Client {
 
     /// The gateway at this address.
     pub(crate) fn to(address: SocketAddr, token: Option<Secret<String>>) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            // The gateway is on this machine; a proxy of the environment is for the world.
-            .proxy(None)
-            .max_redirects(0)
-            .build()
-            .new_agent();
         Self {
             address,
             token,
-            agent,
+            agent: agent(PATIENCE),
+        }
+    }
+
+    /// The same, with less patience.
+    pub(super) fn hurried(self, patience: Duration) -> Self {
+        Self {
+            agent: agent(patience),
+            ..self
         }
     }
 
@@ -247,8 +247,19 @@ impl Client {
     }
 }
 
+fn agent(patience: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(patience))
+        .http_status_as_error(false)
+        // The gateway is on this machine; a proxy of the environment is for the world.
+        .proxy(None)
+        .max_redirects(0)
+        .build()
+        .new_agent()
+}
+
 /// A gateway that listens everywhere is asked at home.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let home = match address {
         SocketAddr::V4(_) => std::net::IpAddr::from([127, 0, 0, 1]),
         SocketAddr::V6(_) => std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
@@ -288,7 +299,7 @@ pub(super) fn query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
 }
 
 /// A value in a query: everything but letters, digits and a few marks is written as `%XX`.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

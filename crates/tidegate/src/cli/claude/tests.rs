@@ -1,0 +1,156 @@
+use expect_test::expect;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A folder with these settings, or none.
+fn folder(settings: Option<&str>) -> (TempDir, Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().display().to_string();
+    if let Some(text) = settings {
+        fs::write(folder.path().join("settings.json"), text).unwrap();
+    }
+    let environment = BTreeMap::from([("CLAUDE_CONFIG_DIR".to_owned(), name)]);
+    let place = Place::of(&environment).unwrap();
+    (folder, place)
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        status_line: "/bin/tidegate statusline".to_owned(),
+        base_url: "http://127.0.0.1:8787".to_owned(),
+        replaces: false,
+    }
+}
+
+fn settings(place: &Place) -> String {
+    fs::read_to_string(&place.settings).unwrap()
+}
+
+fn files(folder: &TempDir) -> Vec<String> {
+    let found = fs::read_dir(folder.path()).unwrap();
+    let mut names: Vec<String> = found
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+const THEIRS: &str = "{\n\t\"z\": 1,\n\t\"env\": { \"A\": \"b\" },\n\t\"unknown\": [true]\n}";
+
+#[test]
+fn what_is_installed_is_taken_back_to_the_byte() {
+    let (folder, place) = folder(Some(THEIRS));
+    install(&place, &wanted()).unwrap();
+    expect![[r#"
+        {
+        	"z": 1,
+        	"env": { "A": "b", "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787", "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1" },
+        	"unknown": [true],
+        	"statusLine": {"command":"/bin/tidegate statusline","type":"command"}
+        }"#]]
+    .assert_eq(&settings(&place));
+    assert_eq!(fs::read_to_string(&place.backup).unwrap(), THEIRS);
+    let once = settings(&place);
+    install(&place, &wanted()).unwrap();
+    assert_eq!(settings(&place), once);
+    assert_eq!(fs::read_to_string(&place.backup).unwrap(), THEIRS);
+    uninstall(&place).unwrap();
+    assert_eq!(settings(&place), THEIRS);
+    assert_eq!(files(&folder), ["settings.json"]);
+    let again = uninstall(&place).unwrap();
+    assert!(again.text.starts_with("nothing to take back"), "{again:?}");
+}
+
+#[test]
+fn where_there_were_no_settings_there_are_none_afterwards() {
+    let (folder, place) = folder(None);
+    install(&place, &wanted()).unwrap();
+    expect![[r#"
+        {
+          "statusLine": {"command":"/bin/tidegate statusline","type":"command"},
+          "env": {
+            "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787",
+            "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"
+          }
+        }
+    "#]]
+    .assert_eq(&settings(&place));
+    uninstall(&place).unwrap();
+    assert!(files(&folder).is_empty(), "{:?}", files(&folder));
+}
+
+#[test]
+fn what_somebody_changed_since_is_theirs() {
+    let before = r#"{"env": {"ANTHROPIC_BASE_URL": "http://first"}, "statusLine": {"type": "command", "command": "mine"}}"#;
+    let (_folder, place) = folder(Some(before));
+    let said = install(&place, &wanted()).unwrap();
+    assert!(said.text.contains("was left alone"), "{said:?}");
+    let changed = settings(&place).replace(
+        "\"CLAUDE_CODE_GATEWAY_HINT_HEADERS\": \"1\"",
+        "\"CLAUDE_CODE_GATEWAY_HINT_HEADERS\": \"0\", \"NEW\": \"x\"",
+    );
+    fs::write(&place.settings, changed).unwrap();
+    let said = uninstall(&place).unwrap();
+    assert!(
+        said.text
+            .contains("but for env.CLAUDE_CODE_GATEWAY_HINT_HEADERS"),
+        "{said:?}"
+    );
+    expect![[r#"{"env": {"ANTHROPIC_BASE_URL": "http://first", "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "0", "NEW": "x"}, "statusLine": {"type": "command", "command": "mine"}}"#]]
+        .assert_eq(&settings(&place));
+    assert_eq!(fs::read_to_string(&place.backup).unwrap(), before);
+}
+
+#[test]
+fn a_status_line_gives_way_where_that_is_asked_for_and_comes_back() {
+    let before = r#"{"statusLine": {"command": "mine",  "type": "command"}}"#;
+    let (_folder, place) = folder(Some(before));
+    let replacing = Wanted {
+        replaces: true,
+        ..wanted()
+    };
+    install(&place, &replacing).unwrap();
+    assert!(settings(&place).contains("/bin/tidegate statusline"));
+    uninstall(&place).unwrap();
+    assert_eq!(settings(&place), before);
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_left_as_it_is() {
+    for text in ["{\n  \"a\": 1,\n}", "{\n  \"env\": 5\n}", "[]"] {
+        let (folder, place) = folder(Some(text));
+        let error = install(&place, &wanted()).unwrap_err();
+        let told = format!("{error:#}");
+        assert!(told.contains("repair the line"), "{told}");
+        assert!(told.contains(": line "), "{told}");
+        assert_eq!(settings(&place), text);
+        assert_eq!(files(&folder), ["settings.json"]);
+    }
+}
+
+#[test]
+fn a_link_stays_a_link_and_permissions_stay_as_they_are() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let real = elsewhere.path().join("dotfile.json");
+    fs::write(&real, "{}").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let link = home.path().join("settings.json");
+    symlink(&real, &link).unwrap();
+    let name = home.path().display().to_string();
+    let environment = BTreeMap::from([("CLAUDE_CONFIG_DIR".to_owned(), name)]);
+    install(&Place::of(&environment).unwrap(), &wanted()).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&real).unwrap().contains("statusline"));
+    let mode = fs::metadata(&real).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn paths_are_words_of_a_shell() {
+    assert_eq!(quoted("/usr/bin/tidegate"), "/usr/bin/tidegate");
+    assert_eq!(quoted("/my programs/it's"), r"'/my programs/it'\''s'");
+}
