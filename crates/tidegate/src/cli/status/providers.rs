@@ -117,3 +117,6 @@ fn cents(amount: NanoUsd) -> String {
     let cents = amount.0.div_ceil(10_000_000);
     format!("${}.{:02}", cents / 100, cents % 100)
 }
+
+#[cfg(test)]
+mod tests;
