@@ -1,9 +1,9 @@
 //! Who may not be asked for now, and until when: the limits and failures that providers tell, each by
 //! its cause, its scope and its horizon.
 //!
-//! A limit with a time is kept until then. A failure without one opens a breaker when it repeats, for
-//! a time that doubles. Either way exactly one call tries, when the time is over, whether it has
-//! passed; until its answer has come the others go on waiting.
+//! A limit with a time is kept until then. Failures without one open a breaker where they are half of
+//! what is answered, for a time that doubles. Either way exactly one call tries, when the time is
+//! over, whether it has passed; until its answer has come the others go on waiting.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -17,10 +17,13 @@ use crate::PERIOD_MAX;
 /// ends first is forgotten.
 pub const COOLDOWNS_MAX: usize = 4_096;
 
-/// So many failures without a success between them …
-pub const BREAKER_FAILURES: usize = 3;
-/// … within this time open a breaker.
+/// So many failures, and no fewer of them than successes …
+pub const BREAKER_FAILURES: u32 = 5;
+/// … within this time open a breaker. A client's own tries again are not enough for that, nor is a
+/// request that fails whoever answers it.
 pub const BREAKER_SPAN: Duration = Duration::from_secs(30);
+/// It is counted in so many parts, of which the oldest goes when a new one begins.
+const BREAKER_PARTS: usize = 4;
 
 /// When to ask again while another call tries.
 const PROBING_WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +70,7 @@ impl Cause {
 
     /// The first and the longest time without calls, and after how many failures, where the provider
     /// names no time.
-    const fn growth(self) -> (Duration, Duration, usize) {
+    const fn growth(self) -> (Duration, Duration, u32) {
         let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
         match self {
             Self::Overloaded | Self::ServerError | Self::Unreachable | Self::Credential => {
@@ -202,9 +205,22 @@ pub struct SavedCooldown {
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    /// When it failed lately, without a success since.
-    failures: ArrayVec<u64, BREAKER_FAILURES>,
+    recent: Recent,
     closed: Option<Closed>,
+}
+
+/// How it went lately, since the first failure.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    parts: [Part; BREAKER_PARTS],
+    /// Which part of time the first of them is.
+    part: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    failed: u32,
+    well: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -304,7 +320,7 @@ impl Cooldowns {
                 Some(Scope::Provider) => false,
                 Some(_) => key.account.is_none(),
             };
-            changed |= proves_well && self.well(&key, sent);
+            changed |= proves_well && self.well(&key, sent, now);
         }
         if let (Some(signal), Some(key)) = (signal, own) {
             changed |= self.failed(key, signal, sent.0, now.0);
@@ -364,16 +380,23 @@ impl Cooldowns {
     }
 
     /// An answer that shows that nothing is wrong there.
-    fn well(&mut self, key: &Key, sent: Monotonic) -> bool {
+    fn well(&mut self, key: &Key, sent: Monotonic, now: Monotonic) -> bool {
         let Some(entry) = self.entries.get_mut(key) else {
             return false;
         };
         match entry.closed {
             // It was on its way before: it says nothing of now.
             Some(closed) if sent.0 < closed.since => false,
-            closed => {
+            Some(_) => {
                 self.entries.remove(key);
-                closed.is_some()
+                true
+            }
+            None => {
+                entry.recent.now(now.0).well += 1;
+                if entry.recent.sum().failed == 0 {
+                    self.entries.remove(key);
+                }
+                false
             }
         }
     }
@@ -402,13 +425,10 @@ impl Cooldowns {
         let wait = match signal.horizon {
             Horizon::For(wait) => wait,
             Horizon::Unknown => {
-                let span = u64::try_from(BREAKER_SPAN.as_nanos()).unwrap_or(u64::MAX);
-                entry.failures.retain(|it| now.saturating_sub(*it) < span);
-                if entry.failures.is_full() {
-                    entry.failures.remove(0);
-                }
-                entry.failures.push(now);
-                if entry.failures.len() < failures {
+                entry.recent.now(now).failed += 1;
+                let recent = entry.recent.sum();
+                let mixed = failures > 1 && recent.failed < recent.well;
+                if recent.failed < failures || mixed {
                     return false;
                 }
                 first
@@ -423,10 +443,12 @@ impl Cooldowns {
         if self.entries.len() < COOLDOWNS_MAX || self.entries.contains_key(key) {
             return;
         }
-        let span = u64::try_from(BREAKER_SPAN.as_nanos()).unwrap_or(u64::MAX);
         self.entries.retain(|_, it| match it.closed {
             Some(closed) => closed.until > now || closed.probe.is_some(),
-            None => it.failures.iter().any(|at| now.saturating_sub(*at) < span),
+            None => {
+                it.recent.now(now);
+                it.recent.sum().failed > 0
+            }
         });
         if self.entries.len() >= COOLDOWNS_MAX {
             let first = self
@@ -437,6 +459,28 @@ impl Cooldowns {
                 self.entries.remove(&first);
             }
         }
+    }
+}
+
+impl Recent {
+    /// The part that it is now.
+    fn now(&mut self, now: u64) -> &mut Part {
+        let part = now / (BREAKER_SPAN.as_nanos() as u64 / BREAKER_PARTS as u64);
+        let passed = part.saturating_sub(self.part).min(BREAKER_PARTS as u64);
+        for _ in 0..passed {
+            self.parts.rotate_right(1);
+            self.parts[0] = Part::default();
+        }
+        self.part = self.part.max(part);
+        &mut self.parts[0]
+    }
+
+    fn sum(&self) -> Part {
+        let add = |sum: Part, it: &Part| Part {
+            failed: sum.failed.saturating_add(it.failed),
+            well: sum.well.saturating_add(it.well),
+        };
+        self.parts.iter().fold(Part::default(), add)
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Queue {
     /// When calls become urgent, and when that ends.
     turns: BTreeSet<(Monotonic, Ticket)>,
     last: u64,
+    /// How many of each class wait, those that are set aside included.
+    waiting: [usize; Priority::ALL.len()],
     calibration: [Calibration; Priority::ALL.len()],
 }
 
@@ -206,6 +208,7 @@ impl Queue {
         };
         self.note_turns(ticket, &waiting, now);
         self.line(waiting.ask.priority).add(place.spot(ticket));
+        self.waiting[waiting.ask.priority.index()] += 1;
         self.places.insert(ticket, place);
         Ok(ticket)
     }
@@ -213,6 +216,7 @@ impl Queue {
     /// Takes a call out: it was cancelled, or its client has gone.
     pub fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
         let place = self.places.remove(&ticket)?;
+        self.waiting[place.waiting.ask.priority.index()] -= 1;
         self.forget_turns(ticket, &place);
         if !place.aside {
             self.line(place.waiting.ask.priority)
@@ -229,6 +233,7 @@ impl Queue {
         };
         self.forget_turns(ticket, &place);
         let class = place.waiting.ask.priority;
+        self.waiting[class.index()] -= 1;
         if let Some(told) = place.told {
             let waited = now.since(told.at);
             self.calibration[class.index()].learn(told, waited);
@@ -296,6 +301,8 @@ impl Queue {
         };
         let (before, aside) = (place.spot(ticket), place.aside);
         let was = std::mem::replace(&mut place.waiting.ask.priority, class);
+        self.waiting[was.index()] -= 1;
+        self.waiting[class.index()] += 1;
         if !aside {
             self.line(was).remove(before);
             self.line(class).add(before);

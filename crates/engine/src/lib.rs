@@ -146,6 +146,10 @@ impl std::fmt::Debug for Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.wakeups.close();
+        // Turns that are kept for clients who have not come back.
+        for kept in self.places.drain() {
+            self.end_place(kept.place);
+        }
     }
 }
 

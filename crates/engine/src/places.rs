@@ -177,6 +177,13 @@ impl Places {
         expired
     }
 
+    /// Takes all of them: nobody can come back any more.
+    pub(crate) fn drain(&self) -> Vec<Kept> {
+        let mut all = self.all.lock();
+        self.len.store(0, Ordering::Relaxed);
+        all.drain().map(|(_, it)| it).collect()
+    }
+
     /// Notes whether nobody waits. Says whether that is already written down.
     pub(crate) fn is_written(&self, none: bool) -> bool {
         self.none_written.swap(none, Ordering::Relaxed) && none

@@ -54,7 +54,7 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
             claude_code.units  5,000  5,000  units  0  3,000  now  enforce with a key
             sonnet.units  10,000  10,000  units  0  7,000  now  enforce with a key
 
-            only watched for calls without a key: claude_code.units, sonnet.units, quotas.organisation, quotas.user, quotas.task_type, organisation, user_month, user_day, llm, tools, infrastructure, task
+            only watched for calls without a key: claude_code.units, sonnet.units, quotas.user, organisation, user_month, user_day, llm, tools, infrastructure, task
             enforce them with `tidegate serve --enforce`
 
             open reservations: 0
@@ -81,7 +81,7 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
             ledger  fine  can be written
             credential  fine  anthropic: each caller's own is forwarded
             credential  fine  openai: each caller's own is forwarded
-            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.organisation, quotas.user, quotas.task_type, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.user, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
         "#]],
     );
 }
@@ -474,7 +474,7 @@ fn without_a_gateway_commands_say_how_to_start_one() {
             gateway  note  none runs at ADDRESS; start one with `tidegate serve`
             credential  fine  anthropic: each caller's own is forwarded
             credential  fine  openai: each caller's own is forwarded
-            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.organisation, quotas.user, quotas.task_type, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.user, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
         "#]],
     );
 }

@@ -102,7 +102,7 @@ impl Queue {
         Some(Outlook {
             at: now,
             place: ahead.calls + 1,
-            of: line.len(),
+            of: self.waiting[class.index()],
             p50: scaled(plain, learned.p50),
             p90: scaled(plain, learned.p90),
             plain,

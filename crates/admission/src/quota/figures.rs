@@ -60,7 +60,7 @@ impl QuotaKind {
         }
     }
 
-    /// What is in force where nobody said anything.
+    /// What a user has where nobody said anything.
     pub const fn built_in(self) -> u64 {
         match self {
             Self::TaskRate | Self::CallsAtOnce => 10,
@@ -193,7 +193,7 @@ pub struct QuotaFigures {
 }
 
 impl QuotaFigures {
-    /// Q1 to Q4.
+    /// Q1 to Q4: what each user has where nobody said anything.
     pub const BUILT_IN: Self = {
         let mut figures = [QuotaFigure {
             limit: None,
@@ -233,14 +233,8 @@ impl QuotaFigures {
     }
 }
 
-impl Default for QuotaFigures {
-    fn default() -> Self {
-        Self::BUILT_IN
-    }
-}
-
 /// What differs for one organisation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganisationQuotas {
     /// Its own.
     pub organisation: QuotaFigures,
@@ -268,9 +262,9 @@ pub struct QuotaTable {
 }
 
 impl QuotaTable {
-    /// How long a task keeps its slot where nobody said otherwise: an agent's tools between two
-    /// calls seldom run for longer.
-    pub const TASK_IDLE: Duration = Duration::from_mins(1);
+    /// How long a task keeps its slot where nobody said otherwise: tools between two calls mostly
+    /// run for less, and who waits for a slot should not wait long for one that nobody uses.
+    pub const TASK_IDLE: Duration = Duration::from_secs(10);
 
     /// No quotas at all.
     #[must_use]
@@ -294,12 +288,14 @@ impl QuotaTable {
     }
 }
 
+/// Built-in quotas are those of users: how many share an organisation or a task type, nobody can know
+/// who has not been told.
 impl Default for QuotaTable {
     fn default() -> Self {
         Self {
-            organisation: QuotaFigures::BUILT_IN,
+            organisation: QuotaFigures::UNLIMITED,
             user: QuotaFigures::BUILT_IN,
-            task_type: QuotaFigures::BUILT_IN,
+            task_type: QuotaFigures::UNLIMITED,
             organisations: BTreeMap::new(),
             task_types: BTreeMap::new(),
             task_idle: Self::TASK_IDLE,

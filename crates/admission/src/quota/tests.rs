@@ -187,9 +187,9 @@ fn a_task_keeps_its_slot_until_it_was_idle_or_is_over() {
          6 call ann two
          7 call ann one
          8 end 1
-         40 call ann two
-         67 call ann two
-         68 call ann two
+         13 call ann two
+         17 call ann two
+         18 call ann two
          69 over ann two
          70 over ann two
          70 call ann one",
@@ -197,12 +197,12 @@ fn a_task_keeps_its_slot_until_it_was_idle_or_is_over() {
             0 call ann one → taken as 0
             1 call ann two → user.tasks_at_once 1 of 1: until a call ends
             5 end 0 → ended
-            6 call ann two → user.tasks_at_once 1 of 1: 59s
+            6 call ann two → user.tasks_at_once 1 of 1: 9s
             7 call ann one → taken as 1
             8 end 1 → ended
-            40 call ann two → user.tasks_at_once 1 of 1: 28s
-            67 call ann two → user.tasks_at_once 1 of 1: 1s
-            68 call ann two → taken as 2
+            13 call ann two → user.tasks_at_once 1 of 1: 5s
+            17 call ann two → user.tasks_at_once 1 of 1: 1s
+            18 call ann two → taken as 2
             69 over ann two → true
             70 over ann two → false
             70 call ann one → taken as 3
@@ -371,7 +371,8 @@ fn the_narrowest_figures_apply_and_one_refusal_refuses() {
     table.task_types.insert("review".into(), review);
     let own = OrganisationQuotas {
         organisation: figures(&[(QuotaKind::CallsAtOnce, 1)], ENFORCED),
-        ..OrganisationQuotas::default()
+        user: QuotaFigures::BUILT_IN,
+        users: BTreeMap::new(),
     };
     table.organisations.insert("acme".into(), own);
     let mut quotas = quotas(table);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidegate_admission::{BucketSpec, Cause, Owner, PoolSpec, Refill, Resource};
+use tidegate_admission::{BREAKER_FAILURES, BucketSpec, Cause, Owner, PoolSpec, Refill, Resource};
 use tidegate_engine::{
     flight::InFlight, gate::Turn, places::PlaceKey, reserve::Obstacle, settings::Settings,
     writer::Stores,
@@ -162,12 +162,11 @@ fn a_try_that_was_never_sent_is_the_next_callers() {
 }
 
 #[test]
-fn three_overloads_bench_the_models_for_a_second_and_no_account() {
+fn overloads_bench_the_models_for_a_second_and_no_account() {
     let world = World::start(limited());
-    for _overload in 0..2 {
+    for _overload in 1..BREAKER_FAILURES {
         world.fails(529, &[]);
         assert_eq!(world.cause_of_wait(), None);
-        // A success between them would have begun anew: this one was never heard of.
     }
     world.fails(529, &[]);
     let (cause, left) = world.cause_of_wait().unwrap();

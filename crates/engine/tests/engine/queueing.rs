@@ -362,3 +362,20 @@ fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
         holder.settle(end(Some(answered(10, 5)), Outcome::Answered));
     }
 }
+
+#[test]
+fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
+    let world = World::start(narrow());
+    let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
+    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
+    let waiting = waiting.map_err(|(_, it)| it).unwrap();
+    assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());
+    for holder in holders {
+        holder.settle(end(Some(answered(10, 5)), Outcome::Answered));
+    }
+    let last = world.engine.pool_views();
+    assert_eq!(last[0].buckets[1].held, 1, "its turn is kept");
+    drop(world);
+    World::start(narrow()).assert_sound();
+}

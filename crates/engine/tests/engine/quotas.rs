@@ -144,9 +144,9 @@ fn a_task_waits_until_another_was_idle_or_is_ended() {
         "ann",
         "other",
         expect![[r#"
-        quota `user.tasks_at_once`: 1 of 1 are taken, and this call needs 1 · try again in 1 min 0 s, or raise `quotas.user.tasks_at_once`
-        retry after Some(60s), may wait Some(60s)
-    "#]],
+            quota `user.tasks_at_once`: 1 of 1 are taken, and this call needs 1 · try again in 10 s, or raise `quotas.user.tasks_at_once`
+            retry after Some(10s), may wait Some(10s)
+        "#]],
     );
     let (organisation, user): (Arc<str>, Arc<str>) = ("local".into(), "ann".into());
     assert!(world.engine.end_task(&organisation, &user, &"t".into()));

@@ -222,7 +222,7 @@ sections! {
     /// as tasks, with all that their subtasks do.
     Quotas {
         /// How long a task keeps its slot after its last call has ended.
-        value task_idle: Duration = "60s";
+        value task_idle: Duration = "10s";
         /// Of all that an organisation does.
         section organisation: Quota;
         /// Of all that a user does.
@@ -236,29 +236,31 @@ sections! {
     }
 
     /// Quotas of one organisation, user or task type. A figure that is named is enforced, unless
-    /// `mode = "watch"`.
+    /// `mode = "watch"`. Organisations and task types have those that are named, and no others.
     Quota {
-        /// Root tasks begun in a minute; 10 where nobody says otherwise.
+        /// Root tasks begun in a minute; a user has 10 where nobody says otherwise.
         optional tasks_per_minute: Quantity = 10;
-        /// Calls to language models in a minute; 100 where nobody says otherwise.
+        /// Calls to language models in a minute; a user has 100 where nobody says otherwise.
         optional calls_per_minute: Quantity = 100;
-        /// Tool invocations in a minute; 50 where nobody says otherwise.
+        /// Tool invocations in a minute; a user has 50 where nobody says otherwise.
         optional tools_per_minute: Quantity = 50;
-        /// Root tasks at the same time; 5 where nobody says otherwise.
+        /// Root tasks at the same time; a user has 5 where nobody says otherwise.
         optional tasks_at_once: Quantity = 5;
-        /// Calls to language models at the same time; 10 where nobody says otherwise.
+        /// Calls to language models at the same time; a user has 10 where nobody says otherwise.
         optional calls_at_once: Quantity = 10;
-        /// Root tasks begun in a day; 1,000 where nobody says otherwise.
+        /// Root tasks begun in a day; a user has 1,000 where nobody says otherwise.
         optional tasks_per_day: Quantity = 1_000;
-        /// Tokens of input that no cache served, and of output, in a month; 10 million where
-        /// nobody says otherwise.
+        /// Tokens of input that no cache served, and of output, in a month; a user has 10 million
+        /// where nobody says otherwise.
         optional tokens_per_month: Quantity = 10_000_000;
-        /// Seconds that a task may spend in calls and tools; 600 where nobody says otherwise.
+        /// Seconds that a task may spend in calls and tools; a user's has 600 where nobody says
+        /// otherwise.
         optional task_seconds: Quantity = 600;
-        /// Tokens of input that a call may have; 200,000 where nobody says otherwise, or the
-        /// model's own window where that is larger.
+        /// Tokens of input that a call may have; a user's has 200,000 where nobody says otherwise,
+        /// or the model's own window where that is larger.
         optional context_tokens: Quantity = 200_000;
-        /// Bytes of text that an answer may have; 100,000 where nobody says otherwise.
+        /// Bytes of text that an answer may have; a user's has 100,000 where nobody says
+        /// otherwise.
         optional output_bytes: Quantity = 100_000;
         /// What becomes of a call over one of them that a wait helps: it waits for its turn, or it
         /// is refused with the time after which it would fit. `queue` where nobody says otherwise.

@@ -61,7 +61,7 @@ fn nothing_needs_to_be_configured() {
     let names: Vec<&str> = settings.platforms.iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["claude_code", "sonnet", "openai"]);
     let watched = settings.built_in_limits().join(" ");
-    expect!["organisation user_month user_day llm tools infrastructure task quotas.organisation quotas.user quotas.task_type claude_code.units sonnet.units"]
+    expect!["organisation user_month user_day llm tools infrastructure task quotas.user claude_code.units sonnet.units"]
         .assert_eq(&watched);
 }
 

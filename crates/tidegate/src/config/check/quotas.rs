@@ -13,13 +13,16 @@ use crate::config::{
 };
 
 pub(super) fn check(raw: &Quotas, enforce: bool, reader: &mut Reader) -> QuotaTable {
-    let mut base = QuotaFigures::BUILT_IN;
-    if enforce {
-        for kind in QuotaKind::ALL {
-            base.of_mut(kind).enforcement = Enforcement::Named(Mode::Enforce);
-        }
-    }
     let mut of = |scope: QuotaScope, raw: &Quota| {
+        let mut base = match scope {
+            QuotaScope::User => QuotaFigures::BUILT_IN,
+            QuotaScope::Organisation | QuotaScope::TaskType => QuotaFigures::UNLIMITED,
+        };
+        if enforce {
+            for kind in QuotaKind::ALL {
+                base.of_mut(kind).enforcement = Enforcement::Named(Mode::Enforce);
+            }
+        }
         let figures = figures(raw, &base, &format!("quotas.{scope}"), reader);
         show_built_in(raw, &figures, scope, reader);
         figures
