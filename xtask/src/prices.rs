@@ -17,11 +17,8 @@ use serde_json::value::RawValue;
 const MEMBER: &str = "litellm/model_prices_and_context_window_backup.json";
 /// It has 2 MB; a wheel whose file unpacks to far more is not the one we know.
 const MEMBER_BYTES_MAX: u64 = 64 << 20;
-/// Where the table belongs.
-const TABLE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../crates/providers/prices/openai.toml"
-);
+/// Where the table belongs, from the root.
+const TABLE: &str = "crates/providers/prices/openai.toml";
 
 /// Significant digits a figure is believed to: some were computed in doubles by whoever wrote the
 /// file, and read `4.0000000000000003e-07`.
@@ -45,7 +42,8 @@ pub(crate) fn update(wheel: &Path) -> Result<()> {
     let date = format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day());
     let mut json = String::new();
     member.take(MEMBER_BYTES_MAX).read_to_string(&mut json)?;
-    fs::write(TABLE, table(&json, release, &date)?).context(TABLE)
+    let written = crate::shell::root().join(TABLE);
+    fs::write(written, table(&json, release, &date)?).context(TABLE)
 }
 
 /// The fields of one model as they are written, so that no float comes between the file and us.

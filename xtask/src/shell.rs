@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{LazyLock, mpsc},
     thread,
     time::Duration,
 };
@@ -14,10 +14,14 @@ use anyhow::{Context as _, bail};
 
 use crate::report;
 
-/// The project's root folder.
+/// The project's root folder: where cargo runs this program from, as a folder of built files that
+/// several clones share may hold what was built for another; else where it was built.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static XTASK: LazyLock<PathBuf> = LazyLock::new(|| {
+        let run_from = std::env::var_os("CARGO_MANIFEST_DIR");
+        run_from.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    });
+    XTASK.parent().unwrap_or(&XTASK)
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR` (relative to the current folder, as cargo reads it), else `target` in the root.

@@ -24,6 +24,7 @@ pub const BREAKER_FAILURES: u32 = 5;
 pub const BREAKER_SPAN: Duration = Duration::from_secs(30);
 /// It is counted in so many parts, of which the oldest goes when a new one begins.
 const BREAKER_PARTS: usize = 4;
+const PART_NANOS: u64 = BREAKER_SPAN.as_secs() * 1_000_000_000 / BREAKER_PARTS as u64;
 
 /// When to ask again while another call tries.
 const PROBING_WAIT: Duration = Duration::from_secs(1);
@@ -443,12 +444,11 @@ impl Cooldowns {
         if self.entries.len() < COOLDOWNS_MAX || self.entries.contains_key(key) {
             return;
         }
-        self.entries.retain(|_, it| match it.closed {
-            Some(closed) => closed.until > now || closed.probe.is_some(),
-            None => {
-                it.recent.now(now);
-                it.recent.sum().failed > 0
-            }
+        self.entries.retain(|_, it| {
+            it.recent.now(now);
+            it.closed.map_or(it.recent.sum().failed > 0, |closed| {
+                closed.until > now || closed.probe.is_some()
+            })
         });
         if self.entries.len() >= COOLDOWNS_MAX {
             let first = self
@@ -465,9 +465,9 @@ impl Cooldowns {
 impl Recent {
     /// The part that it is now.
     fn now(&mut self, now: u64) -> &mut Part {
-        let part = now / (BREAKER_SPAN.as_nanos() as u64 / BREAKER_PARTS as u64);
-        let passed = part.saturating_sub(self.part).min(BREAKER_PARTS as u64);
-        for _ in 0..passed {
+        let part = now / PART_NANOS;
+        let passed = part.saturating_sub(self.part);
+        for _ in 0..passed.min(self.parts.len() as u64) {
             self.parts.rotate_right(1);
             self.parts[0] = Part::default();
         }

@@ -199,8 +199,8 @@ fn what_was_touched_too_long_ago_is_written_again() {
 
 #[test]
 fn the_recorded_sessions_are_read_whole() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = root.join("../../../shared/data/traces/claude_code_requests.csv.gz");
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let beside = Path::new(&root).join("../../../shared/data/traces/claude_code_requests.csv.gz");
     let named = std::env::var_os("TIDEGATE_TRACES").map(PathBuf::from);
     let path = named.map_or(beside, |it| it.join("claude_code_requests.csv.gz"));
     if !path.exists() {
