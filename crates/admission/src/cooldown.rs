@@ -22,6 +22,9 @@ pub const BREAKER_FAILURES: u32 = 5;
 /// … within this time open a breaker. A client's own tries again are not enough for that, nor is a
 /// request that fails whoever answers it.
 pub const BREAKER_SPAN: Duration = Duration::from_secs(30);
+/// The longest that a breaker stays open before somebody tries: a provider that serves again is not
+/// missed for long, and clients with 30 s of patience can be held for it.
+const BREAKER_LONGEST: Duration = Duration::from_secs(10);
 /// It is counted in so many parts, of which the oldest goes when a new one begins.
 const BREAKER_PARTS: usize = 4;
 const PART_NANOS: u64 = BREAKER_SPAN.as_secs() * 1_000_000_000 / BREAKER_PARTS as u64;
@@ -75,7 +78,7 @@ impl Cause {
         let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
         match self {
             Self::Overloaded | Self::ServerError | Self::Unreachable | Self::Credential => {
-                (second, minute, BREAKER_FAILURES)
+                (second, BREAKER_LONGEST, BREAKER_FAILURES)
             }
             Self::Rate | Self::Acceleration => (second, minute, 1),
             Self::Quota | Self::SpendCap => (minute, Duration::from_hours(1), 1),

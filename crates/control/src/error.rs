@@ -13,6 +13,7 @@ use tidegate_types::{Disposition, Role};
 
 use crate::{
     limits::BODY_BYTES_MAX,
+    limits::EVENT_STREAMS_MAX,
     wire::{Failure, FailureDetail},
 };
 
@@ -60,6 +61,9 @@ pub(crate) enum Error {
         "this concerns the whole gateway: it is for keys of its own organisation and the holder of its token"
     )]
     WholeGateway,
+    /// Too many follow events.
+    #[error("{EVENT_STREAMS_MAX} streams of events are open")]
+    TooManyStreams,
     /// There is no such route.
     #[error("there is nothing at `{0}`")]
     NoRoute(String),
@@ -149,7 +153,8 @@ fn without_files(refused: &AdmissionError) -> String {
         | AdmissionError::OtherUser { .. }
         | AdmissionError::NotOpen(_)
         | AdmissionError::Short(_)
-        | AdmissionError::TooMany => refused.to_string(),
+        | AdmissionError::TooMany
+        | AdmissionError::TooManyWait => refused.to_string(),
     }
 }
 
@@ -184,7 +189,12 @@ impl Error {
     pub(crate) const fn disposition(&self) -> Disposition {
         match self {
             Self::Approval(ApprovalError::Store)
-            | Self::Admission(AdmissionError::TooMany | AdmissionError::Unwritable(_))
+            | Self::Admission(
+                AdmissionError::TooMany
+                | AdmissionError::TooManyWait
+                | AdmissionError::Unwritable(_),
+            )
+            | Self::TooManyStreams
             | Self::Verifying
             | Self::Store => Disposition::RetryAfter(RETRY),
             Self::Broken => Disposition::Escalate,
@@ -254,6 +264,11 @@ impl Error {
                 "not_yours",
                 "leave it out, or use a key of theirs",
             ),
+            Self::TooManyStreams => with(
+                S::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "ask with `GET /api/v1/admissions/{id}?wait=55` instead",
+            ),
             Self::WholeGateway => told(S::FORBIDDEN, "whole_gateway"),
             Self::NoRoute(_) => with(
                 S::NOT_FOUND,
@@ -269,14 +284,7 @@ impl Error {
             Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),
             Self::Value { .. } => told(S::BAD_REQUEST, "bad_value"),
             Self::Incomplete(_) => told(S::BAD_REQUEST, "incomplete"),
-            Self::Admission(it) => match it {
-                AdmissionError::UnknownPlatform { .. } => told(S::BAD_REQUEST, "unknown_platform"),
-                AdmissionError::OtherUser { .. } => told(S::FORBIDDEN, "not_yours"),
-                AdmissionError::NotOpen(_) => told(S::NOT_FOUND, "not_open"),
-                AdmissionError::Short(_) => told(S::CONFLICT, "short"),
-                AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
-                AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
-            },
+            Self::Admission(it) => not_considered(it),
             Self::Approval(it) => undecided(it),
             Self::Queue(QueueError::NotWaiting(_)) => told(S::NOT_FOUND, "not_waiting"),
             Self::Queue(QueueError::NotAllowed(_)) => told(S::FORBIDDEN, "role_needed"),
@@ -291,6 +299,19 @@ impl Error {
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
         }
+    }
+}
+
+const fn not_considered(error: &AdmissionError) -> Telling {
+    use StatusCode as S;
+    match error {
+        AdmissionError::UnknownPlatform { .. } => told(S::BAD_REQUEST, "unknown_platform"),
+        AdmissionError::OtherUser { .. } => told(S::FORBIDDEN, "not_yours"),
+        AdmissionError::NotOpen(_) => told(S::NOT_FOUND, "not_open"),
+        AdmissionError::Short(_) => told(S::CONFLICT, "short"),
+        AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
+        AdmissionError::TooManyWait => told(S::TOO_MANY_REQUESTS, "too_many_wait"),
+        AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
     }
 }
 

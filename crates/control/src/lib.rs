@@ -45,6 +45,8 @@ pub struct Control {
     /// Held while the ledger is verified: once at a time is enough, and it takes a while.
     verifying: Mutex<()>,
     blocking: Arc<Semaphore>,
+    /// One for each stream of events.
+    event_streams: Arc<Semaphore>,
     scraped: Mutex<routes::Scraped>,
 }
 
@@ -70,6 +72,7 @@ impl Control {
             limits: Mutex::default(),
             verifying: Mutex::default(),
             blocking: Arc::new(Semaphore::new(limits::BLOCKING_MAX)),
+            event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
             scraped: Mutex::default(),
         }
     }

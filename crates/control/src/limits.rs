@@ -51,3 +51,9 @@ pub(crate) const OVERRUNS_MAX: usize = 1_000;
 /// Requests that are at the store or at files at once: each occupies a thread, and more of them
 /// would only wait for each other there.
 pub(crate) const BLOCKING_MAX: usize = 8;
+
+/// Seconds that one request may wait for a decision: less than proxies let a connection be silent.
+pub(crate) const LONG_POLL_SECONDS_MAX: u64 = 55;
+
+/// Streams of events that are open at once: each has a task and a connection.
+pub(crate) const EVENT_STREAMS_MAX: usize = 1_000;

@@ -19,7 +19,7 @@ use crate::{routes::described, wire::Failure};
     ),
     paths(
         described::alive, described::ready, described::expose,
-        described::admit, described::reservations, described::settle, described::extend, described::release,
+        described::admit, described::admission, described::events, described::withdraw, described::reservations, described::settle, described::extend, described::release,
         described::status, described::limits, described::budgets, described::set_limit,
         described::approvals, described::decide,
         described::calls, described::call, described::prices,
@@ -35,7 +35,7 @@ use crate::{routes::described, wire::Failure};
         (name = "calls", description = "What happened"),
         (name = "keys", description = "Who may call"),
         (name = "ledger", description = "The books"),
-        (name = "queue", description = "Calls that wait for their turn"),
+        (name = "queue", description = "Calls and requests for leave that wait for their turn"),
         (name = "operation", description = "The gateway itself"),
     ),
     security((), ("bearer" = []), ("x-api-key" = []), ("x-tidegate-key" = [])),

@@ -13,6 +13,7 @@ mod prices;
 mod queue;
 mod sessions;
 mod status;
+mod waits;
 
 use std::sync::Arc;
 
@@ -45,6 +46,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/readyz", Right::None),
     route(Method::GET, "/metrics", Right::Look),
     route(Method::POST, "/api/v1/admissions", Right::Ask),
+    route(Method::GET, "/api/v1/admissions/{id}", Right::Ask),
+    route(Method::DELETE, "/api/v1/admissions/{id}", Right::Ask),
+    route(Method::GET, "/api/v1/admissions/{id}/events", Right::Ask),
     route(Method::GET, "/api/v1/reservations", Right::Look),
     route(Method::POST, "/api/v1/reservations/{id}/settle", Right::Ask),
     route(Method::POST, "/api/v1/reservations/{id}/extend", Right::Ask),
@@ -83,6 +87,11 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/readyz", get(status::ready))
         .route("/metrics", get(metrics::expose))
         .route("/api/v1/admissions", post(admissions::admit))
+        .route(
+            "/api/v1/admissions/{id}",
+            get(waits::admission).delete(waits::withdraw),
+        )
+        .route("/api/v1/admissions/{id}/events", get(waits::events))
         .route("/api/v1/reservations", get(admissions::reservations))
         .route("/api/v1/reservations/{id}/settle", post(admissions::settle))
         .route("/api/v1/reservations/{id}/extend", post(admissions::extend))
@@ -123,6 +132,6 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*,
+        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*, waits::*,
     };
 }

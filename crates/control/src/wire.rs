@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use admission::{
-    Admission, AdmissionRequest, Expired, ExtendRequest, Extended, Released, Reservation,
-    Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
+    Admission, AdmissionQuery, AdmissionRequest, AdmissionState, Expired, ExtendRequest, Extended,
+    Released, Reservation, Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
+    WaitingAdmission,
 };
 pub use approval::{Approval, Approvals, DecideRequest};
 pub use budget::{Budget, BudgetQuery, Budgets, Limit, LimitRequest, LimitSet, Window};

@@ -1,35 +1,30 @@
 //! Reservations held for others: those who asked before they act, and those a crash left open.
 
+mod asking;
 mod extend;
 mod shapes;
+pub(crate) mod sought;
+mod waits;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, ReservationView};
+pub use waits::{
+    AdmissionView, Answer, HOLD_DEFAULT, HOLD_MAX, Outcome, Patience, WAIT_DEFAULT, WAIT_MAX,
+};
+pub(crate) use waits::{Decided, Waits};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidegate_admission::{Ask, Need, Wait};
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, MoneyAsk, Service, Settlement};
+use tidegate_admission::Need;
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
 use tidegate_observe::{audit::Action, event};
-use tidegate_types::{
-    Caller, Complexity, Monotonic, NanoUsd, Priority, ReservationId, Role, Timestamp,
-};
+use tidegate_types::{Monotonic, NanoUsd, ReservationId, Timestamp};
 
-use crate::{
-    Engine, account,
-    call::Moment,
-    identity::Principal,
-    keys::Change,
-    reserve::{self, Found, Holding, Obstacle},
-    settings::Platform,
-};
+use crate::{Engine, account, identity::Principal, keys::Change, reserve::Holding};
 
 /// Reservations open at once for those who ask. Each has about 1 KiB.
 const OPEN_MAX: usize = 200_000;
-
-/// How long an admission may take to be settled where its holder does not say.
-const LIFE_DEFAULT: Duration = Duration::from_mins(15);
 
 /// The longest that one may be announced to take; `extend` goes on from there.
 pub const LIFE_MAX: Duration = Duration::from_hours(24);
@@ -133,277 +128,6 @@ impl Open {
 }
 
 impl Engine {
-    /// Decides on a request for leave, and sets aside what it needs if it is given.
-    pub fn admit(
-        &self,
-        principal: &Principal,
-        ask: &AdmissionAsk,
-    ) -> Result<Result<Admitted, Box<NotAdmitted>>, AdmissionError> {
-        if self.open.is_full() {
-            return Err(AdmissionError::TooMany);
-        }
-        let now = self.now();
-        let platform = self.admission_platform(ask)?;
-        let user = match &ask.user {
-            Some(user) if **user != *principal.user && principal.role < Role::Operator => {
-                return Err(AdmissionError::OtherUser {
-                    own: Arc::clone(&principal.user),
-                    asked: user.clone(),
-                });
-            }
-            Some(user) => Arc::from(user.as_str()),
-            None => Arc::clone(&principal.user),
-        };
-        let owner = format!("{}/{user}", principal.organisation);
-        let root = ask.task.as_deref().map(|own| {
-            let parent: Option<Arc<str>> = ask.parent_task.as_deref().map(Arc::from);
-            let root = self.sessions.plant(&owner, &own.into(), parent.as_ref());
-            self.without_secrets(&root)
-        });
-        let seeker = Seeker {
-            organisation: &principal.organisation,
-            user,
-            is_subtask: root.is_some() && root.as_deref() != ask.task.as_deref(),
-            root,
-            priority: Self::admission_priority(principal, ask),
-            now,
-        };
-        match self.seek(&platform, &seeker, ask) {
-            Ok((holding, found, path)) => self
-                .keep(&platform, ask, (holding, &found, path), now)
-                .map(Ok),
-            Err(obstacle) => Ok(Err(Box::new(
-                self.not_admitted(&platform, &seeker, ask, obstacle),
-            ))),
-        }
-    }
-
-    fn admission_platform(&self, ask: &AdmissionAsk) -> Result<Arc<Platform>, AdmissionError> {
-        let settings = self.settings.load();
-        let found = match &ask.platform {
-            Some(name) => settings.platform(name),
-            None => settings.platforms.first(),
-        };
-        found
-            .cloned()
-            .ok_or_else(|| AdmissionError::UnknownPlatform {
-                asked: ask.platform.clone().unwrap_or_default(),
-                known: settings
-                    .platforms
-                    .iter()
-                    .map(|it| &*it.name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
-    }
-
-    fn admission_priority(principal: &Principal, ask: &AdmissionAsk) -> Priority {
-        let wanted = ask.priority.or(principal.default_priority);
-        wanted
-            .unwrap_or(Priority::High)
-            .min(principal.highest_priority)
-    }
-
-    fn seek(
-        &self,
-        platform: &Arc<Platform>,
-        seeker: &Seeker<'_>,
-        ask: &AdmissionAsk,
-    ) -> Result<(Holding, Found, Arc<EntryPath>), Obstacle> {
-        let now = seeker.now;
-        let (gate, slot) = self.gate(platform, (seeker.organisation, &seeker.user), now.mono);
-        let books = self.books(seeker.organisation);
-        let service = ask.service.unwrap_or(Service::Llm);
-        let bucket_ask = Ask {
-            need: need_of(ask),
-            priority: seeker.priority,
-            user: slot,
-            caller: Caller::Asking,
-        };
-        let money = MoneyAsk {
-            bound: ask.cost,
-            expected: ask.cost,
-            caller: Caller::Asking,
-        };
-        let quota_ask = account::admission_ask(service);
-        let task = seeker.root.as_ref().map(|it| (it, seeker.is_subtask));
-        let task_type = ask.task_type.as_deref().map(Arc::from);
-        let whose = (&seeker.user, task_type.as_ref());
-        let quota_path = self.counted_at(&books, whose, task, now);
-        // As with calls: a window may end between resolving and checking.
-        for _try in 0..3 {
-            let path = self.loaded_path(&books, |books| {
-                books.path(&seeker.user, seeker.root.as_deref(), service, now.wall)
-            });
-            let paths = (&path, &quota_path);
-            match reserve::admit(&gate, &books, paths, (&bucket_ask, &quota_ask), &money, now) {
-                Err(Obstacle::Stale) => {}
-                Err(Obstacle::Budget(shortage)) if !shortage.held.is_zero() => {
-                    let idle = books.lock().headroom_idle(&path, Caller::Asking);
-                    let fits = idle.is_none_or(|it| money.bound <= it.left);
-                    let wait = self.holds.wait();
-                    let held = Obstacle::Held { shortage, wait };
-                    return Err(if fits {
-                        held
-                    } else {
-                        Obstacle::Budget(shortage)
-                    });
-                }
-                Err(Obstacle::Approval(shortage)) => {
-                    let level = path.entry().keys().iter();
-                    if let Some(level) = level.into_iter().find(|it| it.kind == shortage.level) {
-                        let _parked_by_its_holder = self.ask(level, &seeker.user, &shortage);
-                    }
-                    return Err(Obstacle::Approval(shortage));
-                }
-                Ok((holding, found)) => return Ok((holding, found, Arc::clone(path.entry()))),
-                Err(obstacle) => return Err(obstacle),
-            }
-        }
-        Err(Obstacle::Stale)
-    }
-
-    fn keep(
-        &self,
-        platform: &Arc<Platform>,
-        ask: &AdmissionAsk,
-        (holding, found, path): (Holding, &Found, Arc<EntryPath>),
-        now: Moment,
-    ) -> Result<Admitted, AdmissionError> {
-        let reservation = self.ids.next(now.wall);
-        let need = need_of(ask);
-        let entry = CallEntry {
-            reservation,
-            ordinal: 0,
-            at: now.wall,
-            path: Arc::clone(&path),
-            enforced: holding.enforced(),
-            event: Event::Reserve {
-                bound: holding.bound(),
-                expected: holding.bound(),
-                would_refuse: found.would_refuse,
-            },
-        };
-        let writable = self.writer.health().is_writable();
-        if writable && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound()) {
-            self.give_back(holding);
-            return Err(AdmissionError::Unwritable(uncovered.to_string()));
-        }
-        let booked = writable && self.book_reserve(entry, &platform.name, &need).is_ok();
-        if writable && !booked {
-            self.uncover(&path, holding.enforced(), holding.bound());
-        }
-        if !booked {
-            self.give_back(holding);
-            let why = self.writer.health().why().unwrap_or_default();
-            return Err(AdmissionError::Unwritable(why));
-        }
-        let life = ask.estimated_duration.unwrap_or_default().min(LIFE_MAX);
-        let expires_at = now.wall.after((life * 2).max(LIFE_DEFAULT));
-        let open = OpenReservation {
-            holding,
-            path,
-            next_ordinal: 1,
-            expires: expires_at,
-            unknown: false,
-            platform: Arc::clone(&platform.name),
-            need,
-            since: Some(now.mono),
-        };
-        self.open.put(reservation, open);
-        Ok(Admitted {
-            reservation,
-            platform: Arc::clone(&platform.name),
-            expires_at,
-            reasons: Self::reasons(platform, found),
-        })
-    }
-
-    fn reasons(platform: &Platform, found: &Found) -> Vec<String> {
-        let notes = found.notes.iter().map(ToString::to_string);
-        let levels = tidegate_ledger::LevelKind::ALL.into_iter();
-        let soft = levels.filter(|it| found.soft_passed.contains(*it));
-        let soft = soft.map(|it| format!("soft limit {it} passed"));
-        let fits = format!("{} has what this needs", platform.name);
-        notes.chain(soft).chain([fits]).collect()
-    }
-
-    fn not_admitted(
-        &self,
-        platform: &Arc<Platform>,
-        seeker: &Seeker<'_>,
-        ask: &AdmissionAsk,
-        obstacle: Obstacle,
-    ) -> NotAdmitted {
-        let told = self.explain(platform, &seeker.user, obstacle);
-        let alternative = match obstacle {
-            Obstacle::Budget(_)
-            | Obstacle::Approval(_)
-            | Obstacle::Held { .. }
-            | Obstacle::Quota(_)
-            | Obstacle::Cancelled
-            | Obstacle::Stale => None,
-            Obstacle::Wait { .. }
-            | Obstacle::Cooling(_)
-            | Obstacle::NeverFits { .. }
-            | Obstacle::Queued { .. }
-            | Obstacle::QueueFull => self.alternative(platform, seeker, ask),
-        };
-        NotAdmitted {
-            platform: Arc::clone(&platform.name),
-            wait: match obstacle {
-                Obstacle::Wait { wait, .. } => Some(wait),
-                Obstacle::Held { wait, .. } => Some(Wait::Freed { at_least: wait }),
-                Obstacle::Quota(over) => over.wait,
-                Obstacle::Queued { wait, .. } => Some(Wait::For(wait)),
-                Obstacle::Cooling(cooldown) => Some(Wait::For(cooldown.left)),
-                _ => None,
-            },
-            alternative,
-            limit: told.limit,
-            shortage: match obstacle {
-                Obstacle::Budget(shortage)
-                | Obstacle::Approval(shortage)
-                | Obstacle::Held { shortage, .. } => Some(shortage),
-                _ => None,
-            },
-            reasons: vec![told.sentence],
-        }
-    }
-
-    /// The first other platform, of those the configuration names as fallback or else of all, that
-    /// would take it now. Nothing is taken there.
-    fn alternative(
-        &self,
-        platform: &Arc<Platform>,
-        seeker: &Seeker<'_>,
-        ask: &AdmissionAsk,
-    ) -> Option<Arc<str>> {
-        let settings = self.settings.load();
-        let named = platform
-            .fallback
-            .iter()
-            .filter_map(|it| settings.platform(it));
-        let others = settings
-            .platforms
-            .iter()
-            .filter(|it| it.name != platform.name);
-        let fits = |it: &&Arc<Platform>| {
-            let (gate, slot) = self.gate(it, (seeker.organisation, &seeker.user), seeker.now.mono);
-            let ask = Ask {
-                need: need_of(ask),
-                priority: seeker.priority,
-                user: slot,
-                caller: Caller::Asking,
-            };
-            reserve::would_fit(&gate, &ask, seeker.now)
-        };
-        named
-            .chain(others)
-            .find(fits)
-            .map(|it| Arc::clone(&it.name))
-    }
-
     /// Ends a reservation with what it cost and used, by its holder's or an operator's word.
     pub fn settle_reservation(
         &self,
@@ -466,16 +190,24 @@ impl Engine {
         id: ReservationId,
     ) -> Result<(), AdmissionError> {
         let open = self.take(principal, id)?;
-        let held = open.holding.bound();
-        let reason = "released by its holder".to_owned();
-        self.end(
-            id,
-            open,
-            Event::Release { held, reason },
-            NanoUsd::ZERO,
-            None,
-        );
+        self.release(id, open, "released by its holder");
         Ok(())
+    }
+
+    /// Ends a reservation that nobody came for.
+    fn end_unused(&self, id: ReservationId) {
+        let open = self.open.0.lock().remove(&id);
+        if let Some(open) = open {
+            self.release(id, open, "nobody came for it");
+        }
+    }
+
+    fn release(&self, id: ReservationId, open: OpenReservation, reason: &str) {
+        let event = Event::Release {
+            held: open.holding.bound(),
+            reason: reason.to_owned(),
+        };
+        self.end(id, open, event, NanoUsd::ZERO, None);
     }
 
     /// Settles at its bound whatever nobody settled in time. To be called about once a second.
@@ -569,30 +301,5 @@ impl Engine {
         if let Some(settled) = self.after(ended) {
             self.tell_settled(id, &settled, (&open.platform, held, OVERRUN));
         }
-    }
-}
-
-/// Who asks, resolved.
-struct Seeker<'a> {
-    organisation: &'a Arc<str>,
-    user: Arc<str>,
-    root: Option<Arc<str>>,
-    /// Whether another task of its tree asks.
-    is_subtask: bool,
-    priority: Priority,
-    now: Moment,
-}
-
-fn need_of(ask: &AdmissionAsk) -> Need {
-    let by_complexity = ask.complexity.map_or(0, Complexity::units);
-    Need {
-        units: if ask.tokens == 0 {
-            by_complexity
-        } else {
-            ask.tokens
-        },
-        requests: 1,
-        nano_usd: ask.cost.0,
-        ..Need::default()
     }
 }

@@ -11,17 +11,18 @@ use tidegate_admission::{
     Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
     Waiting as Entering,
 };
-use tidegate_ledger::{Books, Service};
+use tidegate_ledger::Books;
 use tidegate_types::{Monotonic, Priority};
-use tokio::sync::oneshot;
 
 use crate::{
     Engine, StartError,
+    admissions::Decided,
     call::{Moment, Routed},
     heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
     reserve::{Ended, Obstacle, Reserved, SetAside, pool_check},
     settings::ReserveRules,
+    work::{To, WaitingCall, Work},
 };
 
 /// How often a call is looked at again that something other than its buckets keeps waiting, such as
@@ -41,13 +42,10 @@ pub struct Gate {
     look_at: Option<Monotonic>,
 }
 
-/// A call that waits.
+/// Who waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    pub(crate) routed: Box<Routed>,
-    /// By what its client is known if it comes back.
-    pub(crate) key: PlaceKey,
-    pub(crate) to: To,
+    pub(crate) work: Work,
     /// What besides the buckets kept it from its turn when it last could have had it.
     pub(crate) lacks: Option<Lack>,
 }
@@ -59,15 +57,6 @@ pub(crate) enum Lack {
     Room(Obstacle),
     /// Its provider, which would have refused it until then.
     Provider(Cooldown, Monotonic),
-}
-
-/// Who is told when its turn comes.
-#[derive(Debug)]
-pub(crate) enum To {
-    /// A client that is there.
-    Client(oneshot::Sender<Turn>),
-    /// One that was sent away, and comes back for what is kept for it.
-    Kept,
 }
 
 /// What became of a call that waited.
@@ -97,10 +86,23 @@ impl Turn {
 }
 
 /// A turn on its way, told once the lock is free.
-struct Handover {
-    key: PlaceKey,
-    to: To,
-    turn: Turn,
+enum Handover {
+    Call(PlaceKey, To, Turn),
+    Admission(Box<Decided>),
+}
+
+impl Handover {
+    fn of(work: Work, decided: Result<SetAside, Obstacle>, trying: Option<Trying>) -> Self {
+        match work {
+            Work::Call(WaitingCall { routed, key, to }) => {
+                Self::Call(key, to, Turn::of(decided, routed, trying))
+            }
+            Work::Admission(id, sought) => {
+                let taken = decided.map(|it| it.holding(&sought.gate, &sought.books));
+                Self::Admission(Box::new(Decided { id, sought, taken }))
+            }
+        }
+    }
 }
 
 impl Gate {
@@ -157,20 +159,18 @@ impl Gate {
         self.settle(taken, &Need::default(), now);
     }
 
-    /// Lets a call wait.
+    /// Lets somebody wait, who has to be [seated](Self::seat) then, under the same lock.
     pub(crate) fn enter(
         &mut self,
-        waiter: Waiter,
         entering: Entering,
         now: Monotonic,
-    ) -> Result<Ticket, (Waiter, QueueFull)> {
-        match self.queue.enter(entering, &self.pool, now) {
-            Ok(ticket) => {
-                self.waiters.insert(ticket, waiter);
-                Ok(ticket)
-            }
-            Err(full) => Err((waiter, full)),
-        }
+    ) -> Result<Ticket, QueueFull> {
+        self.queue.enter(entering, &self.pool, now)
+    }
+
+    /// Says who holds a ticket.
+    pub(crate) fn seat(&mut self, ticket: Ticket, work: Work) {
+        self.waiters.insert(ticket, Waiter { work, lacks: None });
     }
 
     /// Takes a call out that has not had its turn.
@@ -181,6 +181,11 @@ impl Gate {
 
     pub(crate) fn waiter_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
         self.waiters.get_mut(&ticket)
+    }
+
+    /// The call that holds this ticket.
+    pub(crate) fn call_mut(&mut self, ticket: Ticket) -> Option<&mut WaitingCall> {
+        self.waiters.get_mut(&ticket)?.work.call_mut()
     }
 
     /// Everybody who waits, by age.
@@ -206,13 +211,9 @@ impl Gate {
                 Next::Fits(ticket, cleared) => (ticket, cleared),
                 Next::Never(ticket, bucket) => {
                     self.queue.leave(ticket);
-                    if let Some(Waiter {
-                        routed, key, to, ..
-                    }) = self.waiters.remove(&ticket)
-                    {
-                        let turn = Turn::Refused(routed, Obstacle::NeverFits { bucket });
-                        turns.push(Handover { key, to, turn });
-                    }
+                    let never = Err(Obstacle::NeverFits { bucket });
+                    let waiter = self.waiters.remove(&ticket);
+                    turns.extend(waiter.map(|it| Handover::of(it.work, never, None)));
                     continue;
                 }
                 Next::Nobody { at } => {
@@ -224,7 +225,7 @@ impl Gate {
                 self.queue.leave(ticket);
                 continue;
             };
-            let trying = match waiter.may_go(standing, now.mono) {
+            let trying = match waiter.work.may_go(standing, now.mono) {
                 Ok(trying) => trying,
                 Err(cooldown) => {
                     waiter.lacks = Some(Lack::Provider(cooldown, now.mono.after(cooldown.left)));
@@ -233,9 +234,9 @@ impl Gate {
                     continue;
                 }
             };
-            let books = Arc::clone(&waiter.routed.books);
-            let (pool, routed) = (&mut self.pool, &waiter.routed);
-            let decided = routed.set_aside((pool, cleared), &mut books.lock(), rules, now);
+            let books = Arc::clone(waiter.work.books());
+            let (pool, work) = (&mut self.pool, &waiter.work);
+            let decided = work.set_aside((pool, cleared), &mut books.lock(), rules, now);
             let again = match &decided {
                 Ok(_) => None,
                 Err(obstacle) => waiter.again(*obstacle, rules),
@@ -250,12 +251,8 @@ impl Gate {
             } else {
                 self.queue.leave(ticket);
             }
-            if let Some(Waiter {
-                routed, key, to, ..
-            }) = self.waiters.remove(&ticket)
-            {
-                let turn = Turn::of(decided, routed, trying);
-                turns.push(Handover { key, to, turn });
+            if let Some(waiter) = self.waiters.remove(&ticket) {
+                turns.push(Handover::of(waiter.work, decided, trying));
             }
         }
     }
@@ -267,7 +264,7 @@ impl Waiter {
         match met {
             Obstacle::Stale => Some(AGAIN),
             Obstacle::Budget(shortage)
-                if !shortage.held.is_zero() && self.routed.fits_when_idle(rules) =>
+                if !shortage.held.is_zero() && self.work.fits_when_idle(rules) =>
             {
                 self.lacks = Some(Lack::Room(met));
                 Some(AGAIN)
@@ -277,14 +274,6 @@ impl Waiter {
                 Some(over.wait.map_or(AGAIN, quota_again))
             }
             _ => None,
-        }
-    }
-
-    /// Whether its provider would take it now. A client that is away can't try that for others.
-    fn may_go(&self, standing: &Arc<Standing>, now: Monotonic) -> Result<Option<Trying>, Cooldown> {
-        match self.to {
-            To::Client(_) => standing.pass(&self.routed, now),
-            To::Kept => standing.wait(&self.routed, now).map_or(Ok(None), Err),
         }
     }
 
@@ -344,20 +333,20 @@ impl Engine {
     /// changed. Not under the lock, since it may have to read what levels stand at.
     fn find_path(&self, gate: &SharedGate, ticket: Ticket, now: Moment) -> bool {
         let of = |it: &Waiter| {
-            let record = &it.routed.call.record;
-            let root = record.root_task.clone();
-            (Arc::clone(&it.routed.books), Arc::clone(&record.user), root)
+            let (books, (_, user)) = (Arc::clone(it.work.books()), it.work.whose());
+            let user = Arc::clone(user);
+            (books, user, it.work.root().cloned(), it.work.service())
         };
-        let Some((books, user, root)) = gate.lock().waiter(ticket).map(of) else {
+        let Some((books, user, root, service)) = gate.lock().waiter(ticket).map(of) else {
             return false;
         };
         let path = self.loaded_path(&books, |books| {
-            books.path(&user, root.as_deref(), Service::Llm, now.wall)
+            books.path(&user, root.as_deref(), service, now.wall)
         });
         let ready = books.lock().is_ready(&path);
         let mut gate = gate.lock();
         if let Some(waiter) = gate.waiter_mut(ticket) {
-            waiter.routed.path = path;
+            waiter.work.set_path(path);
         }
         if ready {
             gate.queue.resume(ticket);
@@ -409,20 +398,20 @@ impl Engine {
         }
     }
 
-    /// Tells a call that was taken out of its queue by hand.
+    /// Tells somebody who was taken out of the queue by hand.
     pub(crate) fn refuse_waiting(&self, waiter: Waiter) {
-        let Waiter {
-            routed, key, to, ..
-        } = waiter;
-        let turn = Turn::Refused(routed, Obstacle::Cancelled);
-        self.hand_over(Handover { key, to, turn });
+        self.hand_over(Handover::of(waiter.work, Err(Obstacle::Cancelled), None));
     }
 
     /// Says whether something was given back.
-    fn hand_over(&self, Handover { key, to, turn }: Handover) -> bool {
-        let refused = match to {
-            To::Client(client) => client.send(turn).err(),
-            To::Kept => self.places.ready(key, turn),
+    fn hand_over(&self, handover: Handover) -> bool {
+        let refused = match handover {
+            Handover::Call(_, To::Client(client), turn) => client.send(turn).err(),
+            Handover::Call(key, To::Kept, turn) => self.places.ready(key, turn),
+            Handover::Admission(decided) => {
+                self.waits.decided(*decided);
+                None
+            }
         };
         match refused {
             Some(Turn::Reserved(reserved)) => {

@@ -34,6 +34,7 @@ mod signals;
 pub mod spending;
 pub mod views;
 pub mod waiting;
+mod work;
 pub mod writer;
 
 use std::{
@@ -120,6 +121,7 @@ pub struct Engine {
     standing: Arc<heard::Standing>,
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
+    waits: admissions::Waits,
     alarms: alarms::Alarms,
     approvals: approvals::Approvals,
     ids: Arc<IdSource>,
@@ -150,6 +152,7 @@ impl Drop for Engine {
         for kept in self.places.drain() {
             self.end_place(kept.place);
         }
+        self.close_waits();
     }
 }
 

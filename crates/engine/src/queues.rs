@@ -1,26 +1,69 @@
 //! The queues as people see and change them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use tidegate_admission::{Calibration, Ticket};
-use tidegate_observe::{audit::Action, calls::CallRecord};
-use tidegate_types::{CallId, Monotonic, Priority, Role};
+use tidegate_observe::audit::Action;
+use tidegate_types::{AdmissionId, CallId, Monotonic, ParseIdError, Priority, Role};
 
 use crate::{
     Engine,
-    gate::{Gate, SharedGate, To},
+    gate::{Gate, SharedGate},
     identity::Principal,
     keys::Change,
+    work::To,
 };
 
 /// Waiting calls that are listed at most.
 pub const LISTED_MAX: usize = 1_000;
 
-/// A call that waits.
+/// What waits in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingId {
+    /// A call.
+    Call(CallId),
+    /// Somebody who has asked before acting.
+    Admission(AdmissionId),
+}
+
+impl fmt::Display for WaitingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(id) => id.fmt(f),
+            Self::Admission(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for WaitingId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let admission = text.parse().map(Self::Admission);
+        admission.or_else(|_| text.parse().map(Self::Call))
+    }
+}
+
+/// Whose something is that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    /// Who pays.
+    pub organisation: &'a str,
+    /// Who acts.
+    pub user: &'a str,
+    /// The session it belongs to, by its label.
+    pub session: Option<&'a str>,
+    /// Its own task.
+    pub task: Option<&'a str>,
+    /// The root of that task's tree.
+    pub root_task: Option<&'a str>,
+}
+
+/// A call that waits, or a request for leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingView {
-    /// The call.
-    pub call: CallId,
+    /// Which.
+    pub id: WaitingId,
     /// The platform it waits for.
     pub platform: Arc<str>,
     /// Who pays.
@@ -29,7 +72,7 @@ pub struct WaitingView {
     pub user: Arc<str>,
     /// Its task, if it has one.
     pub task: Option<Arc<str>>,
-    /// The model it asks for.
+    /// The model it asks for; empty for a request for leave.
     pub model: Arc<str>,
     /// Its class.
     pub priority: Priority,
@@ -79,23 +122,32 @@ pub struct ClassQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     /// It does not wait, or is not the caller's to see.
-    #[error("call `{0}` does not wait: see `tidegate queue` for those that do")]
-    NotWaiting(CallId),
+    #[error("`{0}` does not wait: see `tidegate queue` for those that do")]
+    NotWaiting(WaitingId),
     /// Only operators decide who goes first.
-    #[error("only an operator may move call `{0}` to another priority")]
-    NotAllowed(CallId),
+    #[error("only an operator may move `{0}` to another priority")]
+    NotAllowed(WaitingId),
 }
 
 impl Engine {
-    /// The calls that wait and are `wanted`, platform by platform, those that came first first; at
-    /// most [`LISTED_MAX`].
-    pub fn waiting(&self, wanted: impl Fn(&CallRecord) -> bool) -> Vec<WaitingView> {
+    /// Those that wait and are `wanted`, platform by platform, those that came first first; at most
+    /// [`LISTED_MAX`].
+    pub fn waiting(&self, wanted: impl Fn(&Whose<'_>) -> bool) -> Vec<WaitingView> {
         let mut views = Vec::new();
         for (_, gate) in self.gates_in_order() {
             let tickets: Vec<Ticket> = {
                 let gate = gate.lock();
                 let waiters = gate.waiters();
-                let wanted = waiters.filter(|(_, it)| wanted(&it.routed.call.record));
+                let wanted = waiters.filter(|(_, it)| {
+                    let (organisation, user) = it.work.whose();
+                    wanted(&Whose {
+                        organisation,
+                        user,
+                        session: it.work.session(),
+                        task: it.work.task(),
+                        root_task: it.work.root().map(|it| &**it),
+                    })
+                });
                 wanted.map(|(ticket, _)| ticket).collect()
             };
             for ticket in tickets {
@@ -116,23 +168,23 @@ impl Engine {
         let since = gate.queue.get(ticket)?.since;
         let waiter = gate.waiter(ticket)?;
         let other = waiter.obstacle(self.holds.wait(), now.mono);
-        let routed = &waiter.routed;
-        let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
-        let record = &routed.call.record;
+        let work = &waiter.work;
+        let (platform, ask) = (Arc::clone(work.platform()), work.ask());
+        let (organisation, user) = work.whose();
         let view = WaitingView {
-            call: record.id,
+            id: work.id(),
             platform: Arc::clone(&platform.name),
-            organisation: Arc::clone(&record.organisation),
-            user: Arc::clone(&record.user),
-            task: record.task.clone(),
-            model: Arc::clone(&record.model_asked),
-            priority: record.priority,
+            organisation: Arc::clone(organisation),
+            user: Arc::clone(user),
+            task: work.task().map(Arc::from),
+            model: work.model(),
+            priority: ask.priority,
             place: outlook.place,
             of: outlook.of,
             waited: now.mono.since(since),
             wait_p50: outlook.p50,
             wait_p90: outlook.p90,
-            away: matches!(waiter.to, To::Kept),
+            away: work.call().is_some_and(|it| matches!(it.to, To::Kept)),
             reason: String::new(),
         };
         let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
@@ -154,15 +206,15 @@ impl Engine {
     }
 
     /// Ends the wait of a call: its client is refused.
-    pub fn cancel_waiting(&self, by: &Principal, call: CallId) -> Result<(), QueueError> {
-        let (gate, ticket) = self.find_waiting(by, call)?;
+    pub fn cancel_waiting(&self, by: &Principal, id: WaitingId) -> Result<(), QueueError> {
+        let (gate, ticket) = self.find_waiting(by, id)?;
         let left = gate.lock().leave(ticket);
         let Some(waiter) = left else {
-            return Err(QueueError::NotWaiting(call));
+            return Err(QueueError::NotWaiting(id));
         };
         self.audit(Change {
-            organisation: Some(Arc::clone(&waiter.routed.call.record.organisation)),
-            ..Change::by(by, Action::WaitCancelled, call.to_string())
+            organisation: Some(Arc::clone(waiter.work.whose().0)),
+            ..Change::by(by, Action::WaitCancelled, id.to_string())
         });
         self.refuse_waiting(waiter);
         self.look(&gate);
@@ -173,28 +225,27 @@ impl Engine {
     pub fn promote_waiting(
         &self,
         by: &Principal,
-        call: CallId,
+        id: WaitingId,
         priority: Priority,
     ) -> Result<(), QueueError> {
-        let (gate, ticket) = self.find_waiting(by, call)?;
+        let (gate, ticket) = self.find_waiting(by, id)?;
         if by.role < Role::Operator {
-            return Err(QueueError::NotAllowed(call));
+            return Err(QueueError::NotAllowed(id));
         }
         let before = {
             let mut gate = gate.lock();
             if !gate.queue.promote(ticket, priority) {
-                return Err(QueueError::NotWaiting(call));
+                return Err(QueueError::NotWaiting(id));
             }
             let waiter = gate.waiter_mut(ticket);
-            let waiter = waiter.ok_or(QueueError::NotWaiting(call))?;
-            let record = &mut waiter.routed.call.record;
-            let before = std::mem::replace(&mut record.priority, priority);
-            (before, Arc::clone(&record.organisation))
+            let waiter = waiter.ok_or(QueueError::NotWaiting(id))?;
+            let before = waiter.work.set_priority(priority);
+            (before, Arc::clone(waiter.work.whose().0))
         };
         let quoted = |it: Priority| Some(format!("\"{it}\""));
         let change = Change {
             organisation: Some(before.1),
-            ..Change::by(by, Action::WaitPromoted, call.to_string())
+            ..Change::by(by, Action::WaitPromoted, id.to_string())
         };
         self.audit(change.from_to(quoted(before.0), quoted(priority)));
         self.look(&gate);
@@ -204,17 +255,17 @@ impl Engine {
     fn find_waiting(
         &self,
         by: &Principal,
-        call: CallId,
+        id: WaitingId,
     ) -> Result<(SharedGate, Ticket), QueueError> {
         for (_, gate) in self.gates_in_order() {
             let found = {
                 let gate = gate.lock();
                 let mut waiters = gate.waiters();
-                let found = waiters.find(|(_, it)| it.routed.call.record.id == call);
+                let found = waiters.find(|(_, it)| it.work.id() == id);
                 found
                     .filter(|(_, it)| {
-                        let record = &it.routed.call.record;
-                        by.may_touch(&record.organisation, &record.user)
+                        let (organisation, user) = it.work.whose();
+                        by.may_touch(organisation, user)
                     })
                     .map(|(ticket, _)| ticket)
             };
@@ -222,7 +273,7 @@ impl Engine {
                 return Ok((gate, ticket));
             }
         }
-        Err(QueueError::NotWaiting(call))
+        Err(QueueError::NotWaiting(id))
     }
 
     fn gates_in_order(&self) -> Vec<(Arc<str>, SharedGate)> {

@@ -131,6 +131,7 @@ impl Engine {
             holds: crate::holding::Holds::default(),
             standing,
             open: Open::default(),
+            waits: crate::admissions::Waits::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             approvals: crate::approvals::Approvals::default(),
             ids,
@@ -151,8 +152,15 @@ impl Engine {
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
         engine.recall_approvals()?;
         engine.recall_places()?;
-        engine.watch_queues()?;
+        engine.recall_waits()?;
+        engine.watch()?;
         Ok(engine)
+    }
+
+    /// Starts what looks after those who wait.
+    fn watch(self: &Arc<Self>) -> Result<(), StartError> {
+        self.watch_queues()?;
+        self.watch_waits()
     }
 
     fn tell_of_damage(&self, damage: Vec<String>) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tidegate_admission::{
     Ask, BucketIndex, Check, Cleared, ClearedQuota, Cooldown, Need, Note, OverQuota, Pool,
-    QuotaAsk, QuotaHold, QuotaPath, QuotaSet, Reason, Sizes, Taken, Wait,
+    QuotaHold, QuotaSet, Reason, Sizes, Taken, Wait,
 };
 use tidegate_ledger::{
     Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
@@ -404,40 +404,48 @@ impl Routed {
     }
 }
 
-/// What was taken for a call, on its way into a [`Reserved`].
+/// What was taken, on its way into a [`Reserved`] call or the [`Holding`] of somebody who asked.
 pub(crate) struct SetAside {
-    taken: Taken,
-    hold: Hold,
-    quota: QuotaHold,
-    sizes: Sizes,
-    found: Found,
-    cap: Option<Tokens>,
+    pub(crate) taken: Taken,
+    pub(crate) hold: Hold,
+    pub(crate) quota: QuotaHold,
+    pub(crate) sizes: Sizes,
+    pub(crate) found: Found,
+    pub(crate) cap: Option<Tokens>,
 }
 
 impl SetAside {
     #[inline]
     pub(crate) fn of(self, routed: Box<Routed>) -> Reserved {
+        let (sizes, cap) = (self.sizes, self.cap);
+        let (holding, found) = self.holding(&routed.gate, &routed.books);
+        Reserved {
+            routed,
+            holding,
+            sizes,
+            found,
+            cap,
+        }
+    }
+
+    /// What is held from now on, and what was found on the way.
+    #[inline]
+    pub(crate) fn holding(self, gate: &SharedGate, books: &SharedAccount) -> (Holding, Found) {
         let holding = Holding {
-            gate: Some(Arc::clone(&routed.gate)),
-            books: Arc::clone(&routed.books),
+            gate: Some(Arc::clone(gate)),
+            books: Arc::clone(books),
             taken: Some(self.taken),
             hold: Some(self.hold),
             trying: None,
             quota: Some(self.quota),
             used: None,
         };
-        Reserved {
-            routed,
-            holding,
-            sizes: self.sizes,
-            found: self.found,
-            cap: self.cap,
-        }
+        (holding, self.found)
     }
 }
 
 impl Found {
-    fn of(cleared: &mut Cleared, money: &ClearedMoney, quota: &ClearedQuota) -> Self {
+    pub(crate) fn of(cleared: &mut Cleared, money: &ClearedMoney, quota: &ClearedQuota) -> Self {
         Self {
             notes: cleared.take_notes(),
             soft_passed: money.soft_passed,
@@ -466,54 +474,6 @@ pub(crate) fn pool_check(pool: &mut Pool, ask: &Ask, now: Moment) -> Result<Clea
         }),
         Check::NeverFits { bucket } => Err(Obstacle::NeverFits { bucket }),
     }
-}
-
-/// Reserves without a call: for those who ask before they act.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a routed call holds together"
-)]
-pub(crate) fn admit(
-    gate: &SharedGate,
-    books: &SharedAccount,
-    (path, quota_path): (&tidegate_ledger::Path, &QuotaPath),
-    (ask, quota_ask): (&Ask, &QuotaAsk),
-    money: &MoneyAsk,
-    now: Moment,
-) -> Result<(Holding, Found), Obstacle> {
-    let mut locked = gate.lock();
-    if locked.holds_up(ask.priority) {
-        return Err(locked.obstacle(ask, now));
-    }
-    let mut cleared = pool_check(&mut locked.pool, ask, now)?;
-    let mut locked_books = books.lock();
-    let money = match locked_books.check(path, money, now.wall) {
-        MoneyCheck::Clear(ClearedMoney {
-            unapproved: Some(asked),
-            ..
-        }) => return Err(Obstacle::Approval(asked)),
-        MoneyCheck::Clear(money) => money,
-        MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
-        MoneyCheck::Stale => return Err(Obstacle::Stale),
-    };
-    let (books_open, quotas) = locked_books.parts();
-    let quota = quotas.check(quota_path, quota_ask, (now.mono, now.wall));
-    let quota = quota.map_err(Obstacle::Quota)?;
-    let found = Found::of(&mut cleared, &money, &quota);
-    let taken = locked.pool.commit(cleared, now.mono);
-    let hold = books_open.commit(path, money);
-    let quota = quotas.commit(quota_path, &quota);
-    drop((locked_books, locked));
-    let holding = Holding {
-        gate: Some(Arc::clone(gate)),
-        books: Arc::clone(books),
-        taken: Some(taken),
-        hold: Some(hold),
-        trying: None,
-        quota: Some(quota),
-        used: None,
-    };
-    Ok((holding, found))
 }
 
 /// Whether the buckets would take it now. Takes nothing.

@@ -47,9 +47,7 @@ impl Engine {
             }
         }
         let waiting = self.waiting(|it| {
-            it.organisation == *organisation
-                && it.user == *user
-                && it.session.as_deref() == Some(name)
+            *it.organisation == **organisation && *it.user == **user && it.session == Some(name)
         });
         SessionView {
             task,

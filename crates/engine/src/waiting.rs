@@ -12,10 +12,11 @@ use tokio::sync::oneshot;
 use crate::{
     Engine,
     call::Routed,
-    gate::{SharedGate, To, Turn, Waiter},
+    gate::{SharedGate, Turn},
     places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
     views::Told,
+    work::{To, WaitingCall, Work},
 };
 
 /// How long the providers keep a prompt's cache from its last use, unless they were asked for more.
@@ -67,12 +68,12 @@ impl Engine {
             }
             Some(Place::Queued(gate, ticket)) => {
                 let mut locked = gate.lock();
-                if let Some(waiter) = locked
-                    .waiter_mut(ticket)
+                if let Some(call) = locked
+                    .call_mut(ticket)
                     .filter(|it| is_like(&it.routed, &routed))
                 {
-                    waiter.routed = routed;
-                    waiter.to = To::Client(sender);
+                    call.routed = routed;
+                    call.to = To::Client(sender);
                     drop(locked);
                     return Ok(waiting(ticket, gate));
                 }
@@ -90,20 +91,16 @@ impl Engine {
             since,
             warm_until: routed.call.proven.map(|it| it.at.after(CACHE_LIFE)),
         };
-        let waiter = Waiter {
-            routed,
-            key,
-            to: To::Client(sender),
-            lacks: None,
+        let mut locked = shared.lock();
+        let Ok(ticket) = locked.enter(entering, now) else {
+            drop(locked);
+            return Err((routed, Obstacle::QueueFull));
         };
-        let entered = shared.lock().enter(waiter, entering, now);
-        match entered {
-            Ok(ticket) => {
-                self.look(&shared);
-                Ok(waiting(ticket, shared))
-            }
-            Err((waiter, _full)) => Err((waiter.routed, Obstacle::QueueFull)),
-        }
+        let to = To::Client(sender);
+        locked.seat(ticket, Work::Call(WaitingCall { routed, key, to }));
+        drop(locked);
+        self.look(&shared);
+        Ok(waiting(ticket, shared))
     }
 
     /// Whether a place is kept under that key, and on which platform, if that is known.
@@ -130,11 +127,11 @@ impl Engine {
         let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
         for gate in gates {
             let gate = gate.lock();
-            let here = gate
-                .waiters()
-                .filter(|(_, it)| matches!(it.to, To::Client(_)));
-            let here =
-                here.filter_map(|(ticket, it)| Some((it.key, gate.queue.get(ticket)?.since)));
+            let here = gate.waiters().filter_map(|(ticket, it)| {
+                let call = it.work.call()?;
+                let since = gate.queue.get(ticket)?.since;
+                matches!(call.to, To::Client(_)).then_some((call.key, since))
+            });
             let until = now.mono.after(KEPT_BEYOND);
             let here = here.map(|(key, since)| Remembered::of(key, since, until, now));
             all.extend(here.take(REMEMBERED_MAX.saturating_sub(all.len())));
@@ -203,10 +200,9 @@ impl Waiting {
         let (platform, user, obstacle) = {
             let now = self.engine.now();
             let mut gate = self.gate.lock();
-            let waiter = gate.waiter_mut(self.ticket)?;
-            let routed = &waiter.routed;
-            let (platform, ask) = (Arc::clone(&routed.platform), routed.ask());
-            let user = Arc::clone(&routed.call.record.user);
+            let waiter = gate.waiter(self.ticket)?;
+            let (platform, ask) = (Arc::clone(waiter.work.platform()), waiter.work.ask());
+            let user = Arc::clone(waiter.work.whose().1);
             let other = waiter.obstacle(self.engine.holds.wait(), now.mono);
             let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
             (platform, user, obstacle)
@@ -217,9 +213,9 @@ impl Waiting {
     /// For how long its provider would refuse it at least, where it would.
     pub fn cooling(&self) -> Option<Duration> {
         let mut gate = self.gate.lock();
-        let waiter = gate.waiter_mut(self.ticket)?;
+        let call = gate.call_mut(self.ticket)?;
         let now = self.engine.clock.monotonic();
-        let cooldown = self.engine.standing.wait(&waiter.routed, now)?;
+        let cooldown = self.engine.standing.wait(&call.routed, now)?;
         Some(cooldown.left)
     }
 
@@ -235,16 +231,16 @@ impl Waiting {
         let until = engine.clock.monotonic().after(back_in).after(KEPT_BEYOND);
         let kept = {
             let mut gate = self.gate.lock();
-            gate.waiter_mut(self.ticket).map(|waiter| {
-                waiter.to = To::Kept;
+            gate.call_mut(self.ticket).map(|call| {
+                call.to = To::Kept;
                 self.turn = None;
                 let kept = Kept {
-                    at: KeptAt::Platform(Arc::clone(&waiter.routed.platform.name)),
+                    at: KeptAt::Platform(Arc::clone(&call.routed.platform.name)),
                     since: self.since,
                     until,
                     place: Place::Queued(Arc::clone(&self.gate), self.ticket),
                 };
-                let record = waiter.routed.call.record.clone();
+                let record = call.routed.call.record.clone();
                 (record, engine.places.keep(self.key, kept))
             })
         };
@@ -275,7 +271,10 @@ impl Drop for Waiting {
             Err(_) => {
                 let left = self.gate.lock().leave(self.ticket);
                 self.engine.look(&self.gate);
-                left.map(|it| it.routed)
+                left.and_then(|it| match it.work {
+                    Work::Call(call) => Some(call.routed),
+                    Work::Admission(..) => None,
+                })
             }
         };
         // Its client has gone while it waited.

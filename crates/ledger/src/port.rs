@@ -155,4 +155,10 @@ pub trait SettingStore: Send + Sync {
     /// Sets values, all or none of them. A killed process doesn't lose them; a power cut may take
     /// the last ones, and leaves those before.
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError>;
+
+    /// All values whose names begin so, by name.
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Forgets values. Names that there are none of are no error.
+    fn unset(&self, names: &[&str]) -> Result<(), StoreError>;
 }

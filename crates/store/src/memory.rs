@@ -204,6 +204,22 @@ impl SettingStore for MemoryStore {
         self.settings.lock().extend(values);
         Ok(())
     }
+
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let settings = self.settings.lock();
+        let found = settings.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut found: Vec<_> = found.map(|(name, it)| (name.clone(), it.clone())).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn unset(&self, names: &[&str]) -> Result<(), StoreError> {
+        let mut settings = self.settings.lock();
+        for name in names {
+            settings.remove(*name);
+        }
+        Ok(())
+    }
 }
 
 impl KeyStore for MemoryStore {

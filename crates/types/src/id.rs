@@ -200,6 +200,8 @@ kinds! {
     KeyKind, KeyId = "key";
     /// Identifies one hold on quota and budget, from check to settlement.
     ReservationKind, ReservationId = "resv";
+    /// Identifies one request for leave that waits.
+    AdmissionKind, AdmissionId = "adm";
     /// Identifies one request for approval.
     ApprovalKind, ApprovalId = "appr";
 }

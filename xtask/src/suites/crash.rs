@@ -39,6 +39,7 @@ budgets.user_day = { hard = "1_000_000" }
 budgets.user_month = { hard = "1_000_000" }
 budgets.organisation = { hard = "1_000_000" }
 budgets.llm = { hard = "1_000_000" }
+quotas.user = { mode = "watch" }
 "#;
 
 /// Answers take a moment, so that some are always on their way; streams trickle.

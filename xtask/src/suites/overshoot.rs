@@ -51,13 +51,13 @@ struct Case {
 
 const TASK: Case = Case {
     level: "task",
-    configuration: "version = 1\nlog.level = \"warning\"\n[budgets.task]\nhard = \"5\"\nsoft = \"5\"\n",
+    configuration: "version = 1\nlog.level = \"warning\"\nbudgets.task.hard = \"5\"\nquotas.user.mode = \"watch\"\n",
     ask: r#"{"cost_usd":"0.10","task":"crowd"}"#,
 };
 
 const USER_DAY: Case = Case {
     level: "user_day",
-    configuration: "version = 1\nlog.level = \"warning\"\n[budgets.user_day]\nhard = \"5\"\n",
+    configuration: "version = 1\nlog.level = \"warning\"\nbudgets.user_day.hard = \"5\"\nquotas.user.mode = \"watch\"\n",
     ask: r#"{"cost_usd":"0.10"}"#,
 };
 

@@ -6,9 +6,14 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
+use http::StatusCode;
 use tidegate_admission::Wait;
 use tidegate_engine::{
-    admissions::{Actual, AdmissionAsk, AdmissionError, LIFE_MAX, NotAdmitted, ReservationView},
+    admissions::{
+        Actual, AdmissionAsk, AdmissionError, Admitted, Answer, LIFE_MAX, NotAdmitted,
+        ReservationView,
+    },
+    identity::Principal,
     keys::Change,
 };
 use tidegate_ledger::{Entry, Event, Row};
@@ -16,8 +21,9 @@ use tidegate_observe::{
     audit::Action,
     record::{rfc3339, rfc3339_seconds},
 };
-use tidegate_types::{NanoUsd, Priority, ReservationId, Tokens, Usage};
+use tidegate_types::{AdmissionId, NanoUsd, Priority, ReservationId, Tokens, Usage};
 
+use super::waits::patience;
 use crate::{
     Control,
     access::{Sight, Visitor},
@@ -33,14 +39,18 @@ use crate::{
 /// Ask for leave to act.
 ///
 /// Decides at once and, where it approves, reserves what is asked for on the platform's buckets
-/// and on every budget, all or nothing. The reservation is to be settled, extended or released.
+/// and on every budget, all or nothing. The reservation is to be settled, extended or released. With
+/// `wait` it waits where it can't be approved now: `GET /api/v1/admissions/{id}` tells when it is.
 #[utoipa::path(post, path = "/api/v1/admissions", tag = "admissions",
-    request_body = AdmissionRequest, responses((status = 200, body = Admission)))]
+    request_body = AdmissionRequest, responses(
+        (status = 200, body = Admission),
+        (status = 202, description = "It waits", body = Admission)))]
 pub(crate) async fn admit(
     State(control): State<Arc<Control>>,
     Extension(visitor): Extension<Visitor>,
     Body(request): Body<AdmissionRequest>,
-) -> Result<Json<Admission>, Error> {
+) -> Result<(StatusCode, Json<Admission>), Error> {
+    let patience = patience(&request)?;
     let ask = ask(request)?;
     let principal = &visitor.principal;
     let priority = ask.priority.or(principal.default_priority);
@@ -49,27 +59,62 @@ pub(crate) async fn admit(
         .min(principal.highest_priority);
     let principal = principal.clone();
     // It may wait for the store: the first on a level, and where many are at once.
-    let decided = control
-        .waiting(move |it| it.engine.admit(&principal, &ask))
-        .await??;
-    let admission = match decided {
-        Ok(admitted) => Admission {
-            approved: true,
-            platform: admitted.platform.to_string(),
-            wait_time: None,
-            wait_for: None,
-            alternative: None,
-            reservation: Some(admitted.reservation),
-            expires_at: Some(rfc3339_seconds(admitted.expires_at)),
-            confidence: Some(1.0),
-            reasons: admitted.reasons,
-            limit: None,
-            shortage: None,
-        },
-        Err(not) => refused(*not, &control),
-    };
+    let answered = control.waiting(move |it| match patience {
+        None => it
+            .engine
+            .admit(&principal, &ask)
+            .map(|decided| match decided {
+                Ok(admitted) => approved(admitted),
+                Err(not) => refused(*not, it),
+            }),
+        Some(patience) => {
+            let answer = it.engine.admit_or_wait(&principal, &ask, patience)?;
+            Ok(match answer {
+                Answer::Admitted(admitted) => approved(admitted),
+                Answer::NotAdmitted(not) => refused(*not, it),
+                Answer::Waits(id) => waits(id, it, &principal),
+            })
+        }
+    });
+    let admission = answered.await??;
     count(&control, &admission, priority);
-    Ok(Json(admission))
+    let status = if admission.waits.is_some() {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(admission)))
+}
+
+/// Leave, as it is told.
+pub(super) fn approved(admitted: Admitted) -> Admission {
+    Admission {
+        approved: true,
+        platform: admitted.platform.to_string(),
+        reservation: Some(admitted.reservation),
+        expires_at: Some(rfc3339_seconds(admitted.expires_at)),
+        confidence: Some(1.0),
+        reasons: admitted.reasons,
+        ..Admission::default()
+    }
+}
+
+/// No leave yet.
+fn waits(id: AdmissionId, control: &Control, principal: &Principal) -> Admission {
+    // It is theirs, and not forgotten so soon.
+    let Some(view) = control.engine.admission(principal, id) else {
+        return Admission::default();
+    };
+    let platform = view.platform.to_string();
+    let waits = super::waits::shown(view, control);
+    Admission {
+        approved: false,
+        platform,
+        wait_time: waits.wait_p50,
+        reasons: vec![waits.reason.clone()],
+        waits: Some(waits),
+        ..Admission::default()
+    }
 }
 
 fn ask(request: AdmissionRequest) -> Result<AdmissionAsk, Error> {
@@ -136,12 +181,12 @@ fn never_fits(not: &NotAdmitted) -> bool {
 }
 
 /// Seconds to the millisecond, rounded up: who waits that long has waited long enough.
-fn seconds(wait: Duration) -> f64 {
+pub(super) fn seconds(wait: Duration) -> f64 {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
-fn refused(not: NotAdmitted, control: &Control) -> Admission {
+pub(super) fn refused(not: NotAdmitted, control: &Control) -> Admission {
     let wait = wait(&not, control);
     Admission {
         approved: false,
@@ -162,6 +207,7 @@ fn refused(not: NotAdmitted, control: &Control) -> Admission {
             asked: it.asked.into(),
             resets_at: it.resets_at.map(rfc3339_seconds),
         }),
+        waits: None,
     }
 }
 
@@ -169,6 +215,7 @@ fn count(control: &Control, admission: &Admission, priority: Priority) {
     let registry = control.engine.registry();
     let decision = match (admission.approved, admission.wait_for) {
         (true, _) => "granted",
+        (false, _) if admission.waits.is_some() => "deferred",
         (false, Some(_)) => "deferred",
         (false, None) => "never_fits",
     };

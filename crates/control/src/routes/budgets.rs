@@ -250,7 +250,11 @@ impl Wish {
             Amount::Removed => None,
             Amount::Set(it) => Some(it.0),
         };
+        let built_in = before.enforcement == Enforcement::BuiltIn;
         let soft = match self.soft {
+            // One that nobody set gives way: who says what may be spent is not asked again on the
+            // way there.
+            Amount::Kept if matches!(self.hard, Amount::Set(_)) && built_in => None,
             // Nobody said that it should stand in the way of a lower hard limit.
             Amount::Kept => before.soft.map(|it| it.min(hard.unwrap_or(it))),
             Amount::Removed => None,

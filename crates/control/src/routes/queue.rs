@@ -6,22 +6,24 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use tidegate_engine::queues::{QueueView, WaitingView};
-use tidegate_types::CallId;
+use tidegate_engine::queues::{QueueView, WaitingId, WaitingView};
 
 use crate::{
     Control,
     access::{Narrowed, Sight, Visitor},
     error::Error,
     read::{Asked, Body, word},
-    routes::calls::CALL_ID,
     wire::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall},
 };
+
+/// What an id of something that waits looks like.
+const WAITING_ID: &str =
+    "a waiting call's id or request's, call_ or adm_ and 16 hexadecimal digits";
 
 impl From<WaitingView> for WaitingCall {
     fn from(it: WaitingView) -> Self {
         Self {
-            call: it.call,
+            id: it.id.to_string(),
             platform: it.platform.to_string(),
             organisation: it.organisation.to_string(),
             user: it.user.to_string(),
@@ -74,10 +76,9 @@ pub(crate) async fn queue(
     let queues = control.waiting(move |control| {
         let same = |asked: Option<&str>, it: Option<&str>| asked.is_none() || asked == it;
         let waiting = control.engine.waiting(|it| {
-            same(organisation.as_deref(), Some(&it.organisation))
-                && same(user.as_deref(), Some(&it.user))
-                && (same(task.as_deref(), it.task.as_deref())
-                    || same(task.as_deref(), it.root_task.as_deref()))
+            same(organisation.as_deref(), Some(it.organisation))
+                && same(user.as_deref(), Some(it.user))
+                && (same(task.as_deref(), it.task) || same(task.as_deref(), it.root_task))
         });
         let all = match sight {
             Sight::All => control.engine.queues(),
@@ -103,11 +104,11 @@ pub(crate) async fn cancel(
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
 ) -> Result<Json<WaitChanged>, Error> {
-    let call: CallId = word("id", &id, CALL_ID)?;
+    let id: WaitingId = word("id", &id, WAITING_ID)?;
     let principal = visitor.principal;
-    let cancelled = control.waiting(move |it| it.engine.cancel_waiting(&principal, call));
+    let cancelled = control.waiting(move |it| it.engine.cancel_waiting(&principal, id));
     cancelled.await??;
-    Ok(Json(WaitChanged { call }))
+    Ok(Json(WaitChanged { id: id.to_string() }))
 }
 
 /// Move a waiting call to another priority.
@@ -122,12 +123,10 @@ pub(crate) async fn promote(
     Path(id): Path<String>,
     Body(request): Body<PromoteRequest>,
 ) -> Result<Json<WaitChanged>, Error> {
-    let call: CallId = word("id", &id, CALL_ID)?;
+    let id: WaitingId = word("id", &id, WAITING_ID)?;
     let principal = visitor.principal;
-    let promoted = control.waiting(move |it| {
-        it.engine
-            .promote_waiting(&principal, call, request.priority)
-    });
+    let promoted =
+        control.waiting(move |it| it.engine.promote_waiting(&principal, id, request.priority));
     promoted.await??;
-    Ok(Json(WaitChanged { call }))
+    Ok(Json(WaitChanged { id: id.to_string() }))
 }

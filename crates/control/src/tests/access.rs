@@ -74,6 +74,9 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         GET    /readyz                              200 200 200 200 200 200 200 200 200 200 200 200 200
         GET    /metrics                             403 403 403 403 200 200 200 200 200 200 200 200 200
         POST   /api/v1/admissions                   403 403 403 403 200 200 403 403 200 200 200 200 200
+        GET    /api/v1/admissions/{id}              403 403 403 403 400 400 403 403 400 400 400 400 400
+        DELETE /api/v1/admissions/{id}              403 403 403 403 400 400 403 403 400 400 400 400 400
+        GET    /api/v1/admissions/{id}/events       403 403 403 403 400 400 403 403 400 400 400 400 400
         GET    /api/v1/reservations                 403 403 403 403 200 200 200 200 200 200 200 200 200
         POST   /api/v1/reservations/{id}/settle     403 403 403 403 404 200 403 403 200 200 404 404 200
         POST   /api/v1/reservations/{id}/extend     403 403 403 403 404 200 403 403 200 200 404 404 200

@@ -65,6 +65,125 @@ fn what_does_not_fit_is_deferred_with_the_exact_wait_and_an_alternative() {
 }
 
 #[test]
+fn who_asks_to_wait_is_told_its_place_and_then_its_leave() {
+    check(
+        r#"caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true}
+           caller GET /api/v1/admissions/{waits}
+           caller GET /api/v1/queue | waiting
+           stranger GET /api/v1/admissions/{waits}
+           pass 600
+           caller GET /api/v1/admissions/{waits}?wait=50
+           caller POST /api/v1/reservations/{last}/release
+           caller GET /api/v1/admissions/{waits}/events
+           caller DELETE /api/v1/admissions/{waits} | state"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true}
+            202 {
+              alternative: null
+              approved: false
+              confidence: null
+              expires_at: null
+              platform: "claude_code"
+              reasons: ["`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform"]
+              reservation: null
+              wait_time: 514.286
+              waits: {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 514.286}
+            }
+            > caller GET /api/v1/admissions/{waits}
+            200 {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 514.286}
+            > caller GET /api/v1/queue | waiting
+            200 {waiting: [{away: false, id: "adm_19f607f8e0000008", model: "", of: 1, organisation: "local", place: 1, platform: "claude_code", priority: "high", reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", user: "ann", wait_p50_ms: 514285, wait_p90_ms: 514285, waited_ms: 0}]}
+            > stranger GET /api/v1/admissions/{waits}
+            404 not_found: there is no request for leave that waits `adm_19f607f8e0000008`
+            > pass 600
+            > caller GET /api/v1/admissions/{waits}?wait=50
+            200 {
+              admission: {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:25:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f6088b5c000000", wait_time: null}
+              id: "adm_19f607f8e0000008"
+              kept_until: "2026-07-14T12:11:00Z"
+              since: "2026-07-14T12:00:00Z"
+              state: "approved"
+              until: "2026-07-14T13:00:00Z"
+            }
+            > caller POST /api/v1/reservations/{last}/release
+            200 {reservation: "resv_19f6088b5c000000"}
+            > caller GET /api/v1/admissions/{waits}/events
+            200 event: decided
+            data: {"id":"adm_19f607f8e0000008","state":"approved","since":"2026-07-14T12:00:00Z","until":"2026-07-14T13:00:00Z","kept_until":"2026-07-14T12:11:00Z","admission":{"approved":true,"platform":"claude_code","wait_time":null,"alternative":null,"reservation":"resv_19f6088b5c000000","expires_at":"2026-07-14T12:25:00Z","confidence":1.0,"reasons":["claude_code has what this needs"]}}
+            > caller DELETE /api/v1/admissions/{waits} | state
+            200 {state: "approved"}
+        "#]],
+    );
+}
+
+#[test]
+fn a_wait_is_ended_by_hand_and_told_so() {
+    check(
+        r#"caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true} | approved
+           caller DELETE /api/v1/queue/{waits}
+           caller GET /api/v1/admissions/{waits}?wait=50 | id, state
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true} | approved
+           caller DELETE /api/v1/admissions/{waits} | id, state
+           caller GET /api/v1/queue | waiting"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true} | approved
+            202 {approved: false}
+            > caller DELETE /api/v1/queue/{waits}
+            200 {id: "adm_19f607f8e0000008"}
+            > caller GET /api/v1/admissions/{waits}?wait=50 | id, state
+            200 {id: "adm_19f607f8e0000008", state: "cancelled"}
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true} | approved
+            202 {approved: false}
+            > caller DELETE /api/v1/admissions/{waits} | id, state
+            200 {id: "adm_19f607f8e0000009", state: "cancelled"}
+            > caller GET /api/v1/queue | waiting
+            200 {waiting: []}
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_wait_is_said() {
+    check(
+        r#"caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+           caller POST /api/v1/admissions {"tokens": 10, "wait_seconds": 5}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 100000}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true, "hold_seconds": 901}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 5} | approved, reasons
+           caller GET /api/v1/admissions/adm_0000000000000001
+           caller GET /api/v1/admissions/7
+           caller GET /api/v1/admissions/adm_0000000000000001?wait=56
+           caller DELETE /api/v1/admissions/adm_0000000000000001"#,
+        expect![[r#"
+            > caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > caller POST /api/v1/admissions {"tokens": 10, "wait_seconds": 5}
+            400 incomplete: `wait_seconds` and `hold_seconds` are for requests that wait: send `wait: true` with them
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 100000}
+            400 bad_value: `wait_seconds`: `100000` is not a whole number up to 86400
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "hold_seconds": 901}
+            400 bad_value: `hold_seconds`: `901` is not a whole number up to 900
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 5} | approved, reasons
+            200 {approved: false, reasons: ["`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", "it would probably wait 8 min 35 s, and may wait 5 s · let it wait for longer, or ask for less"]}
+            > caller GET /api/v1/admissions/adm_0000000000000001
+            404 not_found: there is no request for leave that waits `adm_0000000000000001`
+            > caller GET /api/v1/admissions/7
+            400 bad_value: `id`: `7` is not a request's id, adm_ and 16 hexadecimal digits
+            > caller GET /api/v1/admissions/adm_0000000000000001?wait=56
+            400 bad_value: `wait`: `56` is not a whole number up to 55
+            > caller DELETE /api/v1/admissions/adm_0000000000000001
+            404 not_found: there is no request for leave that waits `adm_0000000000000001`
+        "#]],
+    );
+}
+
+#[test]
 fn a_budget_that_is_short_is_told_in_figures() {
     check(
         r#"caller POST /api/v1/admissions {"cost_usd": "5.01", "task": "t"}

@@ -63,7 +63,7 @@ fn a_limit_that_is_set_is_in_force_and_in_the_audit() {
            boss GET /api/v1/audit?limit=1"#,
         expect![[r#"
             > operator PUT /api/v1/budgets/task {"hard_usd": "0.5"}
-            200 {after: [$0.50/$0.50 named: enforce/enforce], before: [$1.00/$5.00 built in: watch/enforce], level: "task", scope: "everybody"}
+            200 {after: [null/$0.50 named: enforce/enforce], before: [$1.00/$5.00 built in: watch/enforce], level: "task", scope: "everybody"}
             > caller POST /api/v1/admissions {"cost_usd": "0.6", "task": "t"}
             200 {
               alternative: null
@@ -78,7 +78,7 @@ fn a_limit_that_is_set_is_in_force_and_in_the_audit() {
               wait_time: null
             }
             > operator PUT /api/v1/budgets/task {"task": "t", "hard_usd": null, "soft_usd": "2", "mode": "watch"}
-            200 {after: [$2.00/null named: watch/watch], before: [$0.50/$0.50 named: enforce/enforce], level: "task", scope: "task local/t"}
+            200 {after: [$2.00/null named: watch/watch], before: [null/$0.50 named: enforce/enforce], level: "task", scope: "task local/t"}
             > caller POST /api/v1/admissions {"cost_usd": "0.6", "task": "t"}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > boss PUT /api/v1/budgets/llm {"organisation": "acme", "overage_allowed": true}
@@ -87,7 +87,7 @@ fn a_limit_that_is_set_is_in_force_and_in_the_audit() {
             200 {
               changes: [
                 {action: "config_reloaded", after: "a limit", at: "2026-07-14T12:00:00.000000Z", object: "configuration", role: "operator", who: "key_19f607f8e0000006"}
-                {action: "limit_set", after: [$2.00/null named: watch/watch], at: "2026-07-14T12:00:00.000000Z", before: [$0.50/$0.50 named: enforce/enforce], object: "task for task local/t", organisation: "local", role: "operator", who: "key_19f607f8e0000003"}
+                {action: "limit_set", after: [$2.00/null named: watch/watch], at: "2026-07-14T12:00:00.000000Z", before: [null/$0.50 named: enforce/enforce], object: "task for task local/t", organisation: "local", role: "operator", who: "key_19f607f8e0000003"}
                 {action: "config_reloaded", after: "a limit", at: "2026-07-14T12:00:00.000000Z", object: "configuration", role: "operator", who: "key_19f607f8e0000003"}
               ]
             }

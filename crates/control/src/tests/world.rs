@@ -34,7 +34,8 @@ use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{
-    Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret, Timestamp,
+    AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
+    Timestamp,
 };
 use tower_service::Service as _;
 
@@ -247,6 +248,7 @@ pub(crate) struct World {
     program: Arc<Program>,
     secrets: Vec<(&'static str, KeyId, String)>,
     last: Mutex<Option<ReservationId>>,
+    waits: Mutex<Option<AdmissionId>>,
 }
 
 impl World {
@@ -298,6 +300,7 @@ impl World {
             program,
             secrets,
             last: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -385,14 +388,20 @@ impl World {
 
     fn remember(&self, text: &str) {
         let value: Value = serde_json::from_str(text).unwrap_or_default();
-        let id = value.get("reservation").and_then(Value::as_str);
+        let id = ["/reservation", "/admission/reservation"].map(|it| value.pointer(it));
+        let id = id.into_iter().flatten().find_map(Value::as_str);
         if let Some(id) = id.and_then(|it| it.parse().ok()) {
             *self.last.lock() = Some(id);
+        }
+        let id = value.pointer("/waits/id").and_then(Value::as_str);
+        if let Some(id) = id.and_then(|it| it.parse().ok()) {
+            *self.waits.lock() = Some(id);
         }
     }
 
     /// Lines of `VISITOR METHOD PATH [BODY] [| FIELDS]`; `{last}` is the last reservation that an
-    /// answer named, `{key:NAME}` a key's id. `pass SECONDS` lets time pass.
+    /// answer named, `{waits}` the last request that was let wait, `{key:NAME}` a key's id.
+    /// `pass SECONDS` lets time pass.
     pub(crate) async fn transcript(&self, script: &str) -> String {
         let mut transcript = String::new();
         for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
@@ -406,11 +415,15 @@ impl World {
             if visitor == "pass" {
                 self.pass(Duration::from_secs(method.parse().unwrap()));
                 self.engine.tidy();
+                self.engine.look_at_queues();
                 continue;
             }
             let mut path = words.next().unwrap().to_owned();
             if let Some(last) = *self.last.lock() {
                 path = path.replace("{last}", &last.to_string());
+            }
+            if let Some(waits) = *self.waits.lock() {
+                path = path.replace("{waits}", &waits.to_string());
             }
             for (name, id, _) in &self.secrets {
                 path = path.replace(&format!("{{key:{name}}}"), &id.to_string());

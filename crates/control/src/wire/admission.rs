@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_ledger::Service;
-use tidegate_types::{Complexity, Priority, ReservationId};
-use utoipa::ToSchema;
+use tidegate_types::{AdmissionId, Complexity, Priority, ReservationId};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Money, Usd};
 
@@ -52,6 +52,18 @@ pub struct AdmissionRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "moderate")]
     pub complexity: Option<Complexity>,
+    /// Lets it wait for its turn, or for somebody's yes, where it can't be given leave now: the
+    /// answer has the status 202 and names its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
+    /// For how long it waits at most, in seconds, a day at most; an hour where it is not said. One
+    /// that would probably wait for longer is refused at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u64>,
+    /// For how long leave is kept after a wait, in seconds, 900 at most; a minute where it is not
+    /// said. What nobody has fetched by then is given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_seconds: Option<u64>,
 }
 
 /// What `wait_time` waits for.
@@ -67,8 +79,8 @@ pub enum WaitFor {
     Reset,
 }
 
-/// The decision. Approved or not, the status is 200.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+/// The decision. Approved or not, the status is 200; 202 where it waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Admission {
     /// Whether it may start now. If so it holds `reservation`.
     pub approved: bool,
@@ -99,6 +111,71 @@ pub struct Admission {
     /// The budget that is short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortage: Option<Shortage>,
+    /// Where it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitingAdmission>,
+}
+
+/// A request for leave that waits, or has waited.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingAdmission {
+    /// Which.
+    #[schema(value_type = String, example = "adm_19aa0c7f3d2e0001")]
+    pub id: AdmissionId,
+    /// How it stands.
+    pub state: AdmissionState,
+    /// Its place among those of its priority: 1 goes next. Absent where it does not wait for the
+    /// platform's buckets but for a budget, or for somebody's yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u64>,
+    /// How many of its priority wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// Seconds that half of all such requests wait no longer than, from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p50: Option<f64>,
+    /// Seconds that nine of ten wait no longer than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p90: Option<f64>,
+    /// Since when it waits.
+    pub since: String,
+    /// Until when it waits at most.
+    pub until: String,
+    /// What keeps it waiting, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Until when its leave is kept for whoever asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<String>,
+    /// The decision, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub admission: Option<Box<Admission>>,
+}
+
+/// How a request for leave stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AdmissionState {
+    /// It waits.
+    Waiting,
+    /// It has leave: `admission` names the reservation.
+    Approved,
+    /// No wait helps any more: `admission` says why.
+    Refused,
+    /// Its wait was ended.
+    Cancelled,
+    /// It had leave, which nobody fetched in time: it was given back.
+    Lapsed,
+}
+
+/// How long to wait for a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AdmissionQuery {
+    /// Answers when it is decided, or after so many seconds; 55 at most. Left out: at once.
+    #[serde(default)]
+    pub wait: u64,
 }
 
 /// A budget that can't hold what was asked for.

@@ -1,7 +1,7 @@
 //! Calls that wait.
 
 use serde::{Deserialize, Serialize};
-use tidegate_types::{CallId, Priority};
+use tidegate_types::Priority;
 use utoipa::{IntoParams, ToSchema};
 
 /// Everything that waits, and how the queues do.
@@ -16,9 +16,9 @@ pub struct Queues {
 /// A call that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingCall {
-    /// The call.
-    #[schema(value_type = String, example = "call_1a1f6a8b2c3d4e5f")]
-    pub call: CallId,
+    /// The call, or the request for leave (`adm_…`).
+    #[schema(example = "call_1a1f6a8b2c3d4e5f")]
+    pub id: String,
     /// The platform it waits for.
     pub platform: String,
     /// Who pays.
@@ -99,9 +99,9 @@ pub struct PromoteRequest {
 }
 
 /// A waiting call was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitChanged {
-    /// The call.
-    #[schema(value_type = String, example = "call_1a1f6a8b2c3d4e5f")]
-    pub call: CallId,
+    /// The call, or the request for leave (`adm_…`).
+    #[schema(example = "call_1a1f6a8b2c3d4e5f")]
+    pub id: String,
 }

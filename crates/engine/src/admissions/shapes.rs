@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tidegate_admission::Wait;
 use tidegate_ledger::{EntryPath, Service, Shortage};
 use tidegate_types::{Complexity, NanoUsd, Priority, ReservationId, Timestamp, Usage};
 
-use super::OPEN_MAX;
+use super::{OPEN_MAX, waits::WAITS_MAX};
 
 /// A request for leave to act (T2).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdmissionAsk {
     /// Where; else the first platform.
     pub platform: Option<String>,
@@ -97,6 +98,9 @@ pub enum AdmissionError {
     /// Too many are open.
     #[error("{OPEN_MAX} reservations are open: settle or release some")]
     TooMany,
+    /// Too many wait.
+    #[error("{WAITS_MAX} requests for leave wait: ask again later, or without `wait`")]
+    TooManyWait,
     /// It can't be written down.
     #[error("the ledger can't be written: {0}")]
     Unwritable(String),

@@ -8,6 +8,7 @@
 )]
 
 mod admitting;
+mod awaiting;
 mod gated;
 mod harness;
 mod headers;

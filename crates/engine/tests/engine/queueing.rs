@@ -150,14 +150,14 @@ impl Play {
                 let waiting = self.world.engine.waiting(|_| true);
                 if let Some(it) = waiting.get(*which % waiting.len().max(1)) {
                     let to = tidegate_types::Priority::ALL[which % 4];
-                    let promoted = self.world.engine.promote_waiting(&operator(), it.call, to);
+                    let promoted = self.world.engine.promote_waiting(&operator(), it.id, to);
                     promoted.unwrap();
                 }
             }
             Act::Cancel(which) => {
                 let waiting = self.world.engine.waiting(|_| true);
                 if let Some(it) = waiting.get(*which % waiting.len().max(1)) {
-                    let cancelled = self.world.engine.cancel_waiting(&operator(), it.call);
+                    let cancelled = self.world.engine.cancel_waiting(&operator(), it.id);
                     cancelled.unwrap();
                 }
             }

@@ -111,6 +111,15 @@ impl SettingStore for Disk {
         }
         Ok(())
     }
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.store.settings(prefix)
+    }
+    fn unset(&self, names: &[&str]) -> Result<(), StoreError> {
+        if self.stores() {
+            return self.store.unset(names);
+        }
+        Ok(())
+    }
 }
 
 impl Journal for Disk {

@@ -170,7 +170,7 @@ fn a_wait_that_is_ended_by_hand_is_refused_for_good() {
     let world = World::start(one_slot);
     let _holder = holder(&world);
     let mut client = wait(&world, &Ask::messages("hello", true), 1);
-    let call = waiting(&world)[0].call;
+    let call = waiting(&world)[0].id;
     world.engine.cancel_waiting(&admin(), call).unwrap();
     let heard = client.answer().unwrap();
     assert_eq!(heard.status, 429);

@@ -268,16 +268,51 @@ impl SettingStore for SqliteStore {
     }
 
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        self.change_settings(|it| set_all(it, values))
+    }
+
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.state.look(|it| {
+            let mut query = it.prepare_cached(
+                "SELECT name, value FROM settings WHERE substr(name, 1, length(?1)) = ?1
+                 ORDER BY name",
+            )?;
+            let rows = query.query_map([prefix], |it| Ok((it.get(0)?, it.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
+    fn unset(&self, names: &[&str]) -> Result<(), StoreError> {
+        self.change_settings(|it| unset_all(it, names))
+    }
+}
+
+impl SqliteStore {
+    fn change_settings(
+        &self,
+        change: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
         self.state.write(|path, writer| {
             let connection = &mut writer.connection;
             // Levels of buckets are written many times a minute: a sync each is not worth what a
             // power cut would take.
             let relaxed = connection.execute_batch("PRAGMA synchronous = NORMAL");
-            let set = relaxed.and_then(|()| set_all(connection, values));
+            let changed = relaxed.and_then(|()| change(connection));
             let strict = connection.execute_batch("PRAGMA synchronous = FULL");
-            set.and(strict).map_err(|it| failure::of_sqlite(path, it))
+            changed
+                .and(strict)
+                .map_err(|it| failure::of_sqlite(path, it))
         })
     }
+}
+
+fn unset_all(connection: &mut Connection, names: &[&str]) -> rusqlite::Result<()> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for name in names {
+        let mut unset = change.prepare_cached("DELETE FROM settings WHERE name = ?1")?;
+        unset.execute([name])?;
+    }
+    change.commit()
 }
 
 fn set_all(connection: &mut Connection, values: &[(&str, &[u8])]) -> rusqlite::Result<()> {

@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 use tidegate_control::wire::{PromoteRequest, Queue, Queues, WaitChanged, WaitingCall};
-use tidegate_types::{CallId, Priority};
+use tidegate_engine::queues::WaitingId;
+use tidegate_types::Priority;
 
 use super::{
     Client, Format, Said,
@@ -40,16 +41,16 @@ pub(crate) struct QueueArgs {
 pub(crate) enum QueueCommand {
     /// End its wait: its client is refused, and told not to try again
     Cancel {
-        /// The call, as in the list
-        call: CallId,
+        /// The call or the request for leave, as in the list
+        id: WaitingId,
         /// How to print
         #[command(flatten)]
         format: Format,
     },
     /// Let it wait in another priority; it keeps the time it has waited
     Promote {
-        /// The call, as in the list
-        call: CallId,
+        /// The call or the request for leave, as in the list
+        id: WaitingId,
         /// Its priority from now on: low, medium, high or critical
         #[arg(default_value = "critical")]
         priority: Priority,
@@ -61,8 +62,8 @@ pub(crate) enum QueueCommand {
 
 pub(super) fn answer(args: &QueueArgs, client: &Client) -> anyhow::Result<Said> {
     match &args.command {
-        Some(QueueCommand::Cancel { call, format }) => {
-            let changed: WaitChanged = client.delete(&format!("/api/v1/queue/{call}"))?;
+        Some(QueueCommand::Cancel { id, format }) => {
+            let changed: WaitChanged = client.delete(&format!("/api/v1/queue/{id}"))?;
             told(
                 *format,
                 changed,
@@ -70,14 +71,14 @@ pub(super) fn answer(args: &QueueArgs, client: &Client) -> anyhow::Result<Said> 
             )
         }
         Some(QueueCommand::Promote {
-            call,
+            id,
             priority,
             format,
         }) => {
             let body = PromoteRequest {
                 priority: *priority,
             };
-            let changed = client.put(&format!("/api/v1/queue/{call}"), &body)?;
+            let changed = client.put(&format!("/api/v1/queue/{id}"), &body)?;
             told(
                 *format,
                 changed,
@@ -92,7 +93,7 @@ fn told(format: Format, changed: WaitChanged, what: &str) -> anyhow::Result<Said
     if format.json {
         return Said::json(&changed);
     }
-    Ok(Said::fine(format!("{} {what}\n", changed.call)))
+    Ok(Said::fine(format!("{} {what}\n", changed.id)))
 }
 
 fn list(args: &QueueArgs, client: &Client) -> anyhow::Result<Said> {
@@ -113,8 +114,8 @@ fn list(args: &QueueArgs, client: &Client) -> anyhow::Result<Said> {
 /// The queues for people.
 pub(super) fn show(queues: &Queues) -> String {
     let mut table = Table::new(&[
-        "call", "platform", "priority", "user", "model", ">place", ">waited", ">about", ">at most",
-        "client",
+        "waits", "platform", "priority", "user", "model", ">place", ">waited", ">about",
+        ">at most", "client",
     ]);
     for it in &queues.waiting {
         table.row(row(it));
@@ -137,7 +138,7 @@ pub(super) fn show(queues: &Queues) -> String {
 
 fn row(it: &WaitingCall) -> [String; 10] {
     [
-        it.call.to_string(),
+        it.id.clone(),
         plain(&it.platform),
         it.priority.to_string(),
         plain(&it.user),

@@ -164,8 +164,8 @@ sections! {
         /// What an organisation may spend on infrastructure in a month; 1,000 $ where nobody
         /// says otherwise.
         section infrastructure: Limit;
-        /// What a task may spend, with all its subtasks; 5 $, and a warning above 1 $, where
-        /// nobody says otherwise.
+        /// What a task may spend, with all its subtasks; 5 $, and above 1 $ somebody is asked, where
+        /// nobody says otherwise. A task whose `hard` alone is named asks nobody.
         section task: Limit;
         /// Limits of single organisations.
         named organisations: OrganisationBudgets;
@@ -173,7 +173,8 @@ sections! {
 
     /// A limit on money. One that is named is enforced, unless `mode = "watch"`.
     Limit {
-        /// Passing it by what is spent and expected is a warning.
+        /// Passing it by what is spent and expected needs somebody's yes (`tidegate approve`);
+        /// where it only watches, it is a warning.
         optional soft: Cap = "80";
         /// Never passed by what is spent and held.
         optional hard: Cap = "100";

@@ -383,11 +383,16 @@ fn a_limit_that_is_named_is_enforced_unless_it_says_watch() {
         of("[budgets.task]\nhard = 7\n[platforms.claude_code.buckets.units]\ncapacity = 9_000");
     assert_eq!(task.enforcement, Enforcement::Named(Mode::Enforce));
     assert_eq!(task.hard.unwrap().to_string(), "$7.00");
+    assert_eq!(task.soft, None, "who says how much is not asked again");
+    let (task, _) = of("[budgets.task]\nhard = 7\nsoft = 1");
+    assert_eq!(task.soft, Some(tidegate_types::NanoUsd::from_usd(1)));
+    let (task, _) = of("[budgets.task]\nmode = 'enforce'");
     assert_eq!(
         task.soft.unwrap().to_string(),
         "$1.00",
         "what is not said stays"
     );
+
     assert_eq!(bucket, Enforcement::Named(Mode::Enforce));
 
     let (task, _) = of("enforce = true\n[budgets.task]\nmode = 'watch'");
@@ -435,7 +440,7 @@ mode = 'watch'
         everyone: Limit { soft: Some(NanoUsd(5000000000)), hard: Some(NanoUsd(20000000000)), overage_allowed: false, enforcement: Named(Enforce) }
         acme: Limit { soft: Some(NanoUsd(5000000000)), hard: Some(NanoUsd(50000000000)), overage_allowed: false, enforcement: Named(Enforce) }
         ada: Limit { soft: Some(NanoUsd(5000000000)), hard: Some(NanoUsd(50000000000)), overage_allowed: true, enforcement: Named(Enforce) }
-        nightly: Limit { soft: Some(NanoUsd(1000000000)), hard: Some(NanoUsd(100000000000)), overage_allowed: false, enforcement: Named(Watch) }
+        nightly: Limit { soft: None, hard: Some(NanoUsd(100000000000)), overage_allowed: false, enforcement: Named(Watch) }
     "#]].assert_eq(&shown);
     let zone = settings.budgets.zone("acme").iana_name();
     assert_eq!(zone, Some("Asia/Tokyo"));

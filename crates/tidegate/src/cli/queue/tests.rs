@@ -13,7 +13,7 @@ fn check(text: &str, expected: Expect) {
 fn the_queue_shows_places_waits_and_how_far_they_can_be_trusted() {
     let waiting = |call: u64, place: usize, away: bool| {
         json!({
-            "call": CallId::from_raw(call), "platform": "sonnet", "organisation": "acme", "user": "ada",
+            "id": tidegate_types::CallId::from_raw(call).to_string(), "platform": "sonnet", "organisation": "acme", "user": "ada",
             "model": "claude-opus-5-5", "priority": "high", "place": place, "of": 2,
             "waited_ms": 61_000, "wait_p50_ms": 900, "wait_p90_ms": 7_200_000, "away": away,
             "reason": "`sonnet.units` makes ada wait 1 s: less is left than this call needs",
@@ -33,7 +33,7 @@ fn the_queue_shows_places_waits_and_how_far_they_can_be_trusted() {
             100,
         )),
         expect![[r#"
-            call                   platform  priority  user  model             place     waited  about    at most  client
+            waits                  platform  priority  user  model             place     waited  about    at most  client
             call_0000000000000001  sonnet    high      ada   claude-opus-5-5  1 of 2  1 min 1 s    1 s  2 h 0 min  held
             call_0000000000000002  sonnet    high      ada   claude-opus-5-5  2 of 2  1 min 1 s    1 s  2 h 0 min  away, place kept
             `sonnet.units` makes ada wait 1 s: less is left than this call needs

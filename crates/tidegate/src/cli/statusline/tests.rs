@@ -43,7 +43,7 @@ fn budget(level: &str, spent: &str, hard: Option<&str>) -> Budget {
 
 fn session(budgets: Vec<Budget>, waiting: usize) -> Session {
     let call = WaitingCall {
-        call: CallId::from_raw(1),
+        id: CallId::from_raw(1).to_string(),
         platform: "sonnet".to_owned(),
         organisation: "acme".to_owned(),
         user: "ann".to_owned(),

@@ -167,10 +167,13 @@ fn overrides(
 /// What `raw` says over what `base` says.
 fn limit(raw: &sections::Limit, base: Limit, path: &str, reader: &mut Reader) -> Limit {
     let hard = raw.hard.map_or(base.hard, |it| it.0);
-    // A soft limit nobody wrote gives way to a lower hard one.
-    let inherited = base
-        .soft
-        .filter(|soft| hard.is_none_or(|hard| *soft <= hard));
+    // A soft limit that nobody wrote gives way to a hard one that somebody did: who says what may be
+    // spent is not asked again on the way there.
+    let built_in = base.soft == Limits::BUILT_IN.task.soft && !reader.is_named("budgets.task.soft");
+    let inherited = base.soft.filter(|soft| {
+        let gives_way = built_in && raw.hard.is_some();
+        !gives_way && hard.is_none_or(|hard| *soft <= hard)
+    });
     let soft = raw.soft.map_or(inherited, |it| it.0);
     if let (Some(soft), Some(hard)) = (soft, hard)
         && soft > hard
