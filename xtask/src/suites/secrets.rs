@@ -43,7 +43,9 @@ version = 1
 log.level = "debug"
 redact.patterns = ["PATTERN"]
 server.drain = "1s"
-budgets.task = { hard = "5", soft = "0.0001", mode = "watch" }
+budgets.task = { hard = "5" }
+budgets.user_day = { soft = "0.0001", mode = "watch" }
+quotas.user.mode = "watch"
 
 [providers.loose]
 family = "anthropic"

@@ -117,7 +117,8 @@ impl Engine {
         let (gate, slot) = self.gate(&platform, (&organisation, &user), now.mono);
         let books = self.books(&organisation);
         let is_subtask = root.is_some() && root.as_deref() != ask.task.as_deref();
-        let task_type = ask.task_type.as_deref().map(Arc::from);
+        let task_type = ask.task_type.as_deref();
+        let task_type = task_type.map(|it| self.without_secrets(it));
         let of_task = root.as_ref().map(|it| (it, is_subtask));
         let quota = self.counted_at(&books, (&user, task_type.as_ref()), of_task, now);
         let service = ask.service.unwrap_or(tidegate_ledger::Service::Llm);

@@ -41,6 +41,9 @@ const WISHES: [(&str, u16); 9] = [
     ("sim:fault close-mid-stream", 0),
 ];
 
+/// Who sends it is not held for long where it has to wait.
+const IMPATIENT: &str = "x-stainless-read-timeout: 1";
+
 /// Whoever calls.
 pub(super) struct Caller<'a> {
     address: &'a str,
@@ -268,6 +271,7 @@ impl<'a> Caller<'a> {
             let headers = [
                 format!("x-tidegate-task: {task}"),
                 format!("x-tidegate-parent-task: {}", mark::key("AskParent")),
+                IMPATIENT.to_owned(),
                 dialect.credential(),
             ];
             let answer = self.send(dialect.path(), &headers, &body)?;
@@ -278,7 +282,7 @@ impl<'a> Caller<'a> {
             limited == 3,
             "{limited} of 3 calls were beyond their budget"
         );
-        let credential = [Dialect::Anthropic.credential()];
+        let credential = [Dialect::Anthropic.credential(), IMPATIENT.to_owned()];
         let body = ask::body(Dialect::Anthropic, "narrow-1", false, "").to_string();
         for status in [200, 429] {
             let answer = self.send("/v1/messages", &credential, &body)?;
