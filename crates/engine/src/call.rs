@@ -1,6 +1,6 @@
 //! The phases of a call, a type each: what a phase may touch is what its type holds.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_admission::{Need, QuotaPath, UserSlot};
 use tidegate_ledger::Path;
@@ -54,6 +54,8 @@ pub struct Signals<'a> {
     pub task_type: Option<&'a str>,
     /// `x-tidegate-platform`.
     pub platform: Option<&'a str>,
+    /// `x-tidegate-max-wait`.
+    pub max_wait: Option<&'a str>,
     /// `traceparent`.
     pub traceparent: Option<&'a str>,
     /// It is only counted (models, token counts), not priced: no turn of a user begins with it.
@@ -79,6 +81,8 @@ pub struct Identified {
     pub metered: bool,
     /// The platform that was asked for by name.
     pub platform: Option<Arc<str>>,
+    /// How long it may wait for its turn, where its sender says so.
+    pub max_wait: Option<Duration>,
 }
 
 /// A call and the one platform it will be reserved on.

@@ -1,6 +1,6 @@
 //! From headers and body to a call: whose, for which task, how much it matters.
 
-use std::{borrow::Cow, str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc, time::Duration};
 
 use tidegate_observe::{calls::CallRecord, trace::TraceParent};
 use tidegate_providers::RequestFacts;
@@ -35,7 +35,16 @@ pub enum SignalError {
         /// Its length.
         found: usize,
     },
+    /// Not a time that a call may wait.
+    #[error("header `{header}` must be a number of seconds from 0 to {}", MAX_WAIT.as_secs())]
+    Seconds {
+        /// Which header.
+        header: &'static str,
+    },
 }
+
+/// The longest that a call may say it waits: no connection is held for longer.
+const MAX_WAIT: Duration = Duration::from_hours(1);
 
 impl Engine {
     /// Says whose call it is and what it belongs to.
@@ -113,6 +122,7 @@ impl Engine {
             metered: !signals.counted,
             thread,
             platform: said.platform.map(Arc::from),
+            max_wait: said.max_wait,
         })
     }
 
@@ -166,6 +176,7 @@ struct Said<'a> {
     platform: Option<&'a str>,
     complexity: Option<Complexity>,
     priority: Option<Priority>,
+    max_wait: Option<Duration>,
 }
 
 impl<'a> Said<'a> {
@@ -183,6 +194,7 @@ impl<'a> Said<'a> {
             platform: checked("x-tidegate-platform", signals.platform)?,
             complexity: word("x-tidegate-complexity", signals.complexity)?,
             priority: word("x-tidegate-priority", signals.priority)?,
+            max_wait: seconds("x-tidegate-max-wait", signals.max_wait)?,
         })
     }
 }
@@ -226,6 +238,14 @@ fn word<T: FromStr<Err = UnknownWord>>(
             .map_err(|problem| SignalError::Word { header, problem })
     };
     value.map(word).transpose()
+}
+
+fn seconds(header: &'static str, value: Option<&str>) -> Result<Option<Duration>, SignalError> {
+    let Some(value) = value else { return Ok(None) };
+    let seconds = value.trim().parse().ok();
+    let seconds = seconds.and_then(|it| Duration::try_from_secs_f64(it).ok());
+    let seconds = seconds.filter(|it| *it <= MAX_WAIT);
+    seconds.map(Some).ok_or(SignalError::Seconds { header })
 }
 
 /// Of the names that the client's program makes, those that are empty name nothing.

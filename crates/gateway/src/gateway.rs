@@ -422,6 +422,7 @@ fn heard(headers: &HeaderMap, peer: SocketAddr) -> (Presented<'_>, Signals<'_>) 
             "x-tidegate-complexity" => &mut it.complexity,
             "x-tidegate-task-type" => &mut it.task_type,
             "x-tidegate-platform" => &mut it.platform,
+            "x-tidegate-max-wait" => &mut it.max_wait,
             "traceparent" => &mut it.traceparent,
             _ => continue,
         };

@@ -67,7 +67,8 @@ impl Gateway {
         key: PlaceKey,
     ) -> Result<Reserved, NoTurn> {
         let began = tokio::time::Instant::now();
-        let patience = patience(call.claude_code, &call.parts.headers);
+        let said = routed.call.max_wait;
+        let patience = said.unwrap_or_else(|| patience(call.claude_code, &call.parts.headers));
         loop {
             let left = patience.saturating_sub(began.elapsed());
             match self.turn(call, routed, key, left).await {

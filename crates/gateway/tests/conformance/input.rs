@@ -184,6 +184,9 @@ fn a_header_of_ours_that_means_nothing_is_refused() {
         ("x-tidegate-complexity", "11"),
         ("x-tidegate-task", &*long),
         ("x-tidegate-platform", "mars"),
+        ("x-tidegate-max-wait", "soon"),
+        ("x-tidegate-max-wait", "-1"),
+        ("x-tidegate-max-wait", "3601"),
     ] {
         let heard = world.ask(&Ask::messages("hello", false).with(name, value));
         assert_eq!(heard.status, 400, "{name}");
@@ -195,6 +198,9 @@ fn a_header_of_ours_that_means_nothing_is_refused() {
         header `x-tidegate-complexity`: `11` is none of simple, moderate, complex, expert
         header `x-tidegate-task` must have 1 to 200 characters, and has 201
         header `x-tidegate-platform`: there is no platform `mars`; there are sonnet, openai, spare
+        header `x-tidegate-max-wait` must be a number of seconds from 0 to 3600
+        header `x-tidegate-max-wait` must be a number of seconds from 0 to 3600
+        header `x-tidegate-max-wait` must be a number of seconds from 0 to 3600
     "#]]
     .assert_eq(&all);
     world.wire(0);

@@ -95,6 +95,26 @@ fn who_matters_more_goes_first_and_who_waits_is_shown() {
 }
 
 #[test]
+fn a_call_that_may_not_wait_as_long_as_it_would_is_told_so_at_once() {
+    let world = World::start(one_slot);
+    let holder = holder(&world);
+    for patience in ["0", "0.2"] {
+        let heard = world.ask(&Ask::messages("hello", true).with("x-tidegate-max-wait", patience));
+        assert_eq!(heard.status, 429);
+        assert!(heard.header("retry-after").is_some());
+        assert!(
+            heard.text().contains("its place in the queue"),
+            "{}",
+            heard.text()
+        );
+    }
+    let kept = waiting(&world);
+    assert!(kept.len() == 1 && kept[0].away, "{kept:#?}");
+    drop(holder);
+    world.settled(3);
+}
+
+#[test]
 fn a_client_that_hangs_up_while_it_waits_leaves_the_queue_and_pays_nothing() {
     let world = World::start(one_slot);
     let holder = holder(&world);
