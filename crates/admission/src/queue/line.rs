@@ -1,10 +1,12 @@
 //! The calls of one class that wait.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
     time::Duration,
 };
 
+use arrayvec::ArrayVec;
 use tidegate_types::{Monotonic, Priority};
 
 use super::{BACKFILL_MAX, Ticket, size::SizeClass};
@@ -39,8 +41,8 @@ pub(super) struct Head {
 pub(super) struct Line {
     /// Everybody who waits, or was served while others did.
     members: BTreeMap<UserSlot, Member>,
-    /// Those who wait, the least served first.
-    order: BTreeSet<(u64, UserSlot)>,
+    /// Those who wait, the least served first, with what they wait for.
+    order: BTreeMap<(u64, UserSlot), Load>,
     by_age: BTreeMap<(Monotonic, Ticket), Spot>,
     /// What the last user who stopped waiting was served.
     last_left: u64,
@@ -58,20 +60,27 @@ struct Member {
     /// Flow time it was served, in nanoseconds: VTC's virtual counter.
     served: u64,
     lanes: BTreeMap<(SizeClass, bool), BTreeMap<(Monotonic, Ticket), Spot>>,
+    load: Load,
+}
+
+/// How many calls wait, and their sizes together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
     waiting: usize,
     work: u128,
 }
 
 impl Line {
     pub(super) fn add(&mut self, spot: Spot) {
-        let least = self.order.first().map_or(self.last_left, |it| it.0);
+        let first = self.order.first_key_value();
+        let least = first.map_or(self.last_left, |it| it.0.0);
         let member = self.members.entry(spot.user).or_default();
-        if member.waiting == 0 {
+        if member.load.waiting == 0 {
             member.served = member.served.max(least);
-            self.order.insert((member.served, spot.user));
         }
-        member.waiting += 1;
-        member.work += u128::from(spot.size);
+        member.load.waiting += 1;
+        member.load.work += u128::from(spot.size);
+        self.order.insert((member.served, spot.user), member.load);
         let lane = member.lanes.entry(lane(&spot)).or_default();
         lane.insert((spot.since, spot.ticket), spot);
         self.by_age.insert((spot.since, spot.ticket), spot);
@@ -97,11 +106,13 @@ impl Line {
         {
             member.lanes.remove(&lane(&spot));
         }
-        member.waiting -= 1;
-        member.work -= u128::from(spot.size);
-        if member.waiting == 0 {
+        member.load.waiting -= 1;
+        member.load.work -= u128::from(spot.size);
+        if member.load.waiting == 0 {
             self.order.remove(&(member.served, spot.user));
             self.last_left = member.served;
+        } else {
+            self.order.insert((member.served, spot.user), member.load);
         }
     }
 
@@ -118,9 +129,9 @@ impl Line {
         };
         let was = member.served;
         member.served = was.saturating_add(after).saturating_sub(before);
-        if member.waiting > 0 {
+        if member.load.waiting > 0 {
             self.order.remove(&(was, user));
-            self.order.insert((member.served, user));
+            self.order.insert((member.served, user), member.load);
         }
     }
 
@@ -140,9 +151,11 @@ impl Line {
                 locks: true,
             });
         }
-        let (_, user) = self.order.first()?;
+        let ((_, user), _) = self.order.first_key_value()?;
         let firsts = self.members.get(user)?.firsts();
-        let spot = *firsts.max_by(|a, b| by_ratio(a, b, now))?;
+        let firsts = firsts.map(|it| (Ratio::of(it, now), it));
+        let (_, spot) = firsts.max_by_key(|it| it.0)?;
+        let spot = *spot;
         // Smaller calls would always find room first, and its cache would be gone.
         let locks = spot.urgent;
         if !locks {
@@ -166,10 +179,10 @@ impl Line {
         now: Monotonic,
         looks: usize,
     ) -> Vec<Spot> {
-        let least = self.order.first().map_or(0, |it| it.0);
+        let least = self.order.first_key_value().map_or(0, |it| it.0.0);
         let largest = self.largest.max(head.spot.size);
         let mut found = Vec::with_capacity(looks);
-        for (served, user) in &self.order {
+        for (served, user) in self.order.keys() {
             if *served > least.saturating_add(largest) || found.len() >= looks {
                 break;
             }
@@ -178,15 +191,21 @@ impl Line {
             };
             let firsts = member.seconds(head.spot);
             let may = firsts.filter(|it| !head.locks || self.may_delay(it, class));
-            let mut may: Vec<Spot> = may.copied().collect();
-            may.sort_by(|a, b| by_ratio(b, a, now));
-            let smallest = may.iter().min_by_key(|it| it.size).copied();
-            may.truncate(LOOKS_PER_USER);
-            // Whatever is left of a bucket, the smallest is the last that could use it.
-            if let Some(smallest) = smallest.filter(|it| !may.contains(it)) {
-                may.push(smallest);
+            let mut smallest: Option<&Spot> = None;
+            let mut best: ArrayVec<(Ratio, &Spot), { LOOKS_PER_USER + 1 }> = ArrayVec::new();
+            for it in may {
+                smallest = smallest.into_iter().chain([it]).min_by_key(|it| it.size);
+                let ratio = Ratio::of(it, now);
+                let at = best.partition_point(|(other, _)| *other > ratio);
+                if at < LOOKS_PER_USER {
+                    best.insert(at, (ratio, it));
+                    best.truncate(LOOKS_PER_USER);
+                }
             }
-            found.extend(may);
+            found.extend(best.iter().map(|(_, it)| **it));
+            // Whatever is left of a bucket, the smallest is the last that could use it.
+            let smallest = smallest.filter(|it| !best.iter().any(|(_, other)| other == it));
+            found.extend(smallest);
         }
         found
     }
@@ -238,13 +257,10 @@ impl Line {
         };
         let mut ahead = own.before(spot, now);
         let within = ahead.work;
-        for (served, user) in &self.order {
+        for ((served, user), other) in &self.order {
             if *user == spot.user {
                 continue;
             }
-            let Some(other) = self.members.get(user) else {
-                continue;
-            };
             // Until both were served alike: what this user gets before the call, and what it is ahead.
             let lead = i128::from(own.served) - i128::from(*served);
             let until = i128::try_from(within)
@@ -273,7 +289,7 @@ pub(super) struct Ahead {
 }
 
 /// Calls of one lane that are counted one by one for an estimate.
-const COUNTED_MAX: usize = 1_000;
+const COUNTED_MAX: usize = 100;
 
 impl Member {
     /// The oldest call of each lane.
@@ -290,8 +306,9 @@ impl Member {
     /// Its own calls that go before this one.
     fn before(&self, spot: &Spot, now: Monotonic) -> Ahead {
         let mut ahead = Ahead::default();
+        let own = Ratio::of(spot, now);
         for lane in self.lanes.values() {
-            let before = |it: &&Spot| by_ratio(it, spot, now).is_gt();
+            let before = |it: &&Spot| Ratio::of(it, now) > own;
             // In a lane the order is that of age: what comes before stands in front.
             let (mut calls, mut work) = (0_usize, 0_u128);
             for it in lane.values().take_while(before).take(COUNTED_MAX) {
@@ -314,22 +331,49 @@ fn lane(spot: &Spot) -> (SizeClass, bool) {
     (SizeClass::of(spot.size), spot.urgent)
 }
 
-/// By response ratio, then by age. Exact: no rounding decides who goes first.
-fn by_ratio(a: &Spot, b: &Spot, now: Monotonic) -> std::cmp::Ordering {
-    let parts = |it: &Spot| {
-        let size = SizeClass::of(it.size).size();
+/// A response ratio, then an age. Compared exactly: no rounding decides who goes first.
+#[derive(Clone, Copy, Debug)]
+struct Ratio {
+    above: u128,
+    below: u64,
+    age: Reverse<(Monotonic, Ticket)>,
+}
+
+impl Ratio {
+    fn of(it: &Spot, now: Monotonic) -> Self {
+        let below = SizeClass::of(it.size).size();
         let waited = nanos(now.since(it.since));
         let factor = if it.urgent { URGENT_FACTOR } else { 1 };
-        // Below 2⁶⁷, so that its product with a size may pass 128 bits only for waits of centuries.
-        let above = (u128::from(waited) + u128::from(size)) * factor;
-        (above, u128::from(size))
-    };
-    let ((above, below), (other_above, other_below)) = (parts(a), parts(b));
-    let ours = above.saturating_mul(other_below);
-    let theirs = other_above.saturating_mul(below);
-    ours.cmp(&theirs)
-        .then_with(|| (b.since, b.ticket).cmp(&(a.since, a.ticket)))
+        Self {
+            // Below 2⁶⁷, so that its product with a size may pass 128 bits only for waits of centuries.
+            above: (u128::from(waited) + u128::from(below)) * factor,
+            below,
+            age: Reverse((it.since, it.ticket)),
+        }
+    }
 }
+
+impl Ord for Ratio {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ours = self.above.saturating_mul(u128::from(other.below));
+        let theirs = other.above.saturating_mul(u128::from(self.below));
+        ours.cmp(&theirs).then_with(|| self.age.cmp(&other.age))
+    }
+}
+
+impl PartialOrd for Ratio {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ratio {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ratio {}
 
 /// How much later its class can afford what follows, where it earns only its share.
 fn delay(by: &Spot, class: Priority) -> u64 {
