@@ -120,12 +120,27 @@ def a_wait_is_ended_by_hand_and_the_reason_is_shown():
     assert "taken out of the queue by hand" in last["result"], last
 
 
+@case
+def a_refusal_of_the_provider_after_a_held_wait_is_shown_as_it_is():
+    with Session() as session, Slot(5):
+        last = result(session.print(f"sim:fault 400 {unique()}"))
+    equal((last["is_error"], last["api_error_status"]), (True, 400))
+
+
+@case
+def an_overload_after_a_held_wait_is_tried_again():
+    with Session() as session, Slot(5):
+        events = session.print(f"{unique()} sim:fault 529*1 sim:say here after all")
+    succeeded_with(events, "here after all")
+    equal([event["error_status"] for event in retries(events)], [529])
+
+
 def cancel_when_it_waits():
     while not (waiting := queue()):
         time.sleep(0.2)
     (call,) = waiting
     equal((call["place"], call["of"], call["away"]), (1, 1, False))
-    subprocess.run([os.environ["TIDEGATE"], "queue", "cancel", call["call"]], check=True, timeout=30, capture_output=True)
+    subprocess.run([os.environ["TIDEGATE"], "queue", "cancel", call["id"]], check=True, timeout=30, capture_output=True)
 
 
 if SLOW:

@@ -63,6 +63,12 @@ pub(super) const SUITES: &[Suite] = &[
         run: claude_waiting,
     },
     Suite {
+        name: "claude-approvals",
+        proves: "Claude Code waits for somebody's yes at a soft limit, goes on with it, and shows a no",
+        needs: NODE,
+        run: claude_approvals,
+    },
+    Suite {
         name: "claude-shows",
         proves: "Claude Code's own screens show our budgets: events, notice, bar, status line",
         needs: NODE,
@@ -74,9 +80,8 @@ pub(super) const SUITES: &[Suite] = &[
 const OPERATOR_PAYS: &str = r#"
 version = 1
 
-[quotas.organisation]
-tasks_at_once = 100
-tasks_per_minute = 100
+[quotas.user]
+mode = "watch"
 
 [providers.anthropic]
 api_key = "sk-ant-api03-made-up-operator"
@@ -89,6 +94,15 @@ version = 1
 [platforms.sonnet.buckets.slots]
 resource = "concurrency"
 capacity = 1
+mode = "enforce"
+"#;
+
+/// Somebody is asked before any task spends more than a hundredth of a cent.
+const ASKS: &str = r#"
+version = 1
+
+[budgets.task]
+soft = "0.0001"
 mode = "enforce"
 "#;
 
@@ -129,6 +143,10 @@ fn through_gateway(rig: &Rig, programs: Programs) -> anyhow::Result<Tally> {
         ledger_is_clean(program, scratch.path())?;
         Ok(tally)
     })
+}
+
+fn claude_approvals(rig: &Rig) -> anyhow::Result<Tally> {
+    claude_with(rig, "approvals", ASKS, "claude_approvals.py")
 }
 
 fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
