@@ -21,6 +21,7 @@ pub mod identity;
 mod journaling;
 pub mod keys;
 mod leases;
+pub mod notices;
 pub mod observer;
 pub mod places;
 pub mod queues;
@@ -97,6 +98,10 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Where log records go.
     pub records: Arc<dyn RecordSink>,
+    /// Whom to tell what somebody has to know.
+    pub notices: Arc<dyn notices::NoticeSink>,
+    /// Knows the links that decide on requests for approval.
+    pub links: approvals::LinkKey,
     /// 64 random bits, for identifiers of traces.
     pub seed: u64,
 }
@@ -132,6 +137,8 @@ pub struct Engine {
     audit: Arc<dyn AuditStore>,
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
+    notices: Arc<dyn notices::NoticeSink>,
+    links: approvals::LinkKey,
     seed: u64,
     /// The latest time the ledger knew when we started: no window before it is opened again.
     latest: Timestamp,

@@ -107,7 +107,7 @@ impl Engine {
                 move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
             let written = written(&leases, &durable, &parts.registry);
             Writer::start(
-                parts.stores.clone(),
+                (parts.stores.clone(), Arc::clone(&parts.notices)),
                 snapshot,
                 written,
                 Arc::clone(&journaling),
@@ -143,6 +143,8 @@ impl Engine {
             audit: parts.audit,
             registry: parts.registry,
             records: parts.records,
+            notices: parts.notices,
+            links: parts.links,
             seed: parts.seed,
         });
         engine.tell_of_damage(read.damage);

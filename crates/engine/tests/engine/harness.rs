@@ -199,6 +199,8 @@ impl World {
             audit: keys,
             registry: Arc::new(Registry::new()),
             records: told.clone(),
+            notices: Arc::new(tidegate_engine::notices::NoNotices),
+            links: tidegate_engine::approvals::LinkKey::new([7; 32]),
             seed: 1,
         });
         Self {

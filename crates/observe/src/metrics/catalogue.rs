@@ -148,6 +148,12 @@ registry! {
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written
     written_records: Counter "tidegate_observe_written_records_total" Unit::Count("records"), [level];
+    /// Attempts to deliver a notice, by how they ended: delivered, retried, lost
+    ended_deliveries: Counter "tidegate_notify_ended_deliveries_total" Unit::Count("deliveries"), [channel, result];
+    /// Notices that were dropped undelivered because too many were waiting
+    dropped_notices: Counter "tidegate_notify_dropped_notices_total" Unit::Count("notices"), [channel];
+    /// Notices that wait to be delivered
+    waiting_notices: Gauge "tidegate_notify_waiting_notices" Unit::Count("notices"), [channel];
     /// Memory the program occupies
     resident_memory: Gauge "tidegate_process_resident_memory_bytes" BYTES, [];
     /// Processor time the program used
