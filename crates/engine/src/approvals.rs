@@ -10,6 +10,8 @@ mod telling;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub(crate) use telling::{dollars, fields_of, whose};
+
 pub use links::{LINK_KEY_BYTES, Link, LinkKey};
 
 use parking_lot::Mutex;

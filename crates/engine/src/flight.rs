@@ -259,13 +259,7 @@ impl Engine {
             });
         }
         for crossing in &settled.crossed {
-            self.report(&event::LimitReached {
-                reservation,
-                limit: crossing.level.word(),
-                percent: crossing.percent,
-                spent: crossing.spent,
-                of: crossing.limit,
-            });
+            self.report_reached(Some(reservation), crossing);
         }
     }
 
@@ -480,6 +474,7 @@ impl InFlight {
             |gate, taken| gate.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
+                engine.tell_crossed(&settled.crossed);
                 if let Some(line) = line {
                     engine.book(line);
                 }

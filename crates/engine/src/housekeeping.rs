@@ -63,6 +63,7 @@ impl Engine {
             self.durable.end_round();
         }
         self.look_after();
+        self.look_at_limits();
         self.expire_approvals();
         self.expire_places();
         self.remember_places();

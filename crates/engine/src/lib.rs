@@ -5,6 +5,7 @@
 pub mod account;
 pub mod admissions;
 mod alarms;
+mod alerts;
 pub mod approvals;
 mod books;
 pub mod call;
@@ -126,6 +127,7 @@ pub struct Engine {
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
+    looks: alerts::Looks,
     approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,

@@ -132,6 +132,7 @@ impl Engine {
             standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            looks: crate::alerts::Looks::default(),
             approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
@@ -206,6 +207,8 @@ impl Engine {
     ) -> Result<(), StartError> {
         for key in missing {
             let balance = self.stores.ledger.balance(key)?;
+            let told = self.told(key);
+            books.lock().recall(key, told);
             let _known_already = books.lock().load(key, balance.unwrap_or_default());
         }
         Ok(())
@@ -328,6 +331,7 @@ fn save(
         mono: now,
     };
     let mut kept = account::changed(accounts, moment, before);
+    kept.extend(crate::alerts::changed(accounts));
     kept.push((LEVELS.to_owned(), bytes));
     kept
 }

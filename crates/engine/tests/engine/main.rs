@@ -8,6 +8,7 @@
 )]
 
 mod admitting;
+mod alerts;
 mod gated;
 mod harness;
 mod headers;

@@ -115,8 +115,8 @@ events! {
 
     /// What is settled on a level reached a threshold of its hard limit.
     LimitReached<'a> {
-        /// The reservation that was settled.
-        reservation: ReservationId = shown,
+        /// The reservation that was settled; absent where something else took the level there.
+        reservation: Option<ReservationId> = maybe,
         /// The limit's name.
         limit: &'a str = with,
         /// The threshold, in percent of the limit.
@@ -127,6 +127,21 @@ events! {
         of: NanoUsd = shown,
     }
     "limit_reached" from "ledger" says "a budget reached a threshold of its limit" at Warning; // The gauge of the budget shows it.
+
+    /// At its present pace a level will pass its hard limit before its window ends.
+    LimitForeseen<'a> {
+        /// The limit's name.
+        limit: &'a str = with,
+        /// Whose, and of which window.
+        whose: &'a str = with,
+        /// When it will be passed.
+        at: &'a str = with,
+        /// What is settled.
+        spent: NanoUsd = shown,
+        /// The hard limit.
+        of: NanoUsd = shown,
+    }
+    "limit_foreseen" from "ledger" says "a budget will pass its limit before its window ends" at Warning; // The gauge of the budget shows it.
 
     /// A provider refused a call that its buckets had let pass: they refill slower from now on.
     RefillSlowed<'a> {
