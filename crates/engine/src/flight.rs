@@ -19,6 +19,7 @@ use crate::{
     call::{Identified, Moment, Routed},
     gate::Gate,
     heard::Trying,
+    overspending::FirstSent,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
@@ -174,6 +175,9 @@ impl Engine {
             }
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
+        }
+        if routed.call.first_sent.is_none() && routed.is_charged() {
+            routed.call.first_sent = Some(FirstSent::of(&routed));
         }
         let record = &mut routed.call.record;
         record.reservation = Some(reservation);
@@ -366,7 +370,10 @@ impl InFlight {
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
         let (routed, charge, now) = self.close(&end);
         let mut record = routed.call.record;
+        let before = record.cost;
         charge.write(&mut record);
+        let first = routed.call.first_sent.as_ref();
+        engine.look_at_cost(&mut record, first, (charge.cost, before), now);
         if end.outcome == Outcome::ClientGone {
             engine.report(&event::ClientGone {
                 call: record.id,

@@ -64,6 +64,7 @@ impl Engine {
         }
         self.look_after();
         self.look_at_limits();
+        self.look_at_ended_tasks();
         self.expire_approvals();
         self.expire_places();
         self.remember_places();

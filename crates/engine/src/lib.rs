@@ -24,6 +24,7 @@ pub mod keys;
 mod leases;
 pub mod notices;
 pub mod observer;
+mod overspending;
 pub mod places;
 pub mod queues;
 mod recover;
@@ -128,6 +129,7 @@ pub struct Engine {
     open: admissions::Open,
     alarms: alarms::Alarms,
     looks: alerts::Looks,
+    overspending: overspending::Tasks,
     approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,

@@ -133,6 +133,7 @@ impl Engine {
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             looks: crate::alerts::Looks::default(),
+            overspending: crate::overspending::Tasks::default(),
             approvals: crate::approvals::Approvals::default(),
             ids,
             writer,

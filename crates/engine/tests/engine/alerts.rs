@@ -10,15 +10,17 @@ use expect_test::expect;
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use tidegate_engine::{
+    flight::End,
     notices::{NoticeSink, Unsaved},
     writer::Stores,
 };
 use tidegate_ledger::{Limits, SettingStore as _};
 use tidegate_observe::{
-    calls::Outcome,
+    calls::{CallRecord, Outcome},
     notice::{Notice, Topic},
+    overspend::Cause,
 };
-use tidegate_store::MemoryStore;
+use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::Clock as _;
 
 use crate::{
@@ -231,4 +233,99 @@ fn what_is_told_of_a_limit_names_it_and_its_figures() {
         budget `task` of `t` (local/local) has reached 80 % of its limit: $0.00816 of $0.01 spent
         budget `user_day` of local/local has reached 50 % of its limit: $0.0102 of $0.02 spent since 2026-07-15
         budget `task` of `t` (local/local) has reached 100 % of its limit: $0.0102 of $0.01 spent"#]].assert_eq(&run.heard.texts(Topic::LimitReached).join("\n"));
+}
+
+/// A world in memory, and who is told in it.
+fn told_world() -> (World, Arc<Heard>) {
+    let store = Arc::new(MemoryStore::default());
+    let stores = Stores {
+        ledger: store.clone(),
+        calls: store.clone(),
+        settings: store,
+        journal: Arc::new(MemoryJournal::default()),
+    };
+    let heard = Arc::new(Heard::default());
+    let world = World::telling(
+        settings(|_| {}),
+        stores,
+        ManualClock::start(),
+        heard.clone(),
+    );
+    (world, heard)
+}
+
+fn settle(world: &World, input: u64, output: u64) -> Arc<CallRecord> {
+    let call = world.send(&keyless(), 60_000);
+    call.settle(end(Some(answered(input, output)), Outcome::Answered))
+}
+
+#[test]
+fn a_call_that_cost_far_more_than_expected_says_why_and_its_task_is_told_of_once_an_hour() {
+    let (world, heard) = told_world();
+    let record = settle(&world, 50, 5_000);
+    let found = record.overspend.as_ref().unwrap();
+    assert_eq!(found.cost, record.cost);
+    assert_eq!(found.expected, record.expected);
+    let sum: i64 = found.shares.iter().map(|it| it.nano_usd).sum();
+    assert_eq!(u64::try_from(sum).unwrap(), found.excess().0);
+    // Longer and longer: each is more than what was learned from those before.
+    for output in [20_000, 59_000] {
+        assert!(settle(&world, 50, output).overspend.is_some());
+    }
+    let texts = || heard.texts(Topic::Overspent);
+    assert_eq!(texts().len(), 1, "{:?}", texts());
+    let id = record.id.to_string();
+    expect!["call ID of local/local, task `t`, cost $0.1002, expected were $0.008908: a longer answer (+$0.0912), more input (+$0.000092) · see `tidegate calls ID`"].assert_eq(&texts()[0].replace(&id, "ID"));
+    world.clock.advance(Duration::from_hours(1));
+    settle(&world, 50, 59_000);
+    assert_eq!(texts().len(), 2);
+    // What costs what it should is nobody's concern.
+    assert!(settle(&world, 5, 30).overspend.is_none());
+    let told = world.told();
+    assert_eq!(told.matches("overspent").count(), 2, "{told}");
+}
+
+#[test]
+fn a_task_that_ended_is_told_of_as_a_whole() {
+    let (world, heard) = told_world();
+    for _call in 0..3 {
+        settle(&world, 50, 5_000);
+    }
+    let user = keyless();
+    let end = || {
+        world
+            .engine
+            .end_task(&user.organisation, &user.user, &"t".into())
+    };
+    end();
+    end();
+    let texts = heard.texts(Topic::Overspent);
+    expect!["task `t` of local/local has ended: its 3 calls cost $0.3006, expected were $0.083648: a longer answer (+$0.25686) · see `tidegate calls --task t`"].assert_eq(&texts[1]);
+    assert_eq!(texts.len(), 2);
+    // Nobody ends this one: after ten minutes of silence it is taken to have.
+    for _call in 0..2 {
+        settle(&world, 50, 59_000);
+    }
+    world.clock.advance(Duration::from_mins(10));
+    world.engine.tidy();
+    assert_eq!(heard.texts(Topic::Overspent).len(), 4);
+}
+
+#[test]
+fn tries_that_were_paid_for_are_a_cause_of_their_own() {
+    let (world, _heard) = told_world();
+    let first = world.send(&keyless(), 60_000);
+    let lost = End {
+        outcome: Outcome::UpstreamLost,
+        ..end(Some(answered(50, 5_000)), Outcome::Answered)
+    };
+    let call = first.abandon(&lost);
+    let routed = world.route(call, "spare");
+    let reserved = world.engine.reserve(routed, world.engine.now()).unwrap();
+    let second = world.engine.send(reserved, world.engine.now());
+    let second = second.map_err(|(_, refused)| refused).unwrap();
+    let record = second.settle(end(Some(answered(5, 400)), Outcome::Answered));
+    let found = record.overspend.as_ref().unwrap();
+    assert_eq!(found.cause(), Some(Cause::Retries));
+    assert_eq!(found.cost, record.cost);
 }

@@ -143,6 +143,23 @@ events! {
     }
     "limit_foreseen" from "ledger" says "a budget will pass its limit before its window ends" at Warning; // The gauge of the budget shows it.
 
+    /// A call or a task cost far more than was expected. Of one task told once an hour at most.
+    Overspent<'a> {
+        /// The call; absent for a task that has ended.
+        call: Option<CallId> = maybe,
+        /// Whose.
+        user: &'a str = with,
+        /// The root task.
+        task: Option<Arc<str>> = maybe,
+        /// What was expected.
+        expected: NanoUsd = shown,
+        /// What it cost.
+        cost: NanoUsd = shown,
+        /// Why, in a word: what added most.
+        cause: &'a str = with,
+    }
+    "overspent" from "ledger" says "work cost far more than was expected" at Warning; // CallSettled counts it, for each call.
+
     /// A provider refused a call that its buckets had let pass: they refill slower from now on.
     RefillSlowed<'a> {
         /// The call.

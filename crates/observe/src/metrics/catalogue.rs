@@ -124,6 +124,8 @@ registry! {
     notional_dollars: Counter "tidegate_ledger_notional_dollars_total" Unit::Dollars, [organisation, platform];
     /// What settlements cost above their holds
     overrun_dollars: Counter "tidegate_ledger_overrun_dollars_total" Unit::Dollars, [platform, cause];
+    /// What calls cost above their estimates where that was more than half of them, by what added most: input, cache, output, tools, price, retries
+    overspent_dollars: Counter "tidegate_ledger_overspent_dollars_total" Unit::Dollars, [platform, cause];
     /// What is spent and held of a budget, as a part of its hard limit
     budget_used: Gauge "tidegate_ledger_budget_used_ratio" Unit::Ratio, [organisation, level];
     /// Requests to approve that a soft limit is passed

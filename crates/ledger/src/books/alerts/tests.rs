@@ -257,18 +257,15 @@ proptest! {
         let left = u128::from(24 * HOUR - gone);
         let by_mean = u128::from(spent) * left > u128::from(limit.saturating_sub(spent)) * u128::from(gone);
         let by_recent = u128::from(recent) * left > u128::from(limit.saturating_sub(spent)) * u128::from(HOUR);
-        match pace.passes(NanoUsd(limit), now) {
-            Some(at) => {
-                prop_assert!(at >= now && at < pace.end && spent < limit);
-                prop_assert!(by_mean || by_recent);
-            }
+        if let Some(at) = pace.passes(NanoUsd(limit), now) {
+            prop_assert!(at >= now && at < pace.end && spent < limit);
+            prop_assert!(by_mean || by_recent);
+        } else {
             // Rounded up to a nanosecond: what would be passed in the very last is not.
-            None => {
-                let longer = Pace { end: Timestamp(pace.end.0 + 1), ..pace };
-                let just_not = longer.passes(NanoUsd(limit), now).is_some();
-                let never = spent >= limit || !(by_mean || by_recent);
-                prop_assert!(never || just_not, "{pace:?} is not foreseen");
-            }
+            let longer = Pace { end: Timestamp(pace.end.0 + 1), ..pace };
+            let just_not = longer.passes(NanoUsd(limit), now).is_some();
+            let never = spent >= limit || !(by_mean || by_recent);
+            prop_assert!(never || just_not, "{pace:?} is not foreseen");
         }
     }
 }
