@@ -350,7 +350,12 @@ fn overspend(call: &CallRecord, line: &mut impl FnMut(&str, String)) {
         let sign = if share.nano_usd < 0 { '-' } else { '+' };
         let amount = NanoUsd(share.nano_usd.unsigned_abs());
         let name = format!("  {}", share.cause.word());
-        line(&name, format!("{sign}{amount}, {}", share.cause.sentence()));
+        let why = if share.nano_usd < 0 {
+            "less than expected"
+        } else {
+            share.cause.sentence()
+        };
+        line(&name, format!("{sign}{amount}, {why}"));
     }
     let real = call.usage.unwrap_or_default();
     let was = &found.expected_usage;

@@ -380,7 +380,15 @@ fn a_call_that_cost_far_more_than_expected_is_shown_with_why() {
     let shown = calls::show_one(&call);
     let from = shown.find("overspent").unwrap();
     let to = shown.find("took").unwrap();
-    check(&shown[from..to], expect![""]);
+    check(
+        &shown[from..to],
+        expect![[r#"
+            overspent           $0.032 above the $0.02 expected
+              output            +$0.04, a longer answer
+              input             -$0.008, less than expected
+              output            700 tokens, expected were 300
+        "#]],
+    );
 }
 
 #[test]

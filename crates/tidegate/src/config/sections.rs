@@ -368,8 +368,9 @@ sections! {
         /// What its requests look like: an object for programs, or a message as Slack's incoming
         /// webhooks and compatible ones take it.
         value format: NoticeForm = "json";
-        /// What it is told of.
-        value events: Vec<Topic> = ["approval_asked", "approval_decided", "approval_expired", "limit_reached", "limit_foreseen", "overspent"];
+        /// What it is told of: `approval_asked`, `approval_decided`, `approval_expired`,
+        /// `limit_reached`, `limit_foreseen`, `overspent`; all where none is named.
+        value events: Vec<Topic> = [];
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

@@ -1,6 +1,7 @@
 //! Notices: channels, and where the links in them lead.
 
 use tidegate_notify::{Channel, Format, Target};
+use tidegate_observe::notice::Topic;
 
 use super::secrets::Given;
 use crate::config::{Sources, schema::Reader, sections, settings::Notify, tree, value::NoticeForm};
@@ -78,6 +79,10 @@ fn webhook(
             NoticeForm::Json => Format::Json,
             NoticeForm::Slack => Format::Slack,
         },
-        topics: raw.events.clone(),
+        topics: if raw.events.is_empty() {
+            Topic::ALL.to_vec()
+        } else {
+            raw.events.clone()
+        },
     })
 }
