@@ -100,7 +100,7 @@ impl Engine {
     pub(crate) fn look_at_limits(&self) {
         let now = self.now();
         {
-            let mut last = self.looks.0.lock();
+            let mut last = self.following.looks.0.lock();
             if last.is_some_and(|it| now.mono.since(it) < LOOK_EVERY) {
                 return;
             }

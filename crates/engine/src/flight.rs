@@ -19,7 +19,6 @@ use crate::{
     call::{Identified, Moment, Routed},
     gate::Gate,
     heard::Trying,
-    overspending::FirstSent,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
 };
@@ -176,9 +175,7 @@ impl Engine {
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
         }
-        if routed.call.first_sent.is_none() && routed.is_charged() {
-            routed.call.first_sent = Some(FirstSent::of(&routed));
-        }
+        routed.note_first_sent();
         let record = &mut routed.call.record;
         record.reservation = Some(reservation);
         record.bound = holding.bound();

@@ -108,6 +108,13 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// What is followed to tell somebody of it: the last look at all limits, and tasks that run.
+#[derive(Debug, Default)]
+struct Following {
+    looks: alerts::Looks,
+    tasks: overspending::Tasks,
+}
+
 type Map<V> = HashMap<Arc<str>, V, RandomState>;
 
 /// The engine. One per program.
@@ -128,8 +135,7 @@ pub struct Engine {
     ring: ArcSwap<KeyRing>,
     open: admissions::Open,
     alarms: alarms::Alarms,
-    looks: alerts::Looks,
-    overspending: overspending::Tasks,
+    following: Following,
     approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,

@@ -55,6 +55,15 @@ impl FirstSent {
     }
 }
 
+impl Routed {
+    /// Notes what is expected of it, where it is charged and was not sent before.
+    pub(crate) fn note_first_sent(&mut self) {
+        if self.call.first_sent.is_none() && self.is_charged() {
+            self.call.first_sent = Some(FirstSent::of(self));
+        }
+    }
+}
+
 /// Whose a task is, and its name; of calls without one, their user's.
 type Key = (Arc<str>, Arc<str>, Option<Arc<str>>);
 
@@ -118,7 +127,7 @@ impl Engine {
             Arc::clone(&record.user),
             record.root_task.clone(),
         );
-        let mut tasks = self.overspending.0.lock();
+        let mut tasks = self.following.tasks.0.lock();
         if tasks.len() >= TASKS_MAX && !tasks.contains_key(&key) {
             let oldest = tasks.iter().min_by_key(|it| it.1.heard);
             if let Some(oldest) = oldest.map(|it| it.0.clone()) {
@@ -183,7 +192,7 @@ impl Engine {
             Arc::clone(user),
             Some(Arc::clone(task)),
         );
-        let ended = self.overspending.0.lock().remove(&key);
+        let ended = self.following.tasks.0.lock().remove(&key);
         if let Some(spent) = ended {
             self.tell_task(&key, &spent);
         }
@@ -193,7 +202,7 @@ impl Engine {
     pub(crate) fn look_at_ended_tasks(&self) {
         let now = self.clock.monotonic();
         let ended: Vec<_> = {
-            let mut tasks = self.overspending.0.lock();
+            let mut tasks = self.following.tasks.0.lock();
             tasks
                 .extract_if(|_, it| now.since(it.heard) >= ENDED_AFTER)
                 .collect()

@@ -132,8 +132,7 @@ impl Engine {
             standing,
             open: Open::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
-            looks: crate::alerts::Looks::default(),
-            overspending: crate::overspending::Tasks::default(),
+            following: crate::Following::default(),
             approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
@@ -153,10 +152,15 @@ impl Engine {
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
-        engine.recall_approvals()?;
-        engine.recall_places()?;
-        engine.watch_queues()?;
+        engine.take_over()?;
         Ok(engine)
+    }
+
+    /// Takes over what is neither booked nor in a bucket.
+    fn take_over(self: &Arc<Self>) -> Result<(), StartError> {
+        self.recall_approvals()?;
+        self.recall_places()?;
+        Ok(self.watch_queues()?)
     }
 
     fn tell_of_damage(&self, damage: Vec<String>) {
