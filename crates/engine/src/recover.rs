@@ -160,7 +160,7 @@ impl Engine {
     fn take_over(self: &Arc<Self>) -> Result<(), StartError> {
         self.recall_approvals()?;
         self.recall_places()?;
-        Ok(self.watch_queues()?)
+        self.watch_queues()
     }
 
     fn tell_of_damage(&self, damage: Vec<String>) {

@@ -1,6 +1,6 @@
 //! What Tidegate tells by itself, delivered: webhooks for programs and for people's channels.
 //!
-//! The engine hands notices to a [`Courier`] and goes on. They stand in an [outbox](outbox), which
+//! The engine hands notices to a [`Courier`] and goes on. They stand in an [outbox], which
 //! the engine's writer keeps, until their channel has taken them, or has not for a day.
 
 pub mod channel;
