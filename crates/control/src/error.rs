@@ -131,6 +131,12 @@ pub(crate) enum Error {
     /// The limit can't be put in force.
     #[error("the limit is not set: {0}")]
     LimitRefused(String),
+    /// There is no such channel for notices.
+    #[error("{0}")]
+    NoChannel(String),
+    /// A channel for notices did not answer.
+    #[error("nothing came back: {0}")]
+    Unanswered(String),
     /// A verification is running.
     #[error("the ledger is being verified already: try again when that has ended")]
     Verifying,
@@ -216,8 +222,11 @@ impl Error {
             | Self::Query(_)
             | Self::Value { .. }
             | Self::Incomplete(_)
+            | Self::NoChannel(_)
+            | Self::Unanswered(_)
             | Self::Approval(
                 ApprovalError::NotOpen(_)
+                | ApprovalError::BadLink
                 | ApprovalError::OwnRequest(_)
                 | ApprovalError::RoleNeeded(_)
                 | ApprovalError::AtHardLimit { .. },
@@ -295,6 +304,8 @@ impl Error {
                 "`tidegate config check` points at the line; what was in force still is",
             ),
             Self::LimitRefused(_) => told(S::UNPROCESSABLE_ENTITY, "limit_refused"),
+            Self::NoChannel(_) => told(S::NOT_FOUND, "no_channel"),
+            Self::Unanswered(_) => told(S::BAD_GATEWAY, "unanswered"),
             Self::Verifying => told(S::CONFLICT, "verifying"),
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
@@ -318,6 +329,7 @@ const fn not_considered(error: &AdmissionError) -> Telling {
 const fn undecided(error: &ApprovalError) -> Telling {
     match error {
         ApprovalError::NotOpen(_) => told(StatusCode::NOT_FOUND, "not_open"),
+        ApprovalError::BadLink => told(StatusCode::FORBIDDEN, "bad_link"),
         ApprovalError::OwnRequest(_) => told(StatusCode::FORBIDDEN, "own_request"),
         ApprovalError::RoleNeeded(_) => told(StatusCode::FORBIDDEN, "role_needed"),
         ApprovalError::AtHardLimit { .. } => told(StatusCode::CONFLICT, "at_hard_limit"),

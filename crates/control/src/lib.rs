@@ -25,7 +25,7 @@ use tidegate_types::Secret;
 use tokio::sync::Semaphore;
 
 pub use openapi::openapi;
-pub use operations::{LimitScope, Operations};
+pub use operations::{LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations};
 
 use error::Error;
 
@@ -86,6 +86,7 @@ impl Control {
     pub fn owns(path: &str) -> bool {
         path == "/api/v1"
             || path.starts_with("/api/v1/")
+            || path.starts_with("/approvals/")
             || matches!(path, "/healthz" | "/readyz" | "/metrics")
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use tidegate_ledger::{LevelKey, LevelKind, Limit, LimitTable};
 use tidegate_observe::{audit::Actor, metrics::Registry};
+use tidegate_types::Timestamp;
 
 /// For whom a limit is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +71,44 @@ impl fmt::Display for LimitScope {
     }
 }
 
+/// A channel for notices, as it does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeChannel {
+    /// Its name.
+    pub name: String,
+    /// `json` or `slack`.
+    pub format: &'static str,
+    /// Notices that wait for it.
+    pub waiting: u64,
+    /// Since when it takes none, and what it says.
+    pub failing: Option<(Timestamp, String)>,
+    /// Notices that were given up since the start.
+    pub lost: u64,
+}
+
+/// What a channel answered to a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeTested {
+    /// The HTTP status.
+    pub status: u16,
+    /// The beginning of what it said.
+    pub says: String,
+}
+
+/// Why a channel was not tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeUntested {
+    /// There is none of that name; in a sentence.
+    UnknownChannel(String),
+    /// It did not answer; why, in a sentence.
+    Unanswered(String),
+}
+
 /// What the program does for its operators: it knows the configuration's file, the engine does not.
 ///
-/// Every method may read and write files: none is called on a thread that serves calls, but for
-/// [`is_draining`](Self::is_draining) and [`measure`](Self::measure), which must be quick.
+/// Every method may wait for files or the network: none is called on a thread that serves calls, but
+/// for [`is_draining`](Self::is_draining), [`measure`](Self::measure) and
+/// [`notice_channels`](Self::notice_channels), which must be quick.
 pub trait Operations: Send + Sync + 'static {
     /// Reads the configuration again and puts it in force; what is new, in words. The row in the
     /// audit is its own. An error says in a sentence what stands in the way; nothing changed then.
@@ -92,6 +127,12 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The effective configuration, without secrets.
     fn configuration(&self) -> Value;
+
+    /// Sends a test to a channel for notices, once, and says what came back.
+    fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested>;
+
+    /// The channels for notices.
+    fn notice_channels(&self) -> Vec<NoticeChannel>;
 
     /// Whether the program has stopped taking calls and waits for those in flight.
     fn is_draining(&self) -> bool;

@@ -8,7 +8,9 @@ mod changes;
 mod keys;
 mod ledger;
 mod limits;
+mod links;
 mod metrics;
+mod notices;
 mod prices;
 mod queue;
 mod sessions;
@@ -63,6 +65,14 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
     route(Method::GET, "/api/v1/approvals", Right::Look),
     route(Method::POST, "/api/v1/approvals/{id}", Right::Decide),
+    // The link itself is the right.
+    route(Method::GET, "/approvals/{id}", Right::None),
+    route(Method::POST, "/approvals/{id}", Right::None),
+    route(
+        Method::POST,
+        "/api/v1/notices/{channel}/test",
+        Right::Operate,
+    ),
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
     route(Method::GET, "/api/v1/queue", Right::Look),
@@ -105,6 +115,8 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/budgets/{level}", put(budgets::set_limit))
         .route("/api/v1/approvals", get(approvals::approvals))
         .route("/api/v1/approvals/{id}", post(approvals::decide))
+        .route("/approvals/{id}", get(links::look).post(links::follow))
+        .route("/api/v1/notices/{channel}/test", post(notices::test))
         .route("/api/v1/calls", get(calls::calls))
         .route("/api/v1/calls/{id}", get(calls::call))
         .route("/api/v1/queue", get(queue::queue))
@@ -132,6 +144,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*, waits::*,
+        limits::*, links::*, metrics::*, notices::*, prices::*, queue::*, sessions::*, status::*,
+        waits::*,
     };
 }

@@ -5,5 +5,6 @@ mod admissions;
 mod answers;
 mod budgets;
 mod description;
+mod links;
 mod refusals;
 mod world;

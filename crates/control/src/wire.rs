@@ -39,8 +39,8 @@ pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use session::{Session, SessionQuery};
 pub use status::{
-    Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,
-    Reason, Refill, Status, Watched,
+    Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
+    Penalty, Platform, Readiness, Reason, Refill, Status, Watched,
 };
 
 /// Why a request was refused. Every answer outside 2xx has this form.

@@ -186,6 +186,8 @@ fn engine() -> Arc<Engine> {
         audit: store,
         registry: Arc::new(Registry::new()),
         records: Arc::new(NoRecords),
+        notices: Arc::new(tidegate_engine::notices::NoNotices),
+        links: tidegate_engine::approvals::LinkKey::new([7; 32]),
         seed: 1,
     })
     .unwrap()

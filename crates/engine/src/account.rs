@@ -317,6 +317,7 @@ impl Engine {
     pub fn end_task(&self, organisation: &Arc<str>, user: &Arc<str>, task: &Arc<str>) -> bool {
         let account = self.books(organisation);
         let ended = account.lock().quotas.end_task(user, task);
+        self.look_at_task(organisation, user, task);
         if ended {
             self.look_at_all();
         }

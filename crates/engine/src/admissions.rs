@@ -293,6 +293,7 @@ impl Engine {
             },
             |books, hold| {
                 let settled = books.settle(hold, cost, NanoUsd::ZERO);
+                self.tell_crossed(&settled.crossed);
                 self.book(line);
                 settled
             },

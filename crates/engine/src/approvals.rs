@@ -5,7 +5,14 @@
 //! raises the level's soft limit for its life, never past its hard one; a no refuses those that wait,
 //! and those that come, until the request ends. Both outlast a restart.
 
+mod links;
+mod telling;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub(crate) use telling::{dollars, fields_of, whose};
+
+pub use links::{LINK_KEY_BYTES, Link, LinkKey};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -62,7 +69,7 @@ impl Approval {
     fn approved_to(&self) -> NanoUsd {
         match self.decision {
             Decision::Approved { to, .. } => to.max(self.raised_to),
-            Decision::Open | Decision::Denied { .. } => self.raised_to,
+            Decision::Open | Decision::Denied { .. } | Decision::Expired => self.raised_to,
         }
     }
 }
@@ -85,6 +92,8 @@ pub enum Decision {
         /// By whom.
         by: Actor,
     },
+    /// Nobody has decided in time.
+    Expired,
 }
 
 /// Why a request can't be decided so.
@@ -98,6 +107,11 @@ pub enum ApprovalError {
         "request `{0}` is your own: somebody else with the role approver, or an admin, decides"
     )]
     OwnRequest(ApprovalId),
+    /// The link was not made here, or not so.
+    #[error(
+        "this link is not whole, or was made by another gateway: copy all of it, or decide with `tidegate approve` and `tidegate deny`"
+    )]
+    BadLink,
     /// The role may not.
     #[error("request `{0}` needs the role approver, operator or admin")]
     RoleNeeded(ApprovalId),
@@ -161,7 +175,7 @@ struct Asked {
 impl Asked {
     fn new(approval: Approval) -> Self {
         let verdict = match approval.decision {
-            Decision::Open => Verdict::Open,
+            Decision::Open | Decision::Expired => Verdict::Open,
             Decision::Approved { .. } => Verdict::Approved,
             Decision::Denied { .. } => Verdict::Denied,
         };
@@ -233,6 +247,7 @@ impl Engine {
                 spent: it.spent,
             });
             self.keep_approvals().unwrap_or_default();
+            self.tell_asked(it);
         }
         parked
     }
@@ -255,6 +270,47 @@ impl Engine {
         amount: Option<NanoUsd>,
     ) -> Result<Approval, ApprovalError> {
         let approval = self.decidable(by, id)?;
+        self.grant(&approval, (actor(by), by.role), amount)
+    }
+
+    /// Says no to a request: what waits for it is refused, and what comes, until it ends.
+    pub fn deny(&self, by: &Principal, id: ApprovalId) -> Result<Approval, ApprovalError> {
+        let approval = self.decidable(by, id)?;
+        self.refuse(&approval, (actor(by), by.role))
+    }
+
+    /// The request that a link decides on, however it stands.
+    pub fn linked(&self, link: &Link, signature: &str) -> Result<Approval, ApprovalError> {
+        if !self.links.knows(link, signature) {
+            return Err(ApprovalError::BadLink);
+        }
+        let mut found = self.approvals(|it| it.id == link.approval);
+        found.pop().ok_or(ApprovalError::NotOpen(link.approval))
+    }
+
+    /// Does what a link says, as whoever reads the channel it was sent to: which of them it was
+    /// can't be told, so that nobody is kept from deciding on a request of their own.
+    pub fn follow_link(&self, link: &Link, signature: &str) -> Result<Approval, ApprovalError> {
+        let approval = self.linked(link, signature)?;
+        let now = self.clock.now();
+        let open = approval.decision == Decision::Open && approval.until > now;
+        if !open || link.is_over(now) {
+            return Err(ApprovalError::NotOpen(link.approval));
+        }
+        let by = (Actor::Channel(Arc::clone(&link.channel)), Role::Approver);
+        if link.approve {
+            self.grant(&approval, by, None)
+        } else {
+            self.refuse(&approval, by)
+        }
+    }
+
+    fn grant(
+        &self,
+        approval: &Approval,
+        by: (Actor, Role),
+        amount: Option<NanoUsd>,
+    ) -> Result<Approval, ApprovalError> {
         let level = &approval.level;
         let limit = *self.settings.load().budgets.limit(level);
         let by_amount = amount.unwrap_or(limit.soft.unwrap_or(approval.limit));
@@ -267,21 +323,24 @@ impl Engine {
                 hard,
             });
         }
-        let decision = Decision::Approved { by: actor(by), to };
-        let approval = self.decide(by, id, decision, Action::SoftLimitApproved)?;
+        let decision = Decision::Approved {
+            by: by.0.clone(),
+            to,
+        };
+        let approval = self.decide(by, approval.id, decision, Action::SoftLimitApproved)?;
         self.books(&approval.level.organisation)
             .lock()
             .approve(&approval.level, to);
         self.tell_parked(&approval.level, Verdict::Approved);
+        self.tell_decided(&approval);
         Ok(approval)
     }
 
-    /// Says no to a request: what waits for it is refused, and what comes, until it ends.
-    pub fn deny(&self, by: &Principal, id: ApprovalId) -> Result<Approval, ApprovalError> {
-        self.decidable(by, id)?;
-        let decision = Decision::Denied { by: actor(by) };
-        let approval = self.decide(by, id, decision, Action::SoftLimitDenied)?;
+    fn refuse(&self, approval: &Approval, by: (Actor, Role)) -> Result<Approval, ApprovalError> {
+        let decision = Decision::Denied { by: by.0.clone() };
+        let approval = self.decide(by, approval.id, decision, Action::SoftLimitDenied)?;
         self.tell_parked(&approval.level, Verdict::Denied);
+        self.tell_decided(&approval);
         Ok(approval)
     }
 
@@ -310,17 +369,19 @@ impl Engine {
         Ok(approval)
     }
 
-    /// Writes a decision down, before anybody goes on because of it.
+    /// Writes a decision down, before anybody goes on because of it. Of two at once the first counts.
     fn decide(
         &self,
-        by: &Principal,
+        (who, role): (Actor, Role),
         id: ApprovalId,
         decision: Decision,
         action: Action,
     ) -> Result<Approval, ApprovalError> {
         let (before, approval) = {
             let mut all = self.approvals.0.lock();
-            let found = all.values_mut().find(|it| it.approval.id == id);
+            let open =
+                |it: &&mut Asked| it.approval.id == id && it.approval.decision == Decision::Open;
+            let found = all.values_mut().find(open);
             let asked = found.ok_or(ApprovalError::NotOpen(id))?;
             let before = asked.approval.clone();
             asked.approval.decision = decision;
@@ -335,10 +396,15 @@ impl Engine {
         }
         let quoted = |it: &Decision| serde_json::to_string(it).ok();
         let change = Change {
+            who,
+            role,
             organisation: Some(Arc::clone(&approval.level.organisation)),
-            ..Change::by(by, action, id.to_string())
+            action,
+            object: id.to_string(),
+            before: quoted(&before.decision),
+            after: quoted(&approval.decision),
         };
-        self.audit(change.from_to(quoted(&before.decision), quoted(&approval.decision)));
+        self.audit(change);
         Ok(approval)
     }
 
@@ -371,20 +437,42 @@ impl Engine {
             books
                 .lock()
                 .approve(&approval.level, approval.approved_to());
+            self.tell_again(&approval);
             let mut all = self.approvals.0.lock();
             all.insert(key(&approval.level), Asked::new(approval));
         }
         Ok(())
     }
 
-    /// Forgets requests whose time is over. What was approved stays.
+    /// Ends requests that nobody has decided on in time, and forgets those whose time is over. What
+    /// was approved stays.
     pub(crate) fn expire_approvals(&self) {
         let now = self.clock.now();
-        let mut all = self.approvals.0.lock();
-        if all.is_empty() {
+        let mut expired = Vec::new();
+        {
+            let mut all = self.approvals.0.lock();
+            if all.is_empty() {
+                return;
+            }
+            for Asked { approval, .. } in all.values_mut() {
+                if approval.until <= now && approval.decision == Decision::Open {
+                    approval.decision = Decision::Expired;
+                    expired.push(approval.clone());
+                }
+            }
+            all.retain(|_, it| !it.approval.approved_to().is_zero() || it.approval.until > now);
+        }
+        if expired.is_empty() {
             return;
         }
-        all.retain(|_, it| !it.approval.approved_to().is_zero() || it.approval.until > now);
+        self.keep_approvals().unwrap_or_default();
+        for approval in expired {
+            self.report(&event::ApprovalExpired {
+                approval: approval.id,
+                limit: approval.level.kind.word(),
+            });
+            self.tell_decided(&approval);
+        }
     }
 }
 

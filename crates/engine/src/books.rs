@@ -57,7 +57,10 @@ impl Engine {
         for key in missing {
             match self.stores.ledger.balance(key) {
                 Ok(balance) => {
-                    let _known_already = books.lock().load(key, balance.unwrap_or_default());
+                    let told = self.told(key);
+                    let mut books = books.lock();
+                    books.recall(key, told);
+                    let _known_already = books.load(key, balance.unwrap_or_default());
                 }
                 Err(unreadable) => self.writer.health().failed(&unreadable),
             }

@@ -16,6 +16,7 @@ use crate::{
     estimate::Input,
     gate::SharedGate,
     identity::Principal,
+    overspending::FirstSent,
     sessions::{Proven, Thread},
     settings::Platform,
 };
@@ -77,6 +78,8 @@ pub struct Identified {
     pub thread: Thread,
     /// What that conversation's last answer proved.
     pub proven: Option<Proven>,
+    /// What was expected of it when it was first sent.
+    pub(crate) first_sent: Option<FirstSent>,
     /// Whether it is priced and weighed, or only counted (models, token counts).
     pub metered: bool,
     /// The platform that was asked for by name.

@@ -175,6 +175,7 @@ impl Engine {
             let call = routed.call.record.id;
             self.report(&event::CallUnbooked { call });
         }
+        routed.note_first_sent();
         let record = &mut routed.call.record;
         record.reservation = Some(reservation);
         record.bound = holding.bound();
@@ -259,13 +260,7 @@ impl Engine {
             });
         }
         for crossing in &settled.crossed {
-            self.report(&event::LimitReached {
-                reservation,
-                limit: crossing.level.word(),
-                percent: crossing.percent,
-                spent: crossing.spent,
-                of: crossing.limit,
-            });
+            self.report_reached(Some(reservation), crossing);
         }
     }
 
@@ -372,7 +367,10 @@ impl InFlight {
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
         let (routed, charge, now) = self.close(&end);
         let mut record = routed.call.record;
+        let before = record.cost;
         charge.write(&mut record);
+        let first = routed.call.first_sent.as_ref();
+        engine.look_at_cost(&mut record, first, (charge.cost, before), now);
         if end.outcome == Outcome::ClientGone {
             engine.report(&event::ClientGone {
                 call: record.id,
@@ -480,6 +478,7 @@ impl InFlight {
             |gate, taken| gate.settle(taken, &actual, now.mono),
             |books, hold| {
                 let settled = books.settle(hold, charge.cost, charge.notional);
+                engine.tell_crossed(&settled.crossed);
                 if let Some(line) = line {
                     engine.book(line);
                 }

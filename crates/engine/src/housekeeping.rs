@@ -63,6 +63,8 @@ impl Engine {
             self.durable.end_round();
         }
         self.look_after();
+        self.look_at_limits();
+        self.look_at_ended_tasks();
         self.expire_approvals();
         self.expire_places();
         self.remember_places();

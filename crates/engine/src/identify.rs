@@ -114,6 +114,7 @@ impl Engine {
         record.redact(&self.settings.load().redactor);
         let thread = Thread::new(signals.agent, facts.conversation);
         Ok(Identified {
+            first_sent: None,
             proven: self.sessions.proven(&tracked, thread),
             tracked: tracked.into(),
             record,

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod admissions;
 mod alarms;
+mod alerts;
 pub mod approvals;
 mod books;
 pub mod call;
@@ -21,7 +22,9 @@ pub mod identity;
 mod journaling;
 pub mod keys;
 mod leases;
+pub mod notices;
 pub mod observer;
+mod overspending;
 pub mod places;
 pub mod queues;
 mod recover;
@@ -98,8 +101,19 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Where log records go.
     pub records: Arc<dyn RecordSink>,
+    /// Whom to tell what somebody has to know.
+    pub notices: Arc<dyn notices::NoticeSink>,
+    /// Knows the links that decide on requests for approval.
+    pub links: approvals::LinkKey,
     /// 64 random bits, for identifiers of traces.
     pub seed: u64,
+}
+
+/// What is followed to tell somebody of it: the last look at all limits, and tasks that run.
+#[derive(Debug, Default)]
+struct Following {
+    looks: alerts::Looks,
+    tasks: overspending::Tasks,
 }
 
 type Map<V> = HashMap<Arc<str>, V, RandomState>;
@@ -123,6 +137,7 @@ pub struct Engine {
     open: admissions::Open,
     waits: admissions::Waits,
     alarms: alarms::Alarms,
+    following: Following,
     approvals: approvals::Approvals,
     ids: Arc<IdSource>,
     writer: Writer,
@@ -134,6 +149,8 @@ pub struct Engine {
     audit: Arc<dyn AuditStore>,
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
+    notices: Arc<dyn notices::NoticeSink>,
+    links: approvals::LinkKey,
     seed: u64,
     /// The latest time the ledger knew when we started: no window before it is opened again.
     latest: Timestamp,

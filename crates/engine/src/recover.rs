@@ -107,7 +107,7 @@ impl Engine {
                 move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
             let written = written(&leases, &durable, &parts.registry);
             Writer::start(
-                parts.stores.clone(),
+                (parts.stores.clone(), Arc::clone(&parts.notices)),
                 snapshot,
                 written,
                 Arc::clone(&journaling),
@@ -133,6 +133,7 @@ impl Engine {
             open: Open::default(),
             waits: crate::admissions::Waits::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
+            following: crate::Following::default(),
             approvals: crate::approvals::Approvals::default(),
             ids,
             writer,
@@ -144,21 +145,23 @@ impl Engine {
             audit: parts.audit,
             registry: parts.registry,
             records: parts.records,
+            notices: parts.notices,
+            links: parts.links,
             seed: parts.seed,
         });
         engine.tell_of_damage(read.damage);
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
-        engine.recall_approvals()?;
-        engine.recall_places()?;
-        engine.recall_waits()?;
-        engine.watch()?;
+        engine.take_over()?;
         Ok(engine)
     }
 
-    /// Starts what looks after those who wait.
-    fn watch(self: &Arc<Self>) -> Result<(), StartError> {
+    /// Takes over what is neither booked nor in a bucket, and starts what looks after it.
+    fn take_over(self: &Arc<Self>) -> Result<(), StartError> {
+        self.recall_approvals()?;
+        self.recall_places()?;
+        self.recall_waits()?;
         self.watch_queues()?;
         self.watch_waits()
     }
@@ -212,6 +215,8 @@ impl Engine {
     ) -> Result<(), StartError> {
         for key in missing {
             let balance = self.stores.ledger.balance(key)?;
+            let told = self.told(key);
+            books.lock().recall(key, told);
             let _known_already = books.lock().load(key, balance.unwrap_or_default());
         }
         Ok(())
@@ -334,6 +339,7 @@ fn save(
         mono: now,
     };
     let mut kept = account::changed(accounts, moment, before);
+    kept.extend(crate::alerts::changed(accounts));
     kept.push((LEVELS.to_owned(), bytes));
     kept
 }

@@ -21,7 +21,7 @@ use tidegate_ledger::{
 use tidegate_observe::calls::{CallRecord, CallStore};
 use tidegate_types::{Clock, Disposition};
 
-use crate::journaling::Journaling;
+use crate::{journaling::Journaling, notices::NoticeSink};
 
 /// Facts waiting to be written. At 10,000 calls a second this is three seconds; beyond it calls
 /// are slowed down rather than forgotten.
@@ -67,6 +67,8 @@ enum Fact {
     Flush(SyncSender<()>),
     /// Something could not be written: look whether it can be now.
     Wake,
+    /// Something is to be kept that is no entry and no call.
+    Save,
     Stop,
 }
 
@@ -143,7 +145,7 @@ impl Writer {
     /// Starts the thread. `snapshot` says, at each commit, what else is to be kept; `written` is
     /// told which entries are in the store, and how long that took.
     pub(crate) fn start(
-        stores: Stores,
+        (stores, notices): (Stores, Arc<dyn NoticeSink>),
         snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
         written: impl Fn(&[Line], Duration) + Send + 'static,
         journaling: Arc<Journaling>,
@@ -153,6 +155,8 @@ impl Writer {
         let health = Arc::new(Health::default());
         let mut writing = Writing {
             stores,
+            notices,
+            save: false,
             waiting,
             health: Arc::clone(&health),
             entries: Vec::new(),
@@ -202,6 +206,12 @@ impl Writer {
         self.facts.try_send(Fact::Wake).unwrap_or_default();
     }
 
+    /// Has the thread keep what changed beside entries and calls. Where too many facts wait, they
+    /// have it kept.
+    pub(crate) fn save(&self) {
+        self.facts.try_send(Fact::Save).unwrap_or_default();
+    }
+
     /// Returns when everything queued before is written, or can't be.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
@@ -225,6 +235,9 @@ type Written = Box<dyn Fn(&[Line], Duration) + Send>;
 
 struct Writing {
     stores: Stores,
+    notices: Arc<dyn NoticeSink>,
+    /// There is something to keep that is no entry and no call.
+    save: bool,
     waiting: Receiver<Fact>,
     health: Arc<Health>,
     entries: Vec<Line>,
@@ -282,6 +295,7 @@ impl Writing {
             Fact::Call(it) => self.calls.push(it),
             Fact::Flush(done) => flushed.push(done),
             Fact::Wake => {}
+            Fact::Save => self.save = true,
             Fact::Stop => return true,
         }
         false
@@ -289,7 +303,7 @@ impl Writing {
 
     /// Writes the batch. Entries that can't be written are kept for the next try.
     fn commit(&mut self) {
-        let nothing = self.entries.is_empty() && self.calls.is_empty();
+        let nothing = self.entries.is_empty() && self.calls.is_empty() && !self.save;
         if nothing && self.health.is_writable() {
             return;
         }
@@ -300,6 +314,7 @@ impl Writing {
                 (self.written)(&self.entries, self.clock.monotonic().since(began));
                 self.entries.clear();
                 self.calls.clear();
+                self.save = false;
                 // A store that works is not enough: nothing is booked that the journal does not take.
                 match self.journaling.try_again() {
                     Ok(()) => self.health.recovered(),
@@ -352,12 +367,18 @@ impl Writing {
             self.append()?;
         }
         let kept = (self.snapshot)();
-        if !kept.is_empty() {
+        // After what says that notices were given: what is not in here then was given later.
+        let unsaved = self.notices.unsaved();
+        if !kept.is_empty() || unsaved.is_some() {
             let values: Vec<(&str, &[u8])> = kept
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .chain(unsaved.iter().map(|it| (it.name, it.value.as_slice())))
                 .collect();
             self.stores.settings.set(&values)?;
+        }
+        if let Some(unsaved) = unsaved {
+            self.notices.saved(unsaved.version);
         }
         if !self.calls.is_empty() {
             let kept = self.stores.calls.append(&self.calls);

@@ -3,6 +3,7 @@
 //! The caller holds the organisation's lock from `check` to `commit`; nothing here waits,
 //! allocates or divides on that way.
 
+mod alerts;
 mod slot;
 mod spending;
 mod verdict;
@@ -13,6 +14,8 @@ use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use tidegate_types::{Caller, NanoUsd, Timestamp};
 
+use self::alerts::Samples;
+pub use self::alerts::{Foresight, Looked, Pace, Told};
 use self::slot::{Label, Slot};
 pub use self::spending::Spending;
 pub use self::verdict::{
@@ -118,6 +121,8 @@ pub struct Books {
     paths_len: usize,
     /// Up to where soft limits were raised by approvals.
     approved: Map<LevelKey, NanoUsd>,
+    /// Levels of which something was told that is not kept yet.
+    unsaved: Vec<u32>,
 }
 
 impl Books {
@@ -136,6 +141,7 @@ impl Books {
             paths: Map::default(),
             paths_len: 0,
             approved: Map::default(),
+            unsaved: Vec::new(),
         }
     }
 
@@ -158,6 +164,9 @@ impl Books {
                 approved(&self.approved, &label.key),
                 label.window,
             );
+            if slot.loaded {
+                slot.aim(&mut label.told);
+            }
         }
         self.forget_paths();
     }
@@ -234,6 +243,7 @@ impl Books {
         let label = &mut self.labels[slot];
         let fresh = self.slots[slot].load(balance);
         if fresh {
+            self.slots[slot].aim(&mut label.told);
             label.notional = balance.notional;
             label.would_refuse = balance.would_refuse;
         }
@@ -324,11 +334,8 @@ impl Books {
     pub fn settle(&mut self, hold: Hold, cost: NanoUsd, notional: NanoUsd) -> SettledMoney {
         let mut crossed = ArrayVec::new();
         for at in hold.slots.iter() {
-            let slot = &mut self.slots[at];
-            let before = slot.spent();
-            slot.end(hold.bound, hold.expected, cost);
-            crossed.extend(slot.crossing(before));
-            slot.leaving = false;
+            self.end(at, &hold, cost);
+            crossed.extend(self.crossing(at));
             if !notional.is_zero() {
                 let label = &mut self.labels[at];
                 label.notional = label.notional.saturating_add(notional);
@@ -343,7 +350,15 @@ impl Books {
 
     /// Ends a hold of a call that cost nothing and was not answered.
     pub fn release(&mut self, hold: Hold) {
-        let _nothing_spent = self.settle(hold, NanoUsd::ZERO, NanoUsd::ZERO);
+        for at in hold.slots.iter() {
+            self.end(at, &hold, NanoUsd::ZERO);
+        }
+    }
+
+    fn end(&mut self, at: usize, hold: &Hold, cost: NanoUsd) {
+        let slot = &mut self.slots[at];
+        slot.end(hold.bound, hold.expected, cost);
+        slot.leaving = false;
     }
 
     /// Takes over an open reservation of an earlier run. What it holds is part of the balances
@@ -392,7 +407,8 @@ impl Books {
     }
 
     /// Forgets levels that nothing holds money on: those whose window has ended, and tasks that
-    /// were not used since `idle_since`. Says how many.
+    /// were not used since `idle_since`; but for those of which something was [told](Self::told_changed)
+    /// that is not kept yet. Says how many.
     ///
     /// A level goes in the second of two rounds between which nothing was booked on it; they are
     /// loaded again when they are needed. So by the second round everything that was booked before
@@ -406,7 +422,7 @@ impl Books {
                 Some(window) => window.end <= now,
                 None => slot.used_at < idle_since,
             };
-            let leaving = over && slot.is_idle();
+            let leaving = over && slot.is_idle() && !label.unsaved;
             let was_leaving = std::mem::replace(&mut slot.leaving, leaving);
             if was_leaving && leaving {
                 slot.clear();
@@ -514,6 +530,9 @@ impl Books {
             limit: *self.policy.limit(key),
             notional: NanoUsd::ZERO,
             would_refuse: 0,
+            told: Told::default(),
+            unsaved: false,
+            samples: Samples::default(),
         };
         let approved = approved(&self.approved, key);
         let mut slot = Slot::new(key.kind, &label.limit, approved, label.window);

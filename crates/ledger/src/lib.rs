@@ -20,8 +20,8 @@ mod verify;
 mod window;
 
 pub use books::{
-    Books, ClearedMoney, Crossing, Headroom, Hold, LevelView, MoneyAsk, MoneyCheck, Path,
-    SettledMoney, Shortage, Spending,
+    Books, ClearedMoney, Crossing, Foresight, Headroom, Hold, LevelView, Looked, MoneyAsk,
+    MoneyCheck, Pace, Path, SettledMoney, Shortage, Spending, Told,
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{

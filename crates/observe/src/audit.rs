@@ -15,6 +15,8 @@ pub enum Actor {
     Key(KeyId),
     /// The holder of the token in the data directory.
     Local,
+    /// Whoever reads the channel of this name and followed a link from there.
+    Channel(Arc<str>),
     /// The configuration file, at start or after SIGHUP.
     Configuration,
     /// The program itself, by a rule (an unknown reservation that was settled at its bound).
@@ -26,6 +28,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Key(id) => id.fmt(f),
             Self::Local => f.pad("local"),
+            Self::Channel(name) => f.pad(&format!("channel {name}")),
             Self::Configuration => f.pad("configuration"),
             Self::Tidegate => f.pad("tidegate"),
         }

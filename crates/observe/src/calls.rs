@@ -10,6 +10,7 @@ use tidegate_types::{
 
 use crate::{
     RecordStoreError,
+    overspend::Overspend,
     redact::Redactor,
     trace::{SpanId, TraceId},
 };
@@ -281,6 +282,9 @@ pub struct CallRecord {
     /// What the client was warned of: passed soft limits, allowed overage, altered values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Arc<str>>,
+    /// Why it cost far more than was expected, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overspend: Option<Box<Overspend>>,
     /// The earlier call this one repeats (same session and body).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<CallId>,
@@ -338,6 +342,7 @@ impl CallRecord {
             would_refuse: Vec::new(),
             would_wait: None,
             warnings: Vec::new(),
+            overspend: None,
             retry_of: None,
         }
     }

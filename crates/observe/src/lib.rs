@@ -7,6 +7,8 @@ pub mod audit;
 pub mod calls;
 pub mod event;
 pub mod metrics;
+pub mod notice;
+pub mod overspend;
 pub mod record;
 pub mod redact;
 pub mod trace;

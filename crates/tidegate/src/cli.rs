@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 mod keys;
 mod ledger;
+mod notify;
 mod prices;
 mod program;
 mod queue;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     Approve(approvals::ApproveArgs),
     /// Say no to a request: what waits for it is refused
     Deny(approvals::DenyArgs),
+    /// Channels for notices: `test` sends one and says what came back
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Keys that callers present to the gateway
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -245,6 +249,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         }
         Command::Approve(args) => approvals::approve(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Deny(args) => approvals::deny(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Notify(command) => notify::answer(command, &Client::of(&cli.load()?.settings)?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))

@@ -9,7 +9,9 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tidegate_control::{Control, LimitScope, Operations, Peer};
+use tidegate_control::{
+    Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer,
+};
 use tidegate_engine::Engine;
 use tidegate_gateway::{
     Elsewhere,
@@ -17,6 +19,7 @@ use tidegate_gateway::{
     server::{Answering, Phase},
 };
 use tidegate_ledger::{LevelKind, Limit};
+use tidegate_notify::Untested;
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_types::Secret;
 use tower::ServiceExt as _;
@@ -100,6 +103,38 @@ impl Operations for Operator {
             .iter()
             .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.origin.to_string() }));
         Value::Array(values.collect())
+    }
+
+    fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {
+        let serving = self.serving().map_err(NoticeUntested::Unanswered)?;
+        let test = serving.courier.test(channel, serving.clock.now());
+        // On a thread that may wait: see `Operations`.
+        let tested = tokio::runtime::Handle::current().block_on(test);
+        match tested {
+            Ok(it) => Ok(NoticeTested {
+                status: it.status,
+                says: it.says,
+            }),
+            Err(why @ Untested::UnknownChannel { .. }) => {
+                Err(NoticeUntested::UnknownChannel(why.to_string()))
+            }
+            Err(why @ Untested::Unanswered(_)) => Err(NoticeUntested::Unanswered(why.to_string())),
+        }
+    }
+
+    fn notice_channels(&self) -> Vec<NoticeChannel> {
+        let Ok(serving) = self.serving() else {
+            return Vec::new();
+        };
+        let channels = serving.courier.channels().into_iter();
+        let channels = channels.map(|it| NoticeChannel {
+            name: it.name.to_string(),
+            format: it.format,
+            waiting: it.waiting as u64,
+            failing: it.failing,
+            lost: it.lost,
+        });
+        channels.collect()
     }
 
     fn is_draining(&self) -> bool {

@@ -19,17 +19,19 @@ use tidegate_gateway::{
     server::{self, Phase},
 };
 use tidegate_ledger::{LevelKind, Limit};
+use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
 use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::JoinSet,
 };
 
 use crate::{
     cli::{ADDRESS_FILE, TOKEN_FILE},
-    config::{self, Loaded, Sources},
+    config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
     overrides::{self, Overrides},
@@ -43,6 +45,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// A gateway that serves.
 pub(crate) struct Serving {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) courier: Arc<Courier>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) logger: Arc<Logger>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,6 +53,8 @@ pub(crate) struct Serving {
     /// What is in effect, for whoever asks, and for the next reload to be compared with.
     pub(crate) loaded: Mutex<Loaded>,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
 }
 
 /// Serves until a signal ends it, or, where it was started for programs, the last of them.
@@ -80,7 +85,8 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         .context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
     registry.start_time.with([]).set(clock.now().0);
-    let engine = wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
+    let (engine, courier) =
+        wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
             "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one first with `tidegate keys add NAME --user USER` (it works while no gateway runs), or listen on 127.0.0.1",
@@ -88,9 +94,11 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         );
     }
     let listener = bind(settings.listen).await?;
+    let listen = listener.local_addr()?;
+    courier.put_address(links_lead_to(&settings, listen));
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
-    write_private(&address, &listener.local_addr()?.to_string())?;
+    write_private(&address, &listen.to_string())?;
     let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
@@ -106,15 +114,23 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     let (phase, _) = watch::channel(Phase::Running);
     let serving = Arc::new(Serving {
         engine,
+        courier,
         gateway,
         logger,
         clock,
         sources,
         loaded: Mutex::new(loaded),
         phase,
+        listen,
     });
     faces.operate(Arc::downgrade(&serving));
     Ok((serving, listener))
+}
+
+/// Where links in notices lead.
+fn links_lead_to(settings: &Settings, listen: SocketAddr) -> String {
+    let configured = settings.notify.address.clone();
+    configured.unwrap_or_else(|| format!("http://{listen}"))
 }
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -174,6 +190,14 @@ impl Serving {
             self.phase.subscribe(),
         );
         let mut served = std::pin::pin!(served);
+        // Until the end of the draining: what is told while calls end is delivered, too.
+        let (told, stop_telling) = tokio::sync::oneshot::channel::<()>();
+        let mut delivering = JoinSet::new();
+        let courier = Arc::clone(&self.courier);
+        let engine = Arc::clone(&self.engine);
+        delivering.spawn(courier.run(engine, async {
+            stop_telling.await.unwrap_or_default();
+        }));
         let mut tick = tokio::time::interval(TIDY_EVERY);
         loop {
             tokio::select! {
@@ -204,6 +228,7 @@ impl Serving {
             self.phase.send_replace(Phase::Closing);
             served.await;
         }
+        told.send(()).unwrap_or_default();
         let drained = self.clock.monotonic().since(began);
         self.stopped(u64::from(cut), drained);
         Ok(())
@@ -281,6 +306,9 @@ impl Serving {
         self.logger
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
+        self.courier.put_channels(settings.notify.channels.clone());
+        self.courier
+            .put_address(links_lead_to(settings, self.listen));
         let mut engine = settings.engine(keyless);
         let over = self
             .overrides()

@@ -4,12 +4,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderName, HeaderValue};
-use tidegate_engine::{Engine, Parts, observer::RecordSink, writer::Stores};
+use tidegate_engine::{
+    Engine, Parts,
+    approvals::{LINK_KEY_BYTES, LinkKey},
+    observer::RecordSink,
+    writer::Stores,
+};
 use tidegate_gateway::{
     Provider, Providers,
     upstream::{Origin, Roots, Upstream},
 };
 use tidegate_ledger::SettingStore as _;
+use tidegate_notify::{Courier, outbox::Pace};
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::accounting::Family;
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
@@ -70,13 +76,14 @@ fn credential(
     Ok(Some((HeaderName::from_static(header), value)))
 }
 
-/// The engine on the data directory, which it has for itself from here on.
+/// The engine on the data directory, which it has for itself from here on, and what delivers its
+/// notices.
 pub(crate) fn engine(
     from: &Settings,
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
-) -> anyhow::Result<Arc<Engine>> {
+) -> anyhow::Result<(Arc<Engine>, Arc<Courier>)> {
     let lock = DirectoryLock::take(&from.data, clock.now())?;
     let store = Arc::new(SqliteStore::open(lock)?);
     let folder = from.data.join("journal");
@@ -93,7 +100,13 @@ pub(crate) fn engine(
     let overrides = Overrides::read(kept.as_deref());
     let mut settings = from.engine(from.listen.ip().is_loopback());
     settings.budgets = overrides.over(&settings.budgets)?;
-    Ok(Engine::start(Parts {
+    let mut random = [0; LINK_KEY_BYTES];
+    getrandom::fill(&mut random).context("the system gives no randomness")?;
+    let links = LinkKey::kept(store.as_ref(), random)?;
+    let courier = Courier::kept(store.as_ref(), links.clone(), Pace::default())?;
+    courier.put_channels(from.notify.channels.clone());
+    let courier = Arc::new(courier);
+    let engine = Engine::start(Parts {
         clock,
         settings,
         prices: from.prices.clone(),
@@ -102,8 +115,11 @@ pub(crate) fn engine(
         audit: store,
         registry,
         records,
+        notices: courier.clone(),
+        links,
         seed: random_seed(),
-    })?)
+    })?;
+    Ok((engine, courier))
 }
 
 /// The machine's clocks.

@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod keys;
 mod lifecycle;
+mod notices;
 mod run;
 mod unwritable;
 mod wire;

@@ -27,6 +27,7 @@ impl From<approvals::Approval> for Approval {
             Decision::Open => ("open", None, None),
             Decision::Approved { by, to } => ("approved", Some(by.to_string()), Some(to.into())),
             Decision::Denied { by } => ("denied", Some(by.to_string()), None),
+            Decision::Expired => ("expired", None, None),
         };
         Self {
             id: it.id,

@@ -10,12 +10,16 @@ use axum::{
 use http::{StatusCode, header};
 use tidegate_admission::{BucketView, PenaltyView, PoolView};
 use tidegate_engine::views::LimitView;
+use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Caller, Mode};
 
 use crate::{
     Control,
     access::{Sight, Visitor},
-    wire::{Bucket, BucketClass, LimitMode, Penalty, Platform, Readiness, Reason, Status, Watched},
+    wire::{
+        Bucket, BucketClass, LimitMode, NoticeChannel, Penalty, Platform, Readiness, Reason,
+        Status, Watched,
+    },
 };
 
 /// What enforces limits that nobody named.
@@ -91,6 +95,16 @@ pub(crate) async fn status(
         platforms: platforms.map(|it| platform(it, &sight)).collect(),
         cooldowns: cooldowns.map(Into::into).collect(),
         plan_windows: plan_windows.map(Into::into).collect(),
+        notice_channels: if visitor.at_home {
+            control
+                .operations
+                .notice_channels()
+                .into_iter()
+                .map(channel)
+                .collect()
+        } else {
+            Vec::new()
+        },
         watched: Watched {
             limits: watched.map(|it| it.limit.clone()).collect(),
             enforce_with: ENFORCE_WITH.to_owned(),
@@ -108,6 +122,18 @@ fn sees(sight: &Sight, account: &str) -> bool {
     account
         .split_once('/')
         .is_none_or(|(organisation, user)| sight.sees(organisation, Some(user)))
+}
+
+fn channel(it: crate::NoticeChannel) -> NoticeChannel {
+    let (failing_since, says) = it.failing.unzip();
+    NoticeChannel {
+        name: it.name,
+        format: it.format.to_owned(),
+        waiting: it.waiting,
+        failing_since: failing_since.map(rfc3339_seconds),
+        says,
+        lost: it.lost,
+    }
 }
 
 fn mode(view: LimitView) -> LimitMode {

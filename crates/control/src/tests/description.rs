@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 use tidegate_observe::{
     calls::{CallRecord, WouldWait},
+    overspend::Overspend,
     trace::{SpanId, TraceId},
 };
-use tidegate_types::{CallId, Complexity, KeyId, ReservationId, Timestamp, Tokens, Usage};
+use tidegate_types::{CallId, Complexity, KeyId, NanoUsd, ReservationId, Timestamp, Tokens, Usage};
 
 use super::world::{World, run};
 use crate::routes::ROUTES;
@@ -71,6 +72,12 @@ fn full_record() -> CallRecord {
         wait_ms: 1,
     });
     record.warnings = vec!["x".into()];
+    record.overspend = Some(Box::new(Overspend {
+        expected: NanoUsd(1),
+        cost: NanoUsd(2),
+        expected_usage: Usage::default(),
+        shares: Vec::new(),
+    }));
     record.retry_of = Some(CallId::from_raw(1));
     record
 }

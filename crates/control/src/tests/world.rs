@@ -39,7 +39,7 @@ use tidegate_types::{
 };
 use tower_service::Service as _;
 
-use crate::{Control, LimitScope, Operations, Peer};
+use crate::{Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer};
 
 /// Noon of 14 July 2026, UTC.
 const NOON: u64 = 1_784_030_400;
@@ -141,6 +141,20 @@ impl Operations for Program {
 
     fn configuration(&self) -> Value {
         serde_json::json!({"listen": "127.0.0.1:8787"})
+    }
+
+    fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {
+        super::links::tested(channel)
+    }
+
+    fn notice_channels(&self) -> Vec<NoticeChannel> {
+        vec![NoticeChannel {
+            name: "ops".to_owned(),
+            format: "slack",
+            waiting: 2,
+            failing: Some((Timestamp::from_seconds(NOON), "503 later".to_owned())),
+            lost: 1,
+        }]
     }
 
     fn is_draining(&self) -> bool {
@@ -274,6 +288,8 @@ impl World {
             audit: Arc::clone(store) as _,
             registry: Arc::new(Registry::new()),
             records: Arc::new(NoRecords),
+            notices: Arc::new(tidegate_engine::notices::NoNotices),
+            links: tidegate_engine::approvals::LinkKey::new([7; 32]),
             seed: 7,
         });
         let engine = engine.unwrap();

@@ -19,7 +19,7 @@ pub struct Approval {
     /// Which.
     #[schema(value_type = String, example = "appr_1a1f6a8b2c3d4e5f")]
     pub id: ApprovalId,
-    /// `open`, `approved` or `denied`.
+    /// `open`, `approved`, `denied` or `expired`.
     pub state: String,
     /// The level: `task`, `user_day`.
     pub level: String,
@@ -45,7 +45,7 @@ pub struct Approval {
     pub at: String,
     /// Until when it is open, or its no stands.
     pub until: String,
-    /// Who decided: `local`, or a key's id.
+    /// Who decided: `local`, a key's id, or the channel whose link was followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
     /// Up to where the level may be spent from.

@@ -185,6 +185,10 @@ pub struct CallFields {
     /// What the client was warned of.
     #[schema(required = false)]
     pub warnings: Vec<String>,
+    /// Why it cost far more than was expected, where it did: the estimate, the cost, the tokens that
+    /// were expected, and what each cause added, in billionths of a dollar.
+    #[schema(required = false, value_type = Object)]
+    pub overspend: String,
     /// The earlier call this one repeats.
     #[schema(required = false)]
     pub retry_of: String,

@@ -27,6 +27,9 @@ pub struct Status {
     /// Windows of the plans that pay for calls.
     #[serde(default)]
     pub plan_windows: Vec<PlanWindow>,
+    /// Channels for notices, for those who may speak for the whole gateway.
+    #[serde(default)]
+    pub notice_channels: Vec<NoticeChannel>,
     /// Which limits bind whom.
     pub limits: Vec<LimitMode>,
     /// Limits that only watch, and how to enforce them.
@@ -216,4 +219,38 @@ pub struct Reason {
     pub code: String,
     /// For people.
     pub message: String,
+}
+
+/// A channel for notices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeChannel {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `json` or `slack`.
+    #[schema(example = "slack")]
+    pub format: String,
+    /// Notices that wait for it.
+    pub waiting: u64,
+    /// Since when it takes none; absent where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<String>,
+    /// What it answers, or why it does not, while it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// Notices that were given up since the start.
+    pub lost: u64,
+}
+
+/// What a channel for notices answered to a test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeTested {
+    /// Its name.
+    pub channel: String,
+    /// Whether it took the notice.
+    pub delivered: bool,
+    /// The HTTP status.
+    #[schema(example = 200)]
+    pub status: u16,
+    /// The beginning of what it said.
+    pub says: String,
 }

@@ -16,6 +16,7 @@ use tidegate_engine::{
     call::{Identified, Routed, Signals},
     flight::{End, InFlight},
     identity::{Credential, Principal},
+    notices::{NoNotices, NoticeSink},
     observer::RecordSink,
     reserve::{Obstacle, Reserved},
     settings::{Local, Platform, ReserveRules, Settings, Weights},
@@ -187,6 +188,16 @@ impl World {
     }
 
     pub(crate) fn on(settings: Settings, stores: Stores, clock: Arc<ManualClock>) -> Self {
+        Self::telling(settings, stores, clock, Arc::new(NoNotices))
+    }
+
+    /// The same, with somebody who is told.
+    pub(crate) fn telling(
+        settings: Settings,
+        stores: Stores,
+        clock: Arc<ManualClock>,
+        notices: Arc<dyn NoticeSink>,
+    ) -> Self {
         let ledger = Arc::clone(&stores.ledger);
         let keys = Arc::new(MemoryStore::default());
         let told = Arc::new(Told::default());
@@ -199,6 +210,8 @@ impl World {
             audit: keys,
             registry: Arc::new(Registry::new()),
             records: told.clone(),
+            notices,
+            links: tidegate_engine::approvals::LinkKey::new([7; 32]),
             seed: 1,
         });
         Self {

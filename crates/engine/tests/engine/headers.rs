@@ -195,6 +195,7 @@ fn signals(values: &[Option<String>; 12], counted: bool) -> Signals<'_> {
         complexity,
         task_type,
         platform,
+        max_wait: None,
         traceparent,
         counted,
     }

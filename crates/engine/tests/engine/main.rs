@@ -8,6 +8,7 @@
 )]
 
 mod admitting;
+mod alerts;
 mod awaiting;
 mod gated;
 mod harness;

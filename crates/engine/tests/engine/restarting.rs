@@ -36,20 +36,23 @@ use crate::harness::{ManualClock, World, answered, body, end, hard, keyed, setti
 /// A data directory whose process can be killed: from then on nothing reaches the disk. And before
 /// that, the store can be made to lag behind the journal for ever, as its group commits do for a
 /// moment.
-struct Disk {
+pub(crate) struct Disk {
     store: SqliteStore,
     journal: FileJournal,
     lags: AtomicBool,
-    killed: AtomicBool,
+    /// The ledger reaches the disk and small values don't: between the writer's two transactions.
+    pub(crate) forgets: AtomicBool,
+    pub(crate) killed: AtomicBool,
 }
 
 impl Disk {
-    fn open(directory: &Path, now: Timestamp) -> Arc<Self> {
+    pub(crate) fn open(directory: &Path, now: Timestamp) -> Arc<Self> {
         let lock = DirectoryLock::take(directory, now).unwrap();
         Arc::new(Self {
             store: SqliteStore::open(lock).unwrap(),
             journal: FileJournal::open(directory).unwrap(),
             lags: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         })
     }
@@ -106,7 +109,7 @@ impl SettingStore for Disk {
         self.store.setting(name)
     }
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
-        if self.stores() {
+        if self.stores() && !self.forgets.load(Ordering::Relaxed) {
             return self.store.set(values);
         }
         Ok(())

@@ -42,6 +42,7 @@ fn check_as(principal: &Principal, script: &str, expected: Expect) {
             complexity: None,
             task_type: value("type"),
             platform: None,
+            max_wait: None,
             traceparent: None,
             counted: words().any(|it| it == "counted"),
         };

@@ -2,14 +2,17 @@
 
 use tidegate_types::{Caller, Mode, NanoUsd, Timestamp};
 
-use super::verdict::{ClearedMoney, Crossing, Headroom, LevelView, Shortage};
+use super::{
+    alerts::{Samples, Told},
+    verdict::{ClearedMoney, Headroom, LevelView, Shortage},
+};
 use crate::{Balance, LevelKey, LevelKind, Limit, Window};
 
 /// Parts of a hard limit whose crossing is told, in percent.
-const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
+pub(super) const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
 
 /// No limit: an amount that nothing passes, so that a check compares without branching.
-const UNLIMITED: u64 = u64::MAX;
+pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// What the hot path reads of a level: one cache line.
 #[derive(Debug)]
@@ -20,9 +23,13 @@ pub(super) struct Slot {
     expected: u64,
     soft: u64,
     hard: u64,
+    /// The amount of which somebody is told when it is settled.
+    tell_at: u64,
     resets_at: Option<Timestamp>,
     /// Open reservations: while there are any, the slot stays where it is.
     holds: u32,
+    /// Reservations that have ended with a cost since it was loaded.
+    calls: u32,
     kind: LevelKind,
     /// Whether the hard limit refuses the callers of this index.
     binds: [bool; 2],
@@ -45,6 +52,11 @@ pub(super) struct Label {
     pub(super) limit: Limit,
     pub(super) notional: NanoUsd,
     pub(super) would_refuse: u64,
+    /// What was told of it in this window.
+    pub(super) told: Told,
+    /// And is not kept yet.
+    pub(super) unsaved: bool,
+    pub(super) samples: Samples,
 }
 
 impl Slot {
@@ -60,8 +72,10 @@ impl Slot {
             expected: 0,
             soft: UNLIMITED,
             hard: UNLIMITED,
+            tell_at: UNLIMITED,
             resets_at: None,
             holds: 0,
+            calls: 0,
             kind,
             binds: [false; 2],
             asks: [false; 2],
@@ -198,6 +212,7 @@ impl Slot {
         self.held = self.held.saturating_sub(bound.0);
         self.expected = self.expected.saturating_sub(expected.0).min(self.held);
         self.holds = self.holds.saturating_sub(1);
+        self.calls = self.calls.saturating_add(u32::from(cost.0 > 0));
         self.spent = self.spent.saturating_add(cost.0).min(u64::MAX - self.held);
     }
 
@@ -227,21 +242,22 @@ impl Slot {
         self.loaded = false;
     }
 
-    /// The highest threshold between what was spent before and what is spent now.
-    pub(super) fn crossing(&self, before: u64) -> Option<Crossing> {
-        if self.hard == UNLIMITED || self.spent <= before {
-            return None;
-        }
-        let reached = |spent: u64, percent: u8| {
-            u128::from(spent) * 100 >= u128::from(self.hard) * u128::from(percent)
-        };
-        let now = THRESHOLDS.into_iter().find(|it| reached(self.spent, *it))?;
-        (!reached(before, now)).then_some(Crossing {
-            level: self.kind,
-            percent: now,
-            spent: NanoUsd(self.spent),
-            limit: NanoUsd(self.hard),
-        })
+    pub(super) const fn hard(&self) -> u64 {
+        self.hard
+    }
+
+    pub(super) const fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    pub(super) const fn tell_at(&mut self, amount: u64) {
+        self.tell_at = amount;
+    }
+
+    /// Whether somebody is to be told of what is settled.
+    #[inline]
+    pub(super) const fn is_due(&self) -> bool {
+        self.spent >= self.tell_at
     }
 
     pub(super) fn headroom(&self, caller: Caller) -> Option<Headroom> {

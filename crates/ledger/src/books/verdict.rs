@@ -112,10 +112,12 @@ pub struct SettledMoney {
 }
 
 /// A level whose settled cost reached a part of its hard limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crossing {
-    /// Which level.
+    /// Which kind of level.
     pub level: LevelKind,
+    /// Which level, whose, which window.
+    pub key: LevelKey,
     /// The highest threshold that was reached now: 50, 80, 90 or 100 (B6).
     pub percent: u8,
     /// What is settled on it.

@@ -2,6 +2,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
+use crate::overspend::{Cause, Share};
 
 fn call(id: u64) -> CallRecord {
     CallRecord::arrived(CallId::from_raw(id), Timestamp(id), "anthropic_messages")
@@ -25,6 +26,15 @@ fn a_record_is_read_back_as_it_was_written() {
             limit: "sonnet.units".into(),
             wait_ms: 1_500,
         }),
+        overspend: Some(Box::new(Overspend {
+            expected: NanoUsd(10),
+            cost: NanoUsd(25),
+            expected_usage: Usage::default(),
+            shares: vec![Share {
+                cause: Cause::Output,
+                nano_usd: 15,
+            }],
+        })),
         retry_of: Some(CallId::from_raw(1)),
         ..call(2)
     };

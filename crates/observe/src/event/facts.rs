@@ -8,6 +8,7 @@ use super::{CallRefused, CallSettled, Event};
 use crate::{
     audit::Actor,
     metrics::Registry,
+    notice::NoticeId,
     record::{Fields, Level},
 };
 
@@ -103,10 +104,19 @@ events! {
     "approval_asked" from "ledger" says "a soft limit needs somebody's approval to be passed" at Warning
     counts |it, registry| registry.asked_approvals.with([it.limit]).increment();
 
+    /// A request for approval ended without a decision.
+    ApprovalExpired<'a> {
+        /// The request.
+        approval: ApprovalId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+    }
+    "approval_expired" from "ledger" says "nobody decided on a request for approval in time" at Info; // ApprovalAsked counted it.
+
     /// What is settled on a level reached a threshold of its hard limit.
     LimitReached<'a> {
-        /// The reservation that was settled.
-        reservation: ReservationId = shown,
+        /// The reservation that was settled; absent where something else took the level there.
+        reservation: Option<ReservationId> = maybe,
         /// The limit's name.
         limit: &'a str = with,
         /// The threshold, in percent of the limit.
@@ -117,6 +127,38 @@ events! {
         of: NanoUsd = shown,
     }
     "limit_reached" from "ledger" says "a budget reached a threshold of its limit" at Warning; // The gauge of the budget shows it.
+
+    /// At its present pace a level will pass its hard limit before its window ends.
+    LimitForeseen<'a> {
+        /// The limit's name.
+        limit: &'a str = with,
+        /// Whose, and of which window.
+        whose: &'a str = with,
+        /// When it will be passed.
+        at: &'a str = with,
+        /// What is settled.
+        spent: NanoUsd = shown,
+        /// The hard limit.
+        of: NanoUsd = shown,
+    }
+    "limit_foreseen" from "ledger" says "a budget will pass its limit before its window ends" at Warning; // The gauge of the budget shows it.
+
+    /// A call or a task cost far more than was expected. Of one task told once an hour at most.
+    Overspent<'a> {
+        /// The call; absent for a task that has ended.
+        call: Option<CallId> = maybe,
+        /// Whose.
+        user: &'a str = with,
+        /// The root task.
+        task: Option<Arc<str>> = maybe,
+        /// What was expected.
+        expected: NanoUsd = shown,
+        /// What it cost.
+        cost: NanoUsd = shown,
+        /// Why, in a word: what added most.
+        cause: &'a str = with,
+    }
+    "overspent" from "ledger" says "work cost far more than was expected" at Warning; // CallSettled counts it, for each call.
 
     /// A provider refused a call that its buckets had let pass: they refill slower from now on.
     RefillSlowed<'a> {
@@ -361,6 +403,57 @@ events! {
     }
     "records_shed" from "observe" says "log records were shed" at Warning
     counts |it, registry| registry.shed_records.with([it.level_shed]).add(it.records);
+
+    /// A channel for notices takes none for now.
+    ChannelFailing<'a> {
+        /// Its name.
+        channel: &'a str = with,
+        /// What it answered, or why there was no answer.
+        reason: &'a str = with,
+    }
+    "channel_failing" from "notify" says "notices can't be delivered: they wait, and are tried again" at Warning; // NoticeTried counts each attempt.
+
+    /// A channel that took no notices takes them again.
+    ChannelWorks<'a> {
+        /// Its name.
+        channel: &'a str = with,
+    }
+    "channel_works" from "notify" says "notices are delivered again" at Info; // NoticeTried counts each attempt.
+
+    /// An attempt to deliver a notice has ended.
+    NoticeTried<'a> {
+        /// The notice.
+        notice: NoticeId = shown,
+        /// The channel.
+        channel: &'a str = with,
+        /// `delivered`, `retried` where it will be tried again, `lost` where it won't.
+        result: &'a str = with,
+    }
+    "notice_tried" from "notify" says "an attempt to deliver a notice has ended" at Debug
+    counts |it, registry| registry.ended_deliveries.with([it.channel, it.result]).increment();
+
+    /// A notice is given up.
+    NoticeLost<'a> {
+        /// The notice.
+        notice: NoticeId = shown,
+        /// What it is about.
+        topic: &'a str = with,
+        /// The channel.
+        channel: &'a str = with,
+        /// What the channel answered last.
+        reason: &'a str = with,
+    }
+    "notice_lost" from "notify" says "a notice was given up undelivered" at Error; // NoticeTried counts it.
+
+    /// Notices were dropped because too many waited.
+    NoticesDropped<'a> {
+        /// The channel.
+        channel: &'a str = with,
+        /// How many.
+        notices: u64 = with,
+    }
+    "notices_dropped" from "notify" says "too many notices wait: the oldest were dropped" at Error
+    counts |it, registry| registry.dropped_notices.with([it.channel]).add(it.notices);
 
     /// Something internal failed that has no event of its own.
     InternalError<'a> {

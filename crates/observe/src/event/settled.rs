@@ -6,6 +6,7 @@ use super::Event;
 use crate::{
     calls::{CallRecord, Outcome},
     metrics::Registry,
+    overspend::Cause,
     record::{Context, Correlation, Fields, Level},
 };
 
@@ -142,6 +143,11 @@ fn count_use(call: &CallRecord, registry: &Registry) {
                 used.add_tokens(tokens);
             }
         }
+    }
+    if let Some(overspend) = &call.overspend {
+        let cause = overspend.cause().map_or("unknown", Cause::word);
+        let above = registry.overspent_dollars.with([platform, cause]);
+        above.add_money(overspend.excess());
     }
     let organisation = &*call.organisation;
     if !call.cost.is_zero() {

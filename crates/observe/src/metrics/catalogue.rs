@@ -124,6 +124,8 @@ registry! {
     notional_dollars: Counter "tidegate_ledger_notional_dollars_total" Unit::Dollars, [organisation, platform];
     /// What settlements cost above their holds
     overrun_dollars: Counter "tidegate_ledger_overrun_dollars_total" Unit::Dollars, [platform, cause];
+    /// What calls cost above their estimates where that was more than half of them, by what added most: input, cache, output, tools, price, retries
+    overspent_dollars: Counter "tidegate_ledger_overspent_dollars_total" Unit::Dollars, [platform, cause];
     /// What is spent and held of a budget, as a part of its hard limit
     budget_used: Gauge "tidegate_ledger_budget_used_ratio" Unit::Ratio, [organisation, level];
     /// Requests to approve that a soft limit is passed
@@ -148,6 +150,12 @@ registry! {
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written
     written_records: Counter "tidegate_observe_written_records_total" Unit::Count("records"), [level];
+    /// Attempts to deliver a notice, by how they ended: delivered, retried, lost
+    ended_deliveries: Counter "tidegate_notify_ended_deliveries_total" Unit::Count("deliveries"), [channel, result];
+    /// Notices that were dropped undelivered because too many were waiting
+    dropped_notices: Counter "tidegate_notify_dropped_notices_total" Unit::Count("notices"), [channel];
+    /// Notices that wait to be delivered
+    waiting_notices: Gauge "tidegate_notify_waiting_notices" Unit::Count("notices"), [channel];
     /// Memory the program occupies
     resident_memory: Gauge "tidegate_process_resident_memory_bytes" BYTES, [];
     /// Processor time the program used

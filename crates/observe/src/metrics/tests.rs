@@ -13,6 +13,7 @@ fn every_metric_is_named_by_component_unit_and_kind() {
         "engine",
         "control",
         "observe",
+        "notify",
         "process",
     ];
     let registry = Registry::new();

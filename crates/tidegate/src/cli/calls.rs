@@ -8,7 +8,7 @@ use tidegate_observe::{
     calls::{CallRecord, Outcome},
     record::{rfc3339, rfc3339_seconds},
 };
-use tidegate_types::{CallId, Clock as _, SystemClock, Timestamp};
+use tidegate_types::{CallId, Clock as _, NanoUsd, SystemClock, Timestamp};
 
 use super::{
     Client, Format, Said,
@@ -203,6 +203,7 @@ pub(super) fn show_one(call: &CallRecord) -> String {
     about(call, &mut line);
     usage(call, &mut line);
     money(call, &mut line);
+    overspend(call, &mut line);
     phases(call, &mut line);
     line("would refuse", plain(&call.would_refuse.join(", ")));
     if let Some(wait) = &call.would_wait {
@@ -333,6 +334,41 @@ fn money(call: &CallRecord, line: &mut impl FnMut(&str, String)) {
         "reservation",
         call.reservation.map_or(String::new(), |it| it.to_string()),
     );
+}
+
+/// Why it cost far more than expected: what each cause added, and the figures of both sides.
+fn overspend(call: &CallRecord, line: &mut impl FnMut(&str, String)) {
+    let Some(found) = &call.overspend else { return };
+    line(
+        "overspent",
+        toned(
+            &format!("{} above the {} expected", found.excess(), found.expected),
+            Tone::Warning,
+        ),
+    );
+    for share in &found.shares {
+        let sign = if share.nano_usd < 0 { '-' } else { '+' };
+        let amount = NanoUsd(share.nano_usd.unsigned_abs());
+        let name = format!("  {}", share.cause.word());
+        let why = if share.nano_usd < 0 {
+            "less than expected"
+        } else {
+            share.cause.sentence()
+        };
+        line(&name, format!("{sign}{amount}, {why}"));
+    }
+    let real = call.usage.unwrap_or_default();
+    let was = &found.expected_usage;
+    for (name, was, is) in [
+        ("  input", was.input, real.input),
+        ("  cache read", was.cache_read, real.cache_read),
+        ("  output", was.output, real.output),
+    ] {
+        if was != is {
+            let text = format!("{} tokens, expected were {}", grouped(is.0), grouped(was.0));
+            line(name, text);
+        }
+    }
 }
 
 fn phases(call: &CallRecord, line: &mut impl FnMut(&str, String)) {

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, path::Path};
 
 use serde::Serialize;
-use tidegate_control::wire::Status;
+use tidegate_control::wire::{NoticeChannel, Status};
 
 use super::{
     Client, Format, Said,
@@ -135,10 +135,40 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
         format!("answers at {address}"),
     )];
     match client.get::<Status>("/api/v1/status") {
-        Ok(status) => all.push(ledger(&status)),
+        Ok(status) => {
+            all.push(ledger(&status));
+            all.extend(channels(&status));
+        }
         Err(error) => all.push(finding("status", State::Wrong, error.to_string())),
     }
     all
+}
+
+/// Channels for notices, each with what it answers where it takes none.
+fn channels(status: &Status) -> Vec<Finding> {
+    let one = |it: &NoticeChannel| match (&it.failing_since, it.lost) {
+        (Some(since), _) => {
+            let says = it.says.as_deref().unwrap_or_default();
+            let detail = format!(
+                "`{}` takes none since {since} ({says}), {} wait: `tidegate notify test {}`",
+                it.name, it.waiting, it.name
+            );
+            finding("notices", State::Wrong, detail)
+        }
+        (None, 0) => finding(
+            "notices",
+            State::Fine,
+            format!("`{}` ({})", it.name, it.format),
+        ),
+        (None, lost) => {
+            let detail = format!(
+                "`{}` lost {lost}, given up or refused: see the log",
+                it.name
+            );
+            finding("notices", State::Note, detail)
+        }
+    };
+    status.notice_channels.iter().map(one).collect()
 }
 
 fn ledger(status: &Status) -> Finding {

@@ -1,7 +1,7 @@
 //! `tidegate status`.
 
 use tidegate_admission::Resource;
-use tidegate_control::wire::{Bucket, LimitMode, Platform, Status};
+use tidegate_control::wire::{Bucket, LimitMode, NoticeChannel, Platform, Status};
 use tidegate_types::{Mode, NanoUsd};
 
 use super::{
@@ -41,6 +41,7 @@ pub(super) fn show(status: &Status, address: &str) -> String {
     providers::words(&mut out, &status.platforms);
     providers::cooldowns(&mut out, &status.cooldowns);
     out.push_str(&providers::windows(&status.plan_windows));
+    channels(&mut out, &status.notice_channels);
     limits(&mut out, status);
     reservations(&mut out, status);
     out
@@ -64,6 +65,27 @@ fn readiness(out: &mut String, status: &Status) {
         let remedy = REMEDIES.iter().find(|(code, _)| *code == reason.code);
         if let Some((_, remedy)) = remedy {
             line(out, &format!("  what to do: {remedy}"));
+        }
+    }
+}
+
+/// Channels for notices that something is wrong with.
+fn channels(out: &mut String, channels: &[NoticeChannel]) {
+    for it in channels {
+        if let Some(since) = &it.failing_since {
+            let says = it.says.as_deref().unwrap_or_default();
+            let text = format!(
+                "notices to `{}` are not taken since {since} ({}), {} wait: see `tidegate notify test {}`",
+                plain(&it.name),
+                plain(says),
+                it.waiting,
+                plain(&it.name),
+            );
+            line(out, &toned(&text, Tone::Bad));
+        }
+        if it.lost > 0 {
+            let text = format!("{} notices to `{}` were given up", it.lost, plain(&it.name));
+            line(out, &toned(&text, Tone::Warning));
         }
     }
 }

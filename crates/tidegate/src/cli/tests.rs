@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use clap::CommandFactory as _;
 use expect_test::{Expect, expect};
 
-use tidegate_observe::calls::{CallRecord, Outcome};
+use tidegate_observe::{
+    calls::{CallRecord, Outcome},
+    overspend::{Cause, Overspend, Share},
+};
 use tidegate_types::{CallId, Timestamp, Tokens, Usage};
 
 use super::*;
@@ -352,6 +355,39 @@ fn calls_show_outcome_use_and_cost() {
         expect![[r#"
         no call is recorded
     "#]],
+    );
+}
+
+#[test]
+fn a_call_that_cost_far_more_than_expected_is_shown_with_why() {
+    let mut call = call();
+    let expected_usage = Usage {
+        input: Tokens(12),
+        cache_read: Tokens(120_000),
+        output: Tokens(300),
+        ..Usage::default()
+    };
+    let share = |cause, nano_usd| Share { cause, nano_usd };
+    call.overspend = Some(Box::new(Overspend {
+        expected: NanoUsd(20_000_000),
+        cost: NanoUsd(52_000_000),
+        expected_usage,
+        shares: vec![
+            share(Cause::Output, 40_000_000),
+            share(Cause::Input, -8_000_000),
+        ],
+    }));
+    let shown = calls::show_one(&call);
+    let from = shown.find("overspent").unwrap();
+    let to = shown.find("took").unwrap();
+    check(
+        &shown[from..to],
+        expect![[r#"
+            overspent           $0.032 above the $0.02 expected
+              output            +$0.04, a longer answer
+              input             -$0.008, less than expected
+              output            700 tokens, expected were 300
+        "#]],
     );
 }
 

@@ -1,9 +1,11 @@
 //! From what was read to what the program uses: everything that one value alone cannot say.
 
 mod budgets;
+mod notify;
 mod platforms;
 mod providers;
 mod quotas;
+mod secrets;
 
 use std::path::PathBuf;
 
@@ -43,6 +45,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let prices = prices(root.prices.file.as_ref(), reader);
     let free = providers.iter().filter(|it| it.1.free);
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
+    let notify = notify::check(&root.notify, reader, sources);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -56,6 +59,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         reserve,
         weights,
         prices,
+        notify,
         redactor: redactor?,
         log: Log {
             level: root.log.level,

@@ -4,12 +4,15 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tidegate_admission::OnExcess;
-use tidegate_observe::record::Level;
+use tidegate_observe::{notice::Topic, record::Level};
 use tidegate_types::{Mode, RequestClass, Secret};
 
 use super::{
     schema::{At, Key, Presence, Reader, Section, Shape, key_shape, key_type, read_key, sections},
-    value::{Amount, Bytes, Cap, Countable, Family, LogForm, Pairs, Per, Quantity, Setting, Zone},
+    value::{
+        Amount, Bytes, Cap, Countable, Family, LogForm, NoticeForm, Pairs, Per, Quantity, Setting,
+        Zone,
+    },
 };
 
 sections! {
@@ -52,6 +55,8 @@ sections! {
         section weights: Weights;
         /// Prices.
         section prices: Prices;
+        /// What is told by itself, and to whom.
+        section notify: Notify;
         /// What is removed from logs, records and errors.
         section redact: Redact;
         /// The program's own log.
@@ -331,6 +336,42 @@ sections! {
         /// A file of prices that replace or add to the built-in table (`tidegate prices` shows
         /// both). Read again with the configuration.
         optional file: PathBuf = "/etc/tidegate/prices.toml";
+    }
+
+    /// What is told by itself, and to whom: requests for approval, budgets near their limits, work
+    /// that cost more than expected.
+    Notify {
+        /// Where links in notices lead: this gateway, as those who get them reach it. By default
+        /// http:// and where it listens, which is this machine alone.
+        optional address: String = "https://tidegate.example.com";
+        /// Webhooks by name. Whoever reads one may decide on the requests for approval that it is
+        /// told of; a decision is recorded by the webhook's name.
+        named webhooks: Webhook;
+    }
+
+    /// A webhook: it is posted to, again for up to a day until it answers 2xx. Any other 4xx than
+    /// 408 and 429 ends that.
+    Webhook {
+        /// Its address. Whoever knows it may post there: prefer `url_env` or `url_file`.
+        optional url: Secret<String> = "https://hooks.example.com/services/…";
+        /// The environment variable that holds its address.
+        optional url_env: String = "EXAMPLE_WEBHOOK";
+        /// The file that holds its address, alone on its first line.
+        optional url_file: PathBuf = "/run/secrets/example-webhook";
+        /// What its requests are signed with, in the header `x-tidegate-signature`:
+        /// `t=SECONDS,v1=HEX`, HMAC-SHA256 over the seconds, a dot and the body. Prefer
+        /// `secret_env` or `secret_file`.
+        optional secret: Secret<String> = "whsec_…";
+        /// The environment variable that holds the secret.
+        optional secret_env: String = "EXAMPLE_WEBHOOK_SECRET";
+        /// The file that holds the secret, alone on its first line.
+        optional secret_file: PathBuf = "/run/secrets/example-webhook-secret";
+        /// What its requests look like: an object for programs, or a message as Slack's incoming
+        /// webhooks and compatible ones take it.
+        value format: NoticeForm = "json";
+        /// What it is told of: `approval_asked`, `approval_decided`, `approval_expired`,
+        /// `limit_reached`, `limit_foreseen`, `overspent`; all where none is named.
+        value events: Vec<Topic> = [];
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) weights: Weights,
     /// What models cost: the built-in table, the operator's file over it, and what is free.
     pub(crate) prices: PriceBook,
+    /// What is told by itself, and to whom.
+    pub(crate) notify: Notify,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.
@@ -70,6 +72,15 @@ pub(crate) struct Provider {
     pub(crate) http2: bool,
     /// Certificates to trust for it, instead of the machine's.
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What is told by itself, and to whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Notify {
+    /// Where links lead, without a closing slash; `None` for where it listens.
+    pub(crate) address: Option<String>,
+    /// Who is told.
+    pub(crate) channels: Vec<tidegate_notify::Channel>,
 }
 
 /// The program's own log.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, str::FromStr, time::Duration};
 
 use tidegate_admission::OnExcess;
-use tidegate_observe::record::Level;
+use tidegate_observe::{notice::Topic, record::Level};
 use tidegate_types::{Mode, NanoUsd, Priority, RequestClass, Secret};
 
 use super::tree::{Content, Node};
@@ -293,6 +293,8 @@ word_settings! {
     Countable, Countable::WORDS;
     Per, Per::WORDS;
     LogForm, LogForm::WORDS;
+    NoticeForm, NoticeForm::WORDS;
+    Topic, Topic::WORDS;
     OnExcess, OnExcess::WORDS;
 }
 
@@ -355,6 +357,14 @@ words! {
         Hour = "hour",
         /// 86,400 s.
         Day = "day",
+    }
+
+    /// What a notice looks like.
+    NoticeForm {
+        /// An object for programs.
+        Json = "json",
+        /// A message for people.
+        Slack = "slack",
     }
 
     /// The form of log lines.

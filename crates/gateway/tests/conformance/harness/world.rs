@@ -458,6 +458,8 @@ fn engine(
         audit: store.clone(),
         registry: Arc::new(Registry::new()),
         records,
+        notices: Arc::new(tidegate_engine::notices::NoNotices),
+        links: tidegate_engine::approvals::LinkKey::new([7; 32]),
         seed: 1,
     })
     .unwrap()

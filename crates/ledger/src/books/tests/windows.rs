@@ -46,9 +46,10 @@ fn a_call_belongs_to_the_windows_of_its_reservation_for_good() {
                 user_day acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 llm acme 2026-08-01: spent $0.00, held $3.00, would refuse 0
             evict 2026-07-01T00:00:00Z -> 0 gone
-            evict 2026-07-01T00:00:00Z -> 5 gone
+            evict 2026-07-01T00:00:00Z -> 4 gone
             levels -> 
                 task acme/ann/t1: spent $0.00, held $0.00, would refuse 0
+                user_day acme/ann 2026-07-31: spent $4.00, held $0.00, would refuse 0
                 organisation acme 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 user_month acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0
                 user_day acme/ann 2026-08-01: spent $0.00, held $3.00, would refuse 0

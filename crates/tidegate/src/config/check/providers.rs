@@ -1,10 +1,11 @@
 //! Providers: an address, and at most one credential.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_providers::accounting::Family;
 use tidegate_types::Secret;
 
+use super::secrets::Given;
 use crate::config::{Sources, schema::Reader, sections, settings::Provider, value};
 
 pub(super) fn check(
@@ -71,50 +72,15 @@ fn credential(
     reader: &mut Reader,
     sources: &Sources,
 ) -> Option<Secret<String>> {
-    let given = [
-        ("api_key", raw.api_key.is_some()),
-        ("api_key_env", raw.api_key_env.is_some()),
-        ("api_key_file", raw.api_key_file.is_some()),
-    ];
-    let given: Vec<&str> = given.iter().filter(|it| it.1).map(|it| it.0).collect();
-    if let [_, second, ..] = given.as_slice() {
-        let key = format!("{path}.{second}");
-        let message = format!("{} are given; keep one of them", given.join(" and "));
-        reader.refuse(reader.origin(&key), key, message);
-        return None;
-    }
-    let found = if let Some(variable) = &raw.api_key_env {
-        let value = sources.variable(variable).map(str::to_owned);
-        value.ok_or_else(|| format!("the environment has no variable `{variable}`; set it, or leave this out to forward each caller's own credential"))
-    } else if let Some(file) = &raw.api_key_file {
-        first_line(file)
-    } else {
-        return raw
-            .api_key
-            .clone()
-            .and_then(|it| sendable(it, &format!("{path}.api_key"), reader));
+    let given = Given {
+        key: "api_key",
+        value: raw.api_key.as_ref(),
+        variable: raw.api_key_env.as_ref(),
+        file: raw.api_key_file.as_ref(),
+        without: "forward each caller's own credential",
     };
-    let key = format!("{path}.{}", given.first().unwrap_or(&"api_key"));
-    match found {
-        Ok(text) => sendable(Secret::new(text), &key, reader),
-        Err(message) => {
-            reader.refuse(reader.origin(&key), key, message);
-            None
-        }
-    }
-}
-
-fn first_line(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
-    let line = text.lines().next().unwrap_or_default().trim();
-    if line.is_empty() {
-        return Err(format!(
-            "the first line of `{shown}` is empty; put the credential there"
-        ));
-    }
-    Ok(line.to_owned())
+    let (key, secret) = given.read(path, reader, sources)?;
+    sendable(secret, &key, reader)
 }
 
 /// A credential becomes the value of a header.
