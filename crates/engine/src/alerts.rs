@@ -92,6 +92,7 @@ impl Engine {
                 text,
                 fields,
                 decides: None,
+                to: None,
             });
         }
     }
@@ -155,6 +156,7 @@ impl Engine {
             text,
             fields,
             decides: None,
+            to: None,
         });
     }
 

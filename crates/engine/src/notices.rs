@@ -59,6 +59,8 @@ pub(crate) struct Telling<'a> {
     pub(crate) text: String,
     pub(crate) fields: Fields,
     pub(crate) decides: Option<Decides>,
+    /// The only channel that is told.
+    pub(crate) to: Option<&'a str>,
 }
 
 impl Engine {
@@ -70,6 +72,7 @@ impl Engine {
             text,
             fields,
             decides,
+            to,
         } = telling;
         self.notices.give(Notice {
             id: id(topic, of),
@@ -78,6 +81,7 @@ impl Engine {
             text: self.tellable(&text).into_owned(),
             fields,
             decides,
+            to: to.map(str::to_owned),
         });
         self.writer.save();
     }

@@ -182,6 +182,7 @@ impl Engine {
             text,
             fields,
             decides: None,
+            to: None,
         });
     }
 
@@ -237,6 +238,7 @@ impl Engine {
             text,
             fields: fields(who, figures, &causes).with("calls", calls),
             decides: None,
+            to: None,
         });
     }
 

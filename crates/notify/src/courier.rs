@@ -110,7 +110,10 @@ pub struct Courier {
 impl NoticeSink for Courier {
     fn give(&self, notice: Notice) {
         let mut state = self.state.lock();
-        let wanted = |it: &&Arc<Channel>| it.topics.contains(&notice.topic);
+        let wanted = |it: &&Arc<Channel>| match &notice.to {
+            Some(name) => *it.name == **name,
+            None => it.topics.contains(&notice.topic),
+        };
         let channels: Vec<Arc<str>> = state
             .channels
             .values()
@@ -274,6 +277,7 @@ impl Courier {
             text: format!("Tidegate's notices for `{name}` arrive here."),
             fields: Fields::new().with("channel", name),
             decides: None,
+            to: None,
         };
         let answer = self.post(&notice, &channel, now).await;
         let answer = answer.map_err(|it| Untested::Unanswered(it.to_string()))?;

@@ -182,6 +182,10 @@ impl World {
     }
 
     fn give(&self, id: u64) {
+        self.give_to(None, id);
+    }
+
+    fn give_to(&self, channel: Option<&str>, id: u64) {
         let engine = self.engine.as_ref().unwrap();
         self.courier.give(Notice {
             id: NoticeId::from_raw(id),
@@ -190,6 +194,7 @@ impl World {
             text: format!("notice {id}"),
             fields: Fields::new().with("percent", 80),
             decides: None,
+            to: channel.map(str::to_owned),
         });
         engine.save_notices();
     }
@@ -270,6 +275,24 @@ fn assert_signed(posted: &Posted) {
         .now()
         .since(Timestamp::from_seconds(seconds));
     assert!(age < Duration::from_mins(5), "{age:?}");
+}
+
+#[test]
+fn a_notice_for_one_channel_is_told_to_no_other_whatever_it_wants() {
+    let (url, arrived) = receiver(&["200 ok"]);
+    let (other, strangers) = receiver(&["200 ok"]);
+    let deaf = Channel {
+        topics: vec![Topic::Overspent],
+        ..hook("ci", &url)
+    };
+    let world = World::start(&Arc::default(), vec![hook("ops", &other), deaf]);
+    world.give_to(Some("ci"), 1);
+    assert_eq!(
+        next(&arrived).json()["id"],
+        NoticeId::from_raw(1).to_string()
+    );
+    world.until_empty("ci");
+    assert!(strangers.try_recv().is_err());
 }
 
 #[test]

@@ -53,6 +53,8 @@ topics! {
     LimitForeseen = "limit_foreseen",
     /// A call or a task cost far more than was expected.
     Overspent = "overspent",
+    /// A request for leave that waited is decided. Told to whom the request named, and to nobody else.
+    AdmissionDecided = "admission_decided",
     /// Somebody wants to know whether notices arrive.
     Test = "test",
 }
@@ -91,6 +93,9 @@ pub struct Notice {
     /// The request that its reader may decide on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decides: Option<Decides>,
+    /// The only channel that is told, whatever it is told of otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
 }
 
 /// A request for approval that a notice asks its reader to decide on.

@@ -50,7 +50,7 @@ pub(crate) async fn admit(
     Extension(visitor): Extension<Visitor>,
     Body(request): Body<AdmissionRequest>,
 ) -> Result<(StatusCode, Json<Admission>), Error> {
-    let patience = patience(&request)?;
+    let patience = patience(&request, &control)?;
     let ask = ask(request)?;
     let principal = &visitor.principal;
     let priority = ask.priority.or(principal.default_priority);
@@ -147,6 +147,7 @@ fn ask(request: AdmissionRequest) -> Result<AdmissionAsk, Error> {
         cost: cost.unwrap_or_default(),
         service: request.service,
         complexity: request.complexity,
+        notify: maybe_text("notify", request.notify)?,
     })
 }
 

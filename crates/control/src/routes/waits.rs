@@ -46,15 +46,30 @@ const PLACE_EVERY: Duration = Duration::from_secs(1);
 const SILENT_LOOKS_MAX: u32 = 15;
 
 /// How long a request may wait, and how long its leave is kept.
-pub(super) fn patience(request: &AdmissionRequest) -> Result<Option<Patience>, Error> {
+pub(super) fn patience(
+    request: &AdmissionRequest,
+    control: &Control,
+) -> Result<Option<Patience>, Error> {
     if !request.wait {
-        if request.wait_seconds.is_some() || request.hold_seconds.is_some() {
+        let of_waits = request.wait_seconds.or(request.hold_seconds).is_some();
+        if of_waits || request.notify.is_some() {
             return Err(Error::Incomplete(
-                "`wait_seconds` and `hold_seconds` are for requests that wait: send `wait: true` with them"
+                "`wait_seconds`, `hold_seconds` and `notify` are for requests that wait: send `wait: true` with them"
                     .to_owned(),
             ));
         }
         return Ok(None);
+    }
+    if let Some(name) = &request.notify {
+        let channels = control.operations.notice_channels();
+        if channels.iter().all(|it| it.name != *name) {
+            let known: Vec<_> = channels.into_iter().map(|it| it.name).collect();
+            return Err(Error::Value {
+                key: "notify",
+                value: name.clone(),
+                wanted: format!("a webhook of `[notify.webhooks]`; there are {known:?}"),
+            });
+        }
     }
     let read = |key, said: Option<u64>, default: Duration, most: Duration| {
         let said = said.unwrap_or(default.as_secs());

@@ -155,6 +155,8 @@ fn what_is_wrong_with_a_wait_is_said() {
            caller POST /api/v1/admissions {"tokens": 10, "wait_seconds": 5}
            caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 100000}
            caller POST /api/v1/admissions {"tokens": 10, "wait": true, "hold_seconds": 901}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true, "notify": "nobody"}
+           caller POST /api/v1/admissions {"tokens": 10, "wait": true, "notify": "ops"} | approved
            caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 5} | approved, reasons
            caller GET /api/v1/admissions/adm_0000000000000001
            caller GET /api/v1/admissions/7
@@ -164,11 +166,15 @@ fn what_is_wrong_with_a_wait_is_said() {
             > caller POST /api/v1/admissions {"tokens": 5000, "priority": "high"}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller POST /api/v1/admissions {"tokens": 10, "wait_seconds": 5}
-            400 incomplete: `wait_seconds` and `hold_seconds` are for requests that wait: send `wait: true` with them
+            400 incomplete: `wait_seconds`, `hold_seconds` and `notify` are for requests that wait: send `wait: true` with them
             > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 100000}
             400 bad_value: `wait_seconds`: `100000` is not a whole number up to 86400
             > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "hold_seconds": 901}
             400 bad_value: `hold_seconds`: `901` is not a whole number up to 900
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "notify": "nobody"}
+            400 bad_value: `notify`: `nobody` is not a webhook of `[notify.webhooks]`; there are ["ops"]
+            > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "notify": "ops"} | approved
+            202 {approved: false}
             > caller POST /api/v1/admissions {"tokens": 10, "wait": true, "wait_seconds": 5} | approved, reasons
             200 {approved: false, reasons: ["`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", "it would probably wait 8 min 35 s, and may wait 5 s · let it wait for longer, or ask for less"]}
             > caller GET /api/v1/admissions/adm_0000000000000001

@@ -24,7 +24,7 @@ fn no_refusal_repeats_a_secret_of_the_request() {
             > caller POST /api/v1/admissions {"tokens": "sk-ant-api03-0123456789abcdef"}
             400 bad_body: `tokens`: invalid type: string "[redacted]", expected u64 at line 1 column 42
             > caller POST /api/v1/admissions {"sk-ant-api03-0123456789abcdef": 1}
-            400 bad_body: `[redacted]`: unknown field `[redacted]`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity`, `wait`, `wait_seconds`, `hold_seconds` at line 1 column 32
+            400 bad_body: `[redacted]`: unknown field `[redacted]`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity`, `wait`, `wait_seconds`, `hold_seconds`, `notify` at line 1 column 32
             > caller POST /api/v1/admissions {"tokens": 1, "platform": "sk-ant-api03-0123456789abcdef"}
             400 unknown_platform: there is no platform `[redacted]`; there are claude_code, sonnet
             > caller POST /api/v1/reservations/sk-ant-api03-0123456789abcdef/settle {}
@@ -94,7 +94,7 @@ fn an_absurd_admission_is_refused_with_its_key_and_value() {
             > caller POST /api/v1/admissions {"tokens": 9999999999999999}
             400 bad_value: `tokens`: `9999999999999999` is not a whole number up to 1000000000000000
             > caller POST /api/v1/admissions {"tokens": 1, "tokns": 2}
-            400 bad_body: `tokns`: unknown field `tokns`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity`, `wait`, `wait_seconds`, `hold_seconds` at line 1 column 21
+            400 bad_body: `tokns`: unknown field `tokns`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity`, `wait`, `wait_seconds`, `hold_seconds`, `notify` at line 1 column 21
             > caller POST /api/v1/admissions {"tokens": 1, "priority": "urgent"}
             400 bad_body: `priority`: unknown variant `urgent`, expected one of `low`, `medium`, `high`, `critical` at line 1 column 34
             > caller POST /api/v1/admissions {"cost_usd": -1}

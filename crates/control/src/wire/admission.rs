@@ -64,6 +64,9 @@ pub struct AdmissionRequest {
     /// said. What nobody has fetched by then is given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_seconds: Option<u64>,
+    /// The channel for notices that is told when it is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<String>,
 }
 
 /// What `wait_time` waits for.

@@ -36,6 +36,8 @@ pub struct AdmissionAsk {
     pub service: Option<Service>,
     /// How hard the task is: weighs as much where `tokens` is 0.
     pub complexity: Option<Complexity>,
+    /// The channel for notices that is told what became of it, where it waits.
+    pub notify: Option<String>,
 }
 
 /// Leave to act.

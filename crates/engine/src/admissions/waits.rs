@@ -156,18 +156,6 @@ impl Waits {
             waiter.place = place;
         }
     }
-
-    /// Tells what became of a request. `false`: nobody waits for it any more.
-    fn tell(&self, id: AdmissionId, outcome: Outcome, now: Moment) -> bool {
-        let mut all = self.all.lock();
-        let Some(waiter) = all.get_mut(&id).filter(|it| it.decided.is_none()) else {
-            return false;
-        };
-        waiter.place = Place::Over;
-        waiter.decided = Some(now);
-        waiter.outcome.send_replace(outcome);
-        true
-    }
 }
 
 impl Engine {
@@ -362,7 +350,7 @@ impl Engine {
         match until {
             None => {}
             Some(_) if obstacle == Obstacle::Cancelled => {
-                self.waits.tell(id, Outcome::Cancelled, now);
+                self.tell_outcome(id, Outcome::Cancelled, now);
                 self.unsave(id);
             }
             Some(until) if is_met_by_waiting(&obstacle, until) => {
@@ -392,9 +380,22 @@ impl Engine {
         let hold = self.waits.all.lock().get(&id).map(|it| it.saved.hold);
         let until = now.wall.after(hold.unwrap_or_default());
         let outcome = Outcome::Approved(Arc::new(admitted), until);
-        if !self.waits.tell(id, outcome, now) {
+        if !self.tell_outcome(id, outcome, now) {
             self.end_unused(reservation);
         }
+    }
+
+    /// Tells what became of a request. `false`: nobody waits for it any more.
+    fn tell_outcome(&self, id: AdmissionId, outcome: Outcome, now: Moment) -> bool {
+        let mut all = self.waits.all.lock();
+        let Some(waiter) = all.get_mut(&id).filter(|it| it.decided.is_none()) else {
+            return false;
+        };
+        self.tell_channel(id, &waiter.saved, &outcome);
+        waiter.place = Place::Over;
+        waiter.decided = Some(now);
+        waiter.outcome.send_replace(outcome);
+        true
     }
 
     fn tell_refused(&self, id: AdmissionId, why: String, sought: &Sought, now: Moment) {
@@ -404,7 +405,7 @@ impl Engine {
     }
 
     fn tell_not(&self, id: AdmissionId, not: NotAdmitted, now: Moment) {
-        self.waits.tell(id, Outcome::Refused(Arc::new(not)), now);
+        self.tell_outcome(id, Outcome::Refused(Arc::new(not)), now);
         self.unsave(id);
     }
 

@@ -82,6 +82,7 @@ impl Engine {
                 approval: *id,
                 until: *until,
             }),
+            to: None,
         });
     }
 
@@ -134,6 +135,7 @@ impl Engine {
             text,
             fields,
             decides: None,
+            to: None,
         });
     }
 

@@ -9,9 +9,11 @@ use tidegate_engine::{
     settings::Settings,
     writer::Stores,
 };
+use tidegate_observe::notice::Topic;
 use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{AdmissionId, Role};
 
+use crate::alerts::Heard;
 use crate::harness::{ENFORCED, ManualClock, World, hard, keyed, settings, usd};
 
 /// One platform that has 100 units, one more each second.
@@ -303,4 +305,37 @@ fn those_who_wait_survive_a_restart_with_their_places() {
     let third = world.approved("bob", third);
     world.settle("bob", &third);
     world.assert_sound();
+}
+
+#[test]
+fn the_channel_that_a_request_names_is_told_what_became_of_it() {
+    let heard = Arc::new(Heard::default());
+    let store = Arc::new(MemoryStore::default());
+    let stores = Stores {
+        ledger: store.clone(),
+        calls: store.clone(),
+        settings: store,
+        journal: Arc::new(MemoryJournal::default()),
+    };
+    let world = World::telling(slow(), stores, ManualClock::start(), heard.clone());
+    let _first = waits(&world, &keyed("ada"), &units(100));
+    let named = AdmissionAsk {
+        notify: Some("ci".to_owned()),
+        ..units(30)
+    };
+    let id = world.wait_for("ada", &named);
+    let _silent = world.wait_for("ada", &units(5));
+    world.advance(Duration::from_secs(50));
+    let admitted = world.approved("ada", id);
+    let reservation = admitted.reservation;
+    let told = heard.texts(Topic::AdmissionDecided);
+    let [told] = &told[..] else {
+        panic!("it is told once: {told:?}")
+    };
+    assert!(
+        told.starts_with(&format!(
+            "the request {id} of ada for leave is approved: {reservation} is kept until "
+        )),
+        "{told}"
+    );
 }

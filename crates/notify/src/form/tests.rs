@@ -23,6 +23,7 @@ fn asked() -> Notice {
             approval: ApprovalId::from_raw(7),
             until: Timestamp::from_seconds(1_784_120_400),
         }),
+        to: None,
     }
 }
 

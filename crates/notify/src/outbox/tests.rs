@@ -14,6 +14,7 @@ fn notice(id: u64) -> Notice {
         text: String::new(),
         fields: Fields::new(),
         decides: None,
+        to: None,
     }
 }
 

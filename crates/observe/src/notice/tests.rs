@@ -23,6 +23,7 @@ fn a_notice_outlasts_being_stored() {
             approval: ApprovalId::from_raw(1),
             until: Timestamp::from_seconds(2),
         }),
+        to: Some("ops".to_owned()),
     };
     let stored = serde_json::to_vec(&notice).unwrap();
     assert_eq!(serde_json::from_slice::<Notice>(&stored).unwrap(), notice);

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use tidegate_admission::Outlook;
+use tidegate_observe::{
+    notice::Topic,
+    record::{Fields, rfc3339_seconds},
+};
 use tidegate_types::{AdmissionId, Timestamp};
 use tokio::sync::watch;
 
-use super::{Outcome, Place};
-use crate::{Engine, identity::Principal};
+use super::{Outcome, Place, Saved};
+use crate::{Engine, identity::Principal, notices::Telling};
 
 /// A request that waits, or waited, for whoever looks.
 #[derive(Clone, Debug)]
@@ -29,7 +33,56 @@ pub struct AdmissionView {
     pub reason: String,
 }
 
+impl Outcome {
+    /// How it stands, in a word.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Approved(..) => "approved",
+            Self::Refused(_) => "refused",
+            Self::Cancelled => "cancelled",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}
+
 impl Engine {
+    /// Tells the channel that a request named what became of it.
+    pub(super) fn tell_channel(&self, id: AdmissionId, saved: &Saved, outcome: &Outcome) {
+        let Some(channel) = &saved.ask.notify else {
+            return;
+        };
+        let (user, word) = (&saved.user, outcome.word());
+        let fields = Fields::new()
+            .with("admission", id.to_string())
+            .with("state", word)
+            .with("organisation", saved.organisation.to_string())
+            .with("user", user.to_string())
+            .maybe("task", saved.ask.task.clone());
+        let (fields, more) = match outcome {
+            Outcome::Approved(admitted, until) => (
+                fields
+                    .with("reservation", admitted.reservation.to_string())
+                    .with("kept_until", rfc3339_seconds(*until)),
+                format!(
+                    ": {} is kept until {}",
+                    admitted.reservation,
+                    rfc3339_seconds(*until)
+                ),
+            ),
+            Outcome::Refused(not) => (fields, format!(": {}", not.reasons.join("; "))),
+            Outcome::Waiting | Outcome::Cancelled | Outcome::Lapsed => (fields, String::new()),
+        };
+        self.notify(Telling {
+            topic: Topic::AdmissionDecided,
+            of: &[&id.to_string(), word],
+            text: format!("the request {id} of {user} for leave is {word}{more}"),
+            fields,
+            decides: None,
+            to: Some(channel),
+        });
+    }
+
     /// A request that waits, or waited, if it is the asker's to see.
     pub fn admission(&self, principal: &Principal, id: AdmissionId) -> Option<AdmissionView> {
         let outlook = self.admission_outlook(id);
@@ -102,7 +155,7 @@ impl Engine {
             all.get(&id).filter(|it| it.is_of(principal))?;
         }
         let _turn_on_its_way_is_given_back = self.withdraw(id);
-        let cancelled = self.waits.tell(id, Outcome::Cancelled, self.now());
+        let cancelled = self.tell_outcome(id, Outcome::Cancelled, self.now());
         if cancelled {
             self.unsave(id);
         }
