@@ -1,8 +1,9 @@
 //! A gateway of two organisations at noon, and those who visit it.
 
+mod journal;
+
 use std::{
     fmt::Write as _,
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -26,18 +27,17 @@ use tidegate_engine::{
     settings::{Local, Platform, ReserveRules, Settings, Weights},
     writer::Stores,
 };
-use tidegate_ledger::{
-    BudgetPolicy, LevelKind, Limit, LimitTable,
-    journal::{Journal, Position, ReadBack},
-};
+use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
-use tidegate_store::{MemoryJournal, MemoryStore};
+use tidegate_store::MemoryStore;
 use tidegate_types::{
     AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
     Timestamp,
 };
 use tower_service::Service as _;
+
+use journal::FillingJournal;
 
 use crate::{Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer};
 
@@ -73,34 +73,6 @@ impl Clock for StoppedClock {
 
     fn monotonic(&self) -> Monotonic {
         Monotonic::default().after(Duration::from_secs(self.0.load(Ordering::Relaxed)))
-    }
-}
-
-/// A journal on a disk that may be full.
-#[derive(Debug, Default)]
-struct FillingJournal {
-    journal: MemoryJournal,
-    full: AtomicBool,
-}
-
-impl Journal for FillingJournal {
-    fn append(&self, frames: &[u8]) -> io::Result<Position> {
-        if self.full.load(Ordering::Relaxed) {
-            return Err(io::Error::other("/secret/place/journal: no space left"));
-        }
-        self.journal.append(frames)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.journal.sync()
-    }
-
-    fn checkpoint(&self, up_to: Position) -> io::Result<()> {
-        self.journal.checkpoint(up_to)
-    }
-
-    fn read_back(&self) -> io::Result<ReadBack> {
-        self.journal.read_back()
     }
 }
 
