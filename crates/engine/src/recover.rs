@@ -14,7 +14,7 @@ use tidegate_ledger::{
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::{event, metrics::Registry};
-use tidegate_types::{Disposition, IdSource, Timestamp};
+use tidegate_types::{Disposition, IdSource, Priority, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
@@ -74,6 +74,9 @@ struct Saved {
     /// What providers said of their buckets.
     #[serde(default)]
     mirrors: Vec<(String, Vec<SavedMirror>)>,
+    /// What was learned of waits, by class.
+    #[serde(default)]
+    waits: Vec<(String, [(f64, f64); Priority::ALL.len()])>,
     /// What they said of accounts.
     #[serde(default)]
     standing: SavedStanding,
@@ -328,6 +331,8 @@ fn save(
         if !mirrors.is_empty() {
             saved.mirrors.push((name.to_string(), mirrors));
         }
+        let learned = gate.queue.learned();
+        saved.waits.extend(learned.map(|it| (name.to_string(), it)));
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
             saved.penalties.push((name.to_string(), penalties));
@@ -398,10 +403,11 @@ fn restored(
         for taking in since.filter(|it| *it.platform == *platform.name) {
             pool.debit(&need_of(taking.need), mono);
         }
-        (
-            Arc::clone(&platform.name),
-            Arc::new(Mutex::new(Gate::new(pool))),
-        )
+        let mut gate = Gate::new(pool);
+        if let Some(learned) = of(&saved.waits, &platform.name) {
+            gate.queue.restore_learned(learned);
+        }
+        (Arc::clone(&platform.name), Arc::new(Mutex::new(gate)))
     };
     let gates = settings.platforms.iter().map(pool).collect::<Gates>();
     Arc::new(ArcSwap::from_pointee(gates))

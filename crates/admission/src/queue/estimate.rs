@@ -65,8 +65,7 @@ impl Calibration {
         self.p90 = moved(self.p90, 0.1).max(self.p50);
     }
 
-    /// The same after a restart, as [`Self::export`] gave it.
-    pub const fn restore(p50: f64, p90: f64) -> Self {
+    const fn restore(p50: f64, p90: f64) -> Self {
         Self {
             p50,
             p90,
@@ -77,7 +76,7 @@ impl Calibration {
     }
 
     /// What was learned: logarithms of two factors.
-    pub const fn export(&self) -> (f64, f64) {
+    const fn export(&self) -> (f64, f64) {
         (self.p50, self.p90)
     }
 }
@@ -121,9 +120,22 @@ impl Queue {
         self.calibration[class.index()]
     }
 
-    /// Takes over what an earlier run had learned.
-    pub const fn recalibrate(&mut self, class: Priority, calibration: Calibration) {
-        self.calibration[class.index()] = calibration;
+    /// What was learned of waits, by class, for [`Self::restore_learned`]. `None`: nothing yet.
+    pub fn learned(&self) -> Option<[(f64, f64); Priority::ALL.len()]> {
+        let known = |it: &Calibration| it.p50.abs() + it.p90.abs() > 0.0;
+        let learned = self.calibration.iter().any(known);
+        learned.then(|| self.calibration.map(|it| it.export()))
+    }
+
+    /// Goes on with what an earlier run had learned. What it makes no sense to multiply with is left
+    /// out.
+    pub fn restore_learned(&mut self, learned: &[(f64, f64); Priority::ALL.len()]) {
+        let limit = FACTOR_MAX.ln();
+        for (own, (p50, p90)) in self.calibration.iter_mut().zip(learned) {
+            if p50.abs() <= limit && p90.abs() <= limit && p50 <= p90 {
+                *own = Calibration::restore(*p50, *p90);
+            }
+        }
     }
 
     /// How long this much of a class's work takes, while the others that wait take their shares and

@@ -343,6 +343,47 @@ fn a_place_survives_a_restart_with_its_age() {
 }
 
 #[test]
+fn what_was_learned_of_waits_outlasts_a_restart() {
+    let store = Arc::new(MemoryStore::default());
+    let clock = ManualClock::start();
+    let run = || {
+        let stores = Stores {
+            ledger: store.clone(),
+            calls: store.clone(),
+            settings: store.clone(),
+            journal: Arc::new(MemoryJournal::default()),
+        };
+        World::on(narrow(), stores, clock.clone())
+    };
+    // Four calls empty the bucket; the next is told of a second, and waits for a minute.
+    let foretold = |world: &World| {
+        clock.advance(Duration::from_secs(10));
+        for _ in 0..4 {
+            let call = world.send(&keyed("bob"), 100);
+            call.settle(end(Some(answered(10, 5)), Outcome::Answered));
+        }
+        let key = PlaceKey::of("local", "ada", "s", b"body");
+        let waiting = world.engine.wait(routed(world, "ada", "high"), key);
+        let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
+        let told = waiting.outlook().unwrap();
+        clock.advance(Duration::from_mins(1));
+        world.engine.look_at_queues();
+        if let State::Runs(call) = start(world, waiting.turn_now().unwrap()) {
+            call.settle(end(Some(answered(10, 5)), Outcome::Answered));
+        }
+        told.p90
+    };
+    let world = run();
+    let before = foretold(&world);
+    let learned = (0..20).map(|_| foretold(&world)).last().unwrap();
+    assert!(learned > before, "{before:?} {learned:?}");
+    world.engine.flush();
+    drop(world);
+    let again = foretold(&run());
+    assert!(again >= learned, "{learned:?} {again:?}");
+}
+
+#[test]
 fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
     let world = World::start(narrow());
     let mut holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
