@@ -94,9 +94,9 @@ enum Handover {
 impl Handover {
     fn of(work: Work, decided: Result<SetAside, Obstacle>, trying: Option<Trying>) -> Self {
         match work {
-            Work::Call(WaitingCall { routed, key, to }) => {
-                Self::Call(key, to, Turn::of(decided, routed, trying))
-            }
+            Work::Call(WaitingCall {
+                routed, key, to, ..
+            }) => Self::Call(key, to, Turn::of(decided, routed, trying)),
             Work::Admission(id, sought) => {
                 let taken = decided.map(|it| it.holding(&sought.gate, &sought.books));
                 Self::Admission(Box::new(Decided { id, sought, taken }))

@@ -1,13 +1,13 @@
 //! A call that waits for its turn.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 pub use tidegate_admission::Outlook;
 use tidegate_admission::{Ticket, Waiting as Entering};
 use tidegate_ledger::StoreError;
 use tidegate_observe::calls::{CallRecord, Outcome};
 use tidegate_types::Monotonic;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     Engine,
@@ -35,6 +35,7 @@ pub struct Waiting {
     key: PlaceKey,
     /// `None` once the turn was taken, or the place is kept for later.
     turn: Option<oneshot::Receiver<Turn>>,
+    away: Arc<Notify>,
 }
 
 impl Engine {
@@ -50,6 +51,8 @@ impl Engine {
         let since = kept.as_ref().map_or(now, |it| it.since);
         let (sender, receiver) = oneshot::channel();
         let shared = Arc::clone(&routed.gate);
+        let away = Arc::<Notify>::default();
+        let of_waiting = Arc::clone(&away);
         let waiting = |ticket, gate| Waiting {
             engine: Arc::clone(self),
             gate,
@@ -57,6 +60,7 @@ impl Engine {
             since,
             key,
             turn: Some(receiver),
+            away: of_waiting,
         };
         let routed = match kept.map(|it| it.place) {
             Some(Place::Ready(reserved)) if is_like(&reserved.routed, &routed) => {
@@ -74,6 +78,7 @@ impl Engine {
                 {
                     call.routed = routed;
                     call.to = To::Client(sender);
+                    (call.away, call.is_sent_away) = (away, false);
                     drop(locked);
                     return Ok(waiting(ticket, gate));
                 }
@@ -91,16 +96,42 @@ impl Engine {
             since,
             warm_until: routed.call.proven.map(|it| it.at.after(CACHE_LIFE)),
         };
-        let mut locked = shared.lock();
-        let Ok(ticket) = locked.enter(entering, now) else {
-            drop(locked);
-            return Err((routed, Obstacle::QueueFull));
+        let call = WaitingCall {
+            routed,
+            key,
+            to: To::Client(sender),
+            away,
+            is_sent_away: false,
         };
-        let to = To::Client(sender);
-        locked.seat(ticket, Work::Call(WaitingCall { routed, key, to }));
-        drop(locked);
+        let ticket = entered(&shared, call, entering, now)?;
         self.look(&shared);
         Ok(waiting(ticket, shared))
+    }
+
+    /// Has clients that wait sent away, their places kept, until so many bytes of request bodies are
+    /// given back: of the lowest class that waits the largest first. Says how many bytes that are.
+    pub fn send_away(&self, bytes: u64) -> u64 {
+        let mut freed = 0;
+        while freed < bytes {
+            let gates = self.gates.load();
+            let largest = gates.values().filter_map(|gate| {
+                let locked = gate.lock();
+                let here = locked.waiters().filter_map(|(ticket, it)| {
+                    let record = &it.work.call().filter(|it| it.is_here())?.routed.call.record;
+                    Some((Reverse(record.priority), record.body_bytes, ticket))
+                });
+                here.max().map(|it| (it, Arc::clone(gate)))
+            });
+            let Some(((_, size, ticket), gate)) = largest.max_by_key(|it| it.0) else {
+                break;
+            };
+            if let Some(call) = gate.lock().call_mut(ticket) {
+                call.is_sent_away = true;
+                call.away.notify_one();
+            }
+            freed += size.max(1);
+        }
+        freed
     }
 
     /// Whether a place is kept under that key, and on which platform, if that is known.
@@ -177,6 +208,11 @@ impl Waiting {
             return turn;
         }
         std::future::pending().await
+    }
+
+    /// Notified when its client has to be sent away, so that others have room.
+    pub fn away(&self) -> Arc<Notify> {
+        Arc::clone(&self.away)
     }
 
     /// The turn, if it has come already.
@@ -285,6 +321,21 @@ impl Drop for Waiting {
             self.engine.finish(record);
         }
     }
+}
+
+/// Lets a call wait.
+fn entered(
+    gate: &SharedGate,
+    call: WaitingCall,
+    entering: Entering,
+    now: Monotonic,
+) -> Result<Ticket, (Box<Routed>, Obstacle)> {
+    let mut gate = gate.lock();
+    let Ok(ticket) = gate.enter(entering, now) else {
+        return Err((call.routed, Obstacle::QueueFull));
+    };
+    gate.seat(ticket, Work::Call(call));
+    Ok(ticket)
 }
 
 /// Whether the call that came back asks for the same as the one that was kept.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate_admission::{Ask, Cleared, Cooldown, Pool};
 use tidegate_ledger::{Path, Service};
 use tidegate_types::{AdmissionId, Monotonic, Priority};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     account::{Account, SharedAccount},
@@ -35,6 +35,10 @@ pub(crate) struct WaitingCall {
     /// By what its client is known if it comes back.
     pub(crate) key: PlaceKey,
     pub(crate) to: To,
+    /// Has its client sent away, to make room.
+    pub(crate) away: Arc<Notify>,
+    /// That was done.
+    pub(crate) is_sent_away: bool,
 }
 
 /// Who is told when the turn of a call comes.
@@ -44,6 +48,13 @@ pub(crate) enum To {
     Client(oneshot::Sender<Turn>),
     /// One that was sent away, and comes back for what is kept for it.
     Kept,
+}
+
+impl WaitingCall {
+    /// Its client waits, and nobody has had it sent away.
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self.to, To::Client(_)) && !self.is_sent_away
+    }
 }
 
 impl Work {

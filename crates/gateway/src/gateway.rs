@@ -193,7 +193,10 @@ impl Gateway {
                 return Err((record, Refusal::Unauthenticated { sentence }));
             }
         };
-        let held = match self.inlet.read(body).await {
+        let make_room = |bytes| {
+            let _freed_soon = self.engine.send_away(bytes);
+        };
+        let held = match self.inlet.read(body, make_room).await {
             Ok(held) => held,
             Err(error) => return Err((record, unread(&error))),
         };

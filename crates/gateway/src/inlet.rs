@@ -87,15 +87,19 @@ impl Inlet {
         (u64::from(permits(self.bounds.all_bytes_max)) - free) * PERMIT_BYTES
     }
 
-    /// Reads `body` to its end.
-    pub async fn read(&self, mut body: Incoming) -> Result<Held, InletError> {
+    /// Reads `body` to its end. Where memory is short, `make_room` is told for how many bytes.
+    pub async fn read(
+        &self,
+        mut body: Incoming,
+        make_room: impl Fn(u64),
+    ) -> Result<Held, InletError> {
         let max = self.bounds.one_bytes_max;
         let size = body.size_hint();
         if size.lower() > max {
             discard(body).await;
             return Err(InletError::TooLarge { max });
         }
-        let mut memory = self.memory(size.lower().max(1)).await?;
+        let mut memory = self.memory(size.lower().max(1), &make_room).await?;
         let Some(first) = next(&mut body).await? else {
             return Ok(Held {
                 bytes: Bytes::new(),
@@ -123,7 +127,7 @@ impl Inlet {
             if after > held {
                 // At least doubling, as the buffer does, keeps the semaphore off the common path.
                 memory.merge(
-                    self.memory((after - held).max(held.min(max - held)))
+                    self.memory((after - held).max(held.min(max - held)), &make_room)
                         .await?,
                 );
             }
@@ -135,7 +139,16 @@ impl Inlet {
         })
     }
 
-    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, InletError> {
+    async fn memory(
+        &self,
+        bytes: u64,
+        make_room: impl Fn(u64),
+    ) -> Result<OwnedSemaphorePermit, InletError> {
+        if let Ok(memory) = Arc::clone(&self.permits).try_acquire_many_owned(permits(bytes)) {
+            return Ok(memory);
+        }
+        let free = self.permits.available_permits() as u64 * PERMIT_BYTES;
+        make_room(bytes.saturating_sub(free));
         let wanted = Arc::clone(&self.permits).acquire_many_owned(permits(bytes));
         match timeout(MEMORY_WAIT_MAX, wanted).await {
             Ok(Ok(memory)) => Ok(memory),

@@ -128,11 +128,14 @@ impl Gateway {
             .max(least)
             .is_none_or(|it| it <= patience)
         {
+            let away = waiting.away();
             tokio::select! {
                 biased;
                 turn = waiting.turn() => return taken(turn, began.elapsed()),
-                () = tokio::time::sleep(patience) => outlook = waiting.outlook(),
+                () = tokio::time::sleep(patience) => {}
+                () = away.notified() => {}
             }
+            outlook = waiting.outlook();
         }
         self.send_away(call, waiting, outlook).await
     }

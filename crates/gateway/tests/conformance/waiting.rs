@@ -115,6 +115,40 @@ fn a_call_that_may_not_wait_as_long_as_it_would_is_told_so_at_once() {
 }
 
 #[test]
+fn the_largest_of_the_lowest_class_is_sent_away_where_bodies_need_its_memory() {
+    let world = World::start(|it| {
+        one_slot(it);
+        it.bounds.all_bytes_max = 1 << 20;
+    });
+    let holder = holder(&world);
+    let of = |kib: usize, priority| {
+        Ask::messages(&"x".repeat(kib << 10), true).with("x-tidegate-priority", priority)
+    };
+    let mut low = wait(&world, &of(400, "low"), 1);
+    let _small = wait(&world, &of(4, "low"), 2);
+    let mut high = wait(&world, &of(500, "high"), 3);
+    let _newcomer = wait(&world, &of(300, "low"), 4);
+    let heard = low.answer().unwrap();
+    assert_eq!(heard.status, 429);
+    assert!(
+        heard.text().contains("its place in the queue"),
+        "{}",
+        heard.text()
+    );
+    let away: Vec<_> = waiting(&world)
+        .iter()
+        .map(|it| (it.priority, it.away))
+        .collect();
+    let low = (Priority::Low, false);
+    assert_eq!(
+        away,
+        [(Priority::Low, true), low, (Priority::High, false), low]
+    );
+    drop(holder);
+    assert_eq!(high.answer().unwrap().status, 200);
+}
+
+#[test]
 fn a_client_that_hangs_up_while_it_waits_leaves_the_queue_and_pays_nothing() {
     let world = World::start(one_slot);
     let holder = holder(&world);
