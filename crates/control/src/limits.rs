@@ -45,6 +45,12 @@ pub(crate) const CHANGES_READ: usize = 10_000;
 /// Calls in one answer, where it is not said.
 pub(crate) const CALLS_DEFAULT: u64 = 100;
 
+/// Tasks of the registry in one answer, where it is not said.
+pub(crate) const TASK_ROWS_DEFAULT: u64 = 100;
+
+/// The same, at most: 1 MB of JSON.
+pub(crate) const TASK_ROWS_MAX: u64 = 1_000;
+
 /// Overruns that a verification lists.
 pub(crate) const OVERRUNS_MAX: usize = 1_000;
 

@@ -22,7 +22,8 @@ use crate::{routes::described, wire::Failure};
         described::admit, described::reservations, described::settle, described::extend, described::release,
         described::status, described::limits, described::budgets, described::set_limit,
         described::approvals, described::decide,
-        described::calls, described::call, described::prices,
+        described::calls, described::call, described::running_calls, described::prices,
+        described::create_task, described::tasks, described::task, described::change_task,
         described::queue, described::cancel, described::promote, described::session,
         described::list, described::make, described::revoke,
         described::audit, described::configuration, described::reload,
@@ -36,6 +37,7 @@ use crate::{routes::described, wire::Failure};
         (name = "keys", description = "Who may call"),
         (name = "ledger", description = "The books"),
         (name = "queue", description = "Calls that wait for their turn"),
+        (name = "tasks", description = "What calls are made for, in trees"),
         (name = "operation", description = "The gateway itself"),
     ),
     security((), ("bearer" = []), ("x-api-key" = []), ("x-tidegate-key" = [])),
@@ -63,6 +65,7 @@ impl Modify for Throughout {
                 &mut item.put,
                 &mut item.post,
                 &mut item.delete,
+                &mut item.patch,
             ];
             for operation in operations.into_iter().flatten() {
                 let responses = &mut operation.responses.responses;

@@ -13,6 +13,7 @@ mod prices;
 mod queue;
 mod sessions;
 mod status;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::POST, "/api/v1/approvals/{id}", Right::Decide),
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
+    route(Method::GET, "/api/v1/calls/running", Right::Look),
+    route(Method::POST, "/api/v1/tasks", Right::Ask),
+    route(Method::GET, "/api/v1/tasks", Right::Look),
+    route(Method::GET, "/api/v1/tasks/{id}", Right::Look),
+    route(Method::PATCH, "/api/v1/tasks/{id}", Right::Ask),
     route(Method::GET, "/api/v1/queue", Right::Look),
     route(Method::DELETE, "/api/v1/queue/{id}", Right::Ask),
     route(Method::PUT, "/api/v1/queue/{id}", Right::Operate),
@@ -98,6 +104,12 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/approvals/{id}", post(approvals::decide))
         .route("/api/v1/calls", get(calls::calls))
         .route("/api/v1/calls/{id}", get(calls::call))
+        .route("/api/v1/calls/running", get(tasks::running_calls))
+        .route("/api/v1/tasks", get(tasks::tasks).post(tasks::create_task))
+        .route(
+            "/api/v1/tasks/{id}",
+            get(tasks::task).patch(tasks::change_task),
+        )
         .route("/api/v1/queue", get(queue::queue))
         .route(
             "/api/v1/queue/{id}",
@@ -123,6 +135,6 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*,
+        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*, tasks::*,
     };
 }

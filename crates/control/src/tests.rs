@@ -6,4 +6,5 @@ mod answers;
 mod budgets;
 mod description;
 mod refusals;
+mod tasks;
 mod world;

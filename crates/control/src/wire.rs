@@ -17,6 +17,7 @@ mod provider;
 mod queue;
 mod session;
 mod status;
+mod task;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -40,6 +41,11 @@ pub use session::{Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,
     Reason, Refill, Status, Watched,
+};
+
+pub use task::{
+    RunningCall, RunningCalls, Task, TaskChangeRequest, TaskOf, TaskQuery, TaskRequest, TaskTree,
+    TaskUsage, Tasks,
 };
 
 /// Why a request was refused. Every answer outside 2xx has this form.

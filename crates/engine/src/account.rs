@@ -318,6 +318,9 @@ impl Engine {
         let account = self.books(organisation);
         let ended = account.lock().quotas.end_task(user, task);
         if ended {
+            for gate in self.gates.load().values() {
+                gate.lock().resume_over_quota(organisation);
+            }
             self.look_at_all();
         }
         ended

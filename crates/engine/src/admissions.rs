@@ -23,6 +23,7 @@ use crate::{
     keys::Change,
     reserve::{self, Found, Holding, Obstacle},
     settings::Platform,
+    tasks::{Called, Place, Task},
 };
 
 /// Reservations open at once for those who ask. Each has about 1 KiB.
@@ -154,18 +155,13 @@ impl Engine {
             Some(user) => Arc::from(user.as_str()),
             None => Arc::clone(&principal.user),
         };
-        let owner = format!("{}/{user}", principal.organisation);
-        let root = ask.task.as_deref().map(|own| {
-            let parent: Option<Arc<str>> = ask.parent_task.as_deref().map(Arc::from);
-            let root = self.sessions.plant(&owner, &own.into(), parent.as_ref());
-            self.without_secrets(&root)
-        });
+        let task = self.admission_task(principal, &user, ask, now)?;
         let seeker = Seeker {
             organisation: &principal.organisation,
             user,
-            is_subtask: root.is_some() && root.as_deref() != ask.task.as_deref(),
-            root,
-            priority: Self::admission_priority(principal, ask),
+            is_subtask: task.as_ref().is_some_and(|it| it.parent_name().is_some()),
+            root: task.as_ref().map(|it| Arc::clone(&it.root().name)),
+            priority: Self::admission_priority(principal, ask, task.as_ref()),
             now,
         };
         match self.seek(&platform, &seeker, ask) {
@@ -197,8 +193,44 @@ impl Engine {
             })
     }
 
-    fn admission_priority(principal: &Principal, ask: &AdmissionAsk) -> Priority {
-        let wanted = ask.priority.or(principal.default_priority);
+    /// The task that it is for, which appears if it is not known.
+    fn admission_task(
+        &self,
+        principal: &Principal,
+        user: &Arc<str>,
+        ask: &AdmissionAsk,
+        now: Moment,
+    ) -> Result<Option<Arc<Task>>, AdmissionError> {
+        let Some(name) = ask.task.as_deref() else {
+            return Ok(None);
+        };
+        let name = self.without_secrets(name);
+        let parent = ask.parent_task.as_deref();
+        let parent = parent.map(|it| self.without_secrets(it));
+        let nothing: Arc<str> = "".into();
+        let called = Called {
+            call: tidegate_types::CallId::from_raw(0),
+            organisation: &principal.organisation,
+            user,
+            task: &name,
+            place: parent.as_ref().map_or(Place::Named, Place::Below),
+            session: None,
+            model: &nothing,
+            priority: ask.priority,
+            wall: now.wall,
+            mono: now.mono,
+        };
+        Ok(Some(self.tasks.asked(&called)?))
+    }
+
+    fn admission_priority(
+        principal: &Principal,
+        ask: &AdmissionAsk,
+        task: Option<&Arc<Task>>,
+    ) -> Priority {
+        let inherited = || task.and_then(Task::priority);
+        let wanted = ask.priority.or_else(inherited);
+        let wanted = wanted.or(principal.default_priority);
         wanted
             .unwrap_or(Priority::High)
             .min(principal.highest_priority)
@@ -342,6 +374,7 @@ impl Engine {
             | Obstacle::Held { .. }
             | Obstacle::Quota(_)
             | Obstacle::Cancelled
+            | Obstacle::TaskCancelled
             | Obstacle::Stale => None,
             Obstacle::Wait { .. }
             | Obstacle::Cooling(_)

@@ -18,6 +18,7 @@ use crate::{
     identity::Principal,
     sessions::{Proven, Thread},
     settings::Platform,
+    tasks::Ongoing,
 };
 
 /// Both times of one moment, read together at the edge.
@@ -79,6 +80,8 @@ pub struct Identified {
     pub metered: bool,
     /// The platform that was asked for by name.
     pub platform: Option<Arc<str>>,
+    /// It among the calls of its task.
+    pub ongoing: Ongoing,
 }
 
 /// A call and the one platform it will be reserved on.

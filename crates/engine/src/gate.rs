@@ -192,6 +192,20 @@ impl Gate {
         self.waiters.get(&ticket)
     }
 
+    /// A quota of an organisation has room again: has its calls that wait for that looked at, which
+    /// else were when time alone might have made room.
+    pub(crate) fn resume_over_quota(&mut self, organisation: &str) {
+        let waits = |it: &Waiter| {
+            let over = matches!(it.lacks, Some(Lack::Room(Obstacle::Quota(_))));
+            over && *it.routed.call.record.organisation == *organisation
+        };
+        let waiting = self.waiters.iter().filter(|(_, it)| waits(it));
+        let tickets: Vec<Ticket> = waiting.map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            self.queue.resume(ticket);
+        }
+    }
+
     /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
     /// budgets has to be found again.
     fn turns(
@@ -409,12 +423,12 @@ impl Engine {
         }
     }
 
-    /// Tells a call that was taken out of its queue by hand.
-    pub(crate) fn refuse_waiting(&self, waiter: Waiter) {
+    /// Tells a call that was taken out of its queue why it was.
+    pub(crate) fn refuse_waiting(&self, waiter: Waiter, why: Obstacle) {
         let Waiter {
             routed, key, to, ..
         } = waiter;
-        let turn = Turn::Refused(routed, Obstacle::Cancelled);
+        let turn = Turn::Refused(routed, why);
         self.hand_over(Handover { key, to, turn });
     }
 

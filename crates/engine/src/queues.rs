@@ -11,6 +11,7 @@ use crate::{
     gate::{Gate, SharedGate, To},
     identity::Principal,
     keys::Change,
+    reserve::Obstacle,
 };
 
 /// Waiting calls that are listed at most.
@@ -164,7 +165,7 @@ impl Engine {
             organisation: Some(Arc::clone(&waiter.routed.call.record.organisation)),
             ..Change::by(by, Action::WaitCancelled, call.to_string())
         });
-        self.refuse_waiting(waiter);
+        self.refuse_waiting(waiter, Obstacle::Cancelled);
         self.look(&gate);
         Ok(())
     }

@@ -33,6 +33,7 @@ use crate::{
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
+    tasks::{self, Tasks},
     writer::{Stores, Writer},
 };
 
@@ -90,7 +91,8 @@ impl Engine {
         let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
-        let ids = Arc::new(IdSource::after(saved.before));
+        let tasks = tasks::recalled(&parts.stores)?;
+        let ids = Arc::new(IdSource::after(saved.before.max(tasks.last_id())));
         let gates = restored(&parts.settings, &saved, &read.takings, at);
         let standing = standing(&saved, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
@@ -127,6 +129,7 @@ impl Engine {
             books: accounts,
             counted: read.counted,
             sessions: Sessions::default(),
+            tasks: Arc::new(Tasks::new(Arc::clone(&ids))),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,
@@ -151,6 +154,7 @@ impl Engine {
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
         engine.recall_approvals()?;
         engine.recall_places()?;
+        engine.recall_tasks(tasks);
         engine.watch_queues()?;
         Ok(engine)
     }

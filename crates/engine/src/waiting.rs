@@ -15,6 +15,7 @@ use crate::{
     gate::{SharedGate, To, Turn, Waiter},
     places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
+    tasks::Begun,
     views::Told,
 };
 
@@ -96,7 +97,16 @@ impl Engine {
             to: To::Client(sender),
             lacks: None,
         };
-        let entered = shared.lock().enter(waiter, entering, now);
+        let entered = {
+            let mut gate = shared.lock();
+            // Under the lock under which those of a task that is called off are taken out.
+            if waiter.routed.call.ongoing.task().is_cancelled() {
+                drop(gate);
+                return Err((waiter.routed, Obstacle::TaskCancelled));
+            }
+            waiter.routed.call.ongoing.now(Begun::Waiting);
+            gate.enter(waiter, entering, now)
+        };
         match entered {
             Ok(ticket) => {
                 self.look(&shared);

@@ -58,6 +58,8 @@ pub enum Action {
     WaitCancelled,
     /// A waiting call was moved to another priority.
     WaitPromoted,
+    /// A task was called off, with all below it.
+    TaskCancelled,
 }
 
 impl Action {
@@ -75,6 +77,7 @@ impl Action {
             Self::SoftLimitDenied => "soft_limit_denied",
             Self::WaitCancelled => "wait_cancelled",
             Self::WaitPromoted => "wait_promoted",
+            Self::TaskCancelled => "task_cancelled",
         }
     }
 }

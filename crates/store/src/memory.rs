@@ -197,6 +197,14 @@ impl SettingStore for MemoryStore {
         Ok(self.settings.lock().get(name).cloned())
     }
 
+    fn settings_below(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let all = self.settings.lock();
+        let below = all
+            .iter()
+            .filter(|(name, _)| name.starts_with(beginning) && name.len() > beginning.len());
+        Ok(below.map(|(name, it)| (name.clone(), it.clone())).collect())
+    }
+
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
         let values = values
             .iter()

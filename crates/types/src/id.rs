@@ -163,6 +163,11 @@ impl IdSource {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// When a raw id was given, to the millisecond; later where a million were given before it in one.
+    pub const fn time_of(raw: u64) -> Timestamp {
+        Timestamp((raw >> 20) * 1_000_000)
+    }
+
     /// The next id. Larger than every earlier one, and than any id of an earlier `now`.
     pub fn next<K>(&self, now: Timestamp) -> Id<K> {
         let at_least = (now.0 / 1_000_000) << 20;
@@ -202,6 +207,8 @@ kinds! {
     ReservationKind, ReservationId = "resv";
     /// Identifies one request for approval.
     ApprovalKind, ApprovalId = "appr";
+    /// Identifies one task, also among those of the same name.
+    TaskKind, TaskId = "task";
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod time;
 mod usage;
 
 pub use caller::{Caller, Enforcement, Mode, Role};
-pub use id::{ApprovalId, CallId, Id, IdKind, IdSource, KeyId, ParseIdError, ReservationId};
+pub use id::{
+    ApprovalId, CallId, Id, IdKind, IdSource, KeyId, ParseIdError, ReservationId, TaskId,
+};
 pub use money::{NanoUsd, ParseMoneyError};
 pub use priority::{Complexity, Priority, RequestClass, UnknownWord};
 pub use secret::Secret;

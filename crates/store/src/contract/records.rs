@@ -195,4 +195,17 @@ pub(crate) fn settings_are_set_together_and_read_alone(store: &dyn SettingStore)
         store.setting("other").unwrap().as_deref(),
         Some(&b"\0\xff"[..])
     );
+    store
+        .set(&[
+            ("task", b"0"),
+            ("task\n1", b"1"),
+            ("task\n\u{10fffe}", b"2"),
+            ("tasks", b"3"),
+        ])
+        .unwrap();
+    let mut below = store.settings_below("task\n").unwrap();
+    below.sort();
+    let row = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    assert_eq!(below, [row("task\n1", b"1"), row("task\n\u{10fffe}", b"2")]);
+    assert_eq!(store.settings_below("nothing\n").unwrap(), []);
 }
