@@ -20,7 +20,7 @@ use crate::{routes::described, wire::Failure};
     paths(
         described::alive, described::ready, described::expose,
         described::admit, described::reservations, described::settle, described::extend, described::release,
-        described::status, described::limits, described::budgets, described::set_limit,
+        described::status, described::limits, described::budgets, described::set_limit, described::quotas,
         described::approvals, described::decide,
         described::calls, described::call, described::running_calls, described::prices,
         described::create_task, described::tasks, described::task, described::change_task,

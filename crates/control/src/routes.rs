@@ -11,6 +11,7 @@ mod limits;
 mod metrics;
 mod prices;
 mod queue;
+mod quotas;
 mod sessions;
 mod status;
 mod tasks;
@@ -58,6 +59,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/limits", Right::Look),
     route(Method::GET, "/api/v1/budgets", Right::Look),
     route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
+    route(Method::GET, "/api/v1/quotas", Right::Look),
     route(Method::GET, "/api/v1/approvals", Right::Look),
     route(Method::POST, "/api/v1/approvals/{id}", Right::Decide),
     route(Method::GET, "/api/v1/calls", Right::Look),
@@ -100,6 +102,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/limits", get(limits::limits))
         .route("/api/v1/budgets", get(budgets::budgets))
         .route("/api/v1/budgets/{level}", put(budgets::set_limit))
+        .route("/api/v1/quotas", get(quotas::quotas))
         .route("/api/v1/approvals", get(approvals::approvals))
         .route("/api/v1/approvals/{id}", post(approvals::decide))
         .route("/api/v1/calls", get(calls::calls))
@@ -135,6 +138,6 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, metrics::*, prices::*, queue::*, sessions::*, status::*, tasks::*,
+        limits::*, metrics::*, prices::*, queue::*, quotas::*, sessions::*, status::*, tasks::*,
     };
 }

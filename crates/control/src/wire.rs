@@ -15,6 +15,7 @@ mod money;
 mod price;
 mod provider;
 mod queue;
+mod quota;
 mod session;
 mod status;
 mod task;
@@ -37,6 +38,7 @@ pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
+pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
 pub use session::{Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, Penalty, Platform, Readiness,

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
-    Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, QuotaKind, QuotaScope, Taken,
+    Ticket, Wait, Waiting as Entering,
 };
 use tidegate_ledger::{Books, Service};
 use tidegate_types::{Monotonic, Priority};
@@ -196,8 +196,7 @@ impl Gate {
     /// else were when time alone might have made room.
     pub(crate) fn resume_over_quota(&mut self, organisation: &str) {
         let waits = |it: &Waiter| {
-            let over = matches!(it.lacks, Some(Lack::Room(Obstacle::Quota(_))));
-            over && *it.routed.call.record.organisation == *organisation
+            it.over_quota().is_some() && *it.routed.call.record.organisation == *organisation
         };
         let waiting = self.waiters.iter().filter(|(_, it)| waits(it));
         let tickets: Vec<Ticket> = waiting.map(|(ticket, _)| *ticket).collect();
@@ -290,6 +289,14 @@ impl Waiter {
                 self.lacks = Some(Lack::Room(met));
                 Some(over.wait.map_or(AGAIN, quota_again))
             }
+            _ => None,
+        }
+    }
+
+    /// The quota that keeps it waiting, if one does.
+    pub(crate) const fn over_quota(&self) -> Option<(QuotaScope, QuotaKind)> {
+        match self.lacks {
+            Some(Lack::Room(Obstacle::Quota(over))) => Some((over.scope, over.kind)),
             _ => None,
         }
     }

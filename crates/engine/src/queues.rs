@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidegate_admission::{Calibration, Ticket};
+use tidegate_admission::{Calibration, QuotaKind, QuotaScope, Ticket};
 use tidegate_observe::{audit::Action, calls::CallRecord};
 use tidegate_types::{CallId, Monotonic, Priority, Role};
 
@@ -48,6 +48,23 @@ pub struct WaitingView {
     pub away: bool,
     /// What keeps it waiting, in a sentence.
     pub reason: String,
+}
+
+/// A call that a quota keeps waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaWait {
+    /// Whose quota.
+    pub organisation: Arc<str>,
+    /// Which of its quotas.
+    pub scope: QuotaScope,
+    /// The organisation, user or task type that it is the quota of.
+    pub name: Arc<str>,
+    /// What it counts.
+    pub kind: QuotaKind,
+    /// The call.
+    pub call: CallId,
+    /// Who sent it.
+    pub user: Arc<str>,
 }
 
 /// A queue as a whole.
@@ -143,6 +160,32 @@ impl Engine {
             reason: told.sentence,
             ..view
         })
+    }
+
+    /// The calls that quotas keep waiting, platform by platform, oldest first.
+    pub fn quota_waits(&self) -> Vec<QuotaWait> {
+        let mut waits = Vec::new();
+        for (_, gate) in self.gates_in_order() {
+            let gate = gate.lock();
+            waits.extend(gate.waiters().filter_map(|(_, it)| {
+                let record = &it.routed.call.record;
+                let (scope, kind) = it.over_quota()?;
+                let name = match scope {
+                    QuotaScope::Organisation => Some(&record.organisation),
+                    QuotaScope::User => Some(&record.user),
+                    QuotaScope::TaskType => record.task_type.as_ref(),
+                };
+                Some(QuotaWait {
+                    organisation: Arc::clone(&record.organisation),
+                    scope,
+                    name: Arc::clone(name?),
+                    kind,
+                    call: record.id,
+                    user: Arc::clone(&record.user),
+                })
+            }));
+        }
+        waits
     }
 
     /// The queues, in the order of the configuration.

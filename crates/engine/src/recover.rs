@@ -129,7 +129,7 @@ impl Engine {
             books: accounts,
             counted: read.counted,
             sessions: Sessions::default(),
-            tasks: Arc::new(Tasks::new(Arc::clone(&ids))),
+            tasks: Arc::new(Tasks::new(Arc::clone(&ids), tasks.last_task())),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,

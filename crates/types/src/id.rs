@@ -163,6 +163,11 @@ impl IdSource {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The smallest raw id that is given at a time.
+    pub const fn first_at(now: Timestamp) -> u64 {
+        (now.0 / 1_000_000) << 20
+    }
+
     /// When a raw id was given, to the millisecond; later where a million were given before it in one.
     pub const fn time_of(raw: u64) -> Timestamp {
         Timestamp((raw >> 20) * 1_000_000)
@@ -170,7 +175,7 @@ impl IdSource {
 
     /// The next id. Larger than every earlier one, and than any id of an earlier `now`.
     pub fn next<K>(&self, now: Timestamp) -> Id<K> {
-        let at_least = (now.0 / 1_000_000) << 20;
+        let at_least = Self::first_at(now);
         let mut given = at_least;
         // `update` cannot fail: the closure always answers.
         let _before = self

@@ -169,7 +169,7 @@ impl Engine {
         let name: Arc<str> = match &new.name {
             Some(name) => self.without_secrets(name),
             None => {
-                let id: TaskId = self.ids.next(now);
+                let id: TaskId = self.tasks.next_id(now);
                 id.to_string().into()
             }
         };

@@ -241,6 +241,12 @@ pub(crate) struct Recalled {
 }
 
 impl Recalled {
+    /// The last id that was given to a task.
+    pub(crate) fn last_task(&self) -> u64 {
+        let ids = self.saved.iter().map(|it| it.id.raw());
+        ids.max().unwrap_or(0)
+    }
+
     /// The last id that was given when it was written down.
     pub(crate) fn last_id(&self) -> u64 {
         self.counted.as_ref().map_or(0, |it| it.before)
@@ -274,9 +280,8 @@ impl Engine {
         self.tasks.restore(recalled.saved);
         let Some(counted) = recalled.counted else {
             // Calls of before there was a registry are none of its tasks'.
-            let newest: CallId = self.ids.next(self.clock.now());
             let first = Counted {
-                before: newest.raw(),
+                before: IdSource::first_at(self.clock.now()).saturating_sub(1),
                 open: Vec::new(),
             };
             let first = serde_json::to_vec(&first).unwrap_or_default();

@@ -13,7 +13,7 @@ use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_observe::calls::CallRecord;
-use tidegate_types::{CallId, IdSource, Monotonic, Priority, Timestamp};
+use tidegate_types::{CallId, IdSource, Monotonic, Priority, TaskId, Timestamp};
 
 use super::{DEPTH_MAX, Facts, Sums, Task, TaskError, TaskState, Used, priority_raw};
 
@@ -284,19 +284,29 @@ impl Shard {
 pub(crate) struct Tasks {
     shards: [Mutex<Shard>; SHARDS],
     pub(super) dirty: Mutex<Vec<Arc<Task>>>,
+    /// Of calls.
     pub(super) ids: Arc<IdSource>,
+    /// Of tasks.
+    own_ids: IdSource,
     /// Rises with each task that is called off, for calls that wait elsewhere than in a queue.
     pub(crate) calling_off: tokio::sync::watch::Sender<u64>,
 }
 
 impl Tasks {
-    pub(crate) fn new(ids: Arc<IdSource>) -> Self {
+    /// `after`: the last id that an earlier run gave a task.
+    pub(crate) fn new(ids: Arc<IdSource>, after: u64) -> Self {
         Self {
             shards: std::array::from_fn(|it| Mutex::new(Shard::new(it))),
             dirty: Mutex::default(),
             ids,
+            own_ids: IdSource::after(after),
             calling_off: tokio::sync::watch::Sender::new(0),
         }
+    }
+
+    /// An id that no task has.
+    pub(super) fn next_id(&self, now: Timestamp) -> TaskId {
+        self.own_ids.next(now)
     }
 
     pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -560,7 +570,7 @@ impl Tasks {
             return Err(TaskError::TooMany);
         }
         let task = Arc::new(Task {
-            id: self.ids.next(birth.at),
+            id: self.next_id(birth.at),
             organisation: Arc::clone(key.organisation),
             user: Arc::clone(key.user),
             name: Arc::clone(key.name),
