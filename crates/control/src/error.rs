@@ -189,8 +189,11 @@ impl Error {
         match self {
             Self::Approval(ApprovalError::Store)
             | Self::Task(TaskError::TooMany)
-            | Self::Admission(AdmissionError::Task(TaskError::TooMany))
-            | Self::Admission(AdmissionError::TooMany | AdmissionError::Unwritable(_))
+            | Self::Admission(
+                AdmissionError::Task(TaskError::TooMany)
+                | AdmissionError::TooMany
+                | AdmissionError::Unwritable(_),
+            )
             | Self::Verifying
             | Self::Store => Disposition::RetryAfter(RETRY),
             Self::Broken => Disposition::Escalate,

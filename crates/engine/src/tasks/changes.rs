@@ -92,7 +92,7 @@ pub enum TaskError {
         parent: Arc<str>,
     },
     /// It was created somewhere else.
-    #[error("task `{task}` was created {}, not below `{asked}`: leave the parent out", where_(.parent))]
+    #[error("task `{task}` was created {}, not below `{asked}`: leave the parent out", place(.parent.as_ref()))]
     OtherParent {
         /// The task.
         task: Arc<str>,
@@ -153,7 +153,7 @@ pub enum TaskError {
     },
 }
 
-fn where_(parent: &Option<Arc<str>>) -> String {
+fn place(parent: Option<&Arc<str>>) -> String {
     match parent {
         Some(parent) => format!("below `{parent}`"),
         None => "as the root of a tree".to_owned(),
@@ -165,13 +165,12 @@ impl Engine {
     /// for the calls that name it.
     pub fn create_task(&self, by: &Principal, new: NewTask) -> Result<TaskView, TaskError> {
         let now = self.clock.now();
-        let user = self.owner(by, new.user.as_deref())?;
-        let name: Arc<str> = match &new.name {
-            Some(name) => self.without_secrets(name),
-            None => {
-                let id: TaskId = self.tasks.next_id(now);
-                id.to_string().into()
-            }
+        let user = Self::task_owner(by, new.user.as_deref())?;
+        let name: Arc<str> = if let Some(name) = &new.name {
+            self.without_secrets(name)
+        } else {
+            let id: TaskId = self.tasks.next_id(now);
+            id.to_string().into()
         };
         let parent = match new.parent.as_deref() {
             Some(parent) => {
@@ -212,7 +211,7 @@ impl Engine {
         Ok(task.view(now))
     }
 
-    fn owner(&self, by: &Principal, asked: Option<&str>) -> Result<Arc<str>, TaskError> {
+    fn task_owner(by: &Principal, asked: Option<&str>) -> Result<Arc<str>, TaskError> {
         let user: Arc<str> = asked.map_or_else(|| Arc::clone(&by.user), Arc::from);
         if by.may_touch(&by.organisation, &user) {
             return Ok(user);

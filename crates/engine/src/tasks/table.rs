@@ -332,13 +332,13 @@ impl Tasks {
             let mut shard = self.shard(hash);
             let known = shard.find(hash, &key);
             if let Some(task) = known.filter(|task| it.place.agrees(task)).map(Arc::clone) {
-                let running = self.start(&mut shard, task, it)?;
+                let running = Self::start(&mut shard, task, it)?;
                 drop(shard);
                 return Ok(self.ongoing(running));
             }
         }
         let task = self.place(it)?;
-        let running = self.start(&mut self.shard(hash), task, it)?;
+        let running = Self::start(&mut self.shard(hash), task, it)?;
         Ok(self.ongoing(running))
     }
 
@@ -374,7 +374,6 @@ impl Tasks {
     }
 
     fn start(
-        &self,
         shard: &mut Shard,
         task: Arc<Task>,
         it: &Called<'_>,

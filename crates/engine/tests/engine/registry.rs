@@ -275,6 +275,22 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         `ann` has no task `x` that another could be below: create it first; a task and those below it are one user's
     "#]],
     );
+}
+
+#[test]
+fn a_call_or_a_change_that_makes_no_sense_is_refused_with_a_reason() {
+    let world = World::start(settings(|_| {}));
+    world.create(named("t", None));
+    world.create(named("u", Some("t")));
+    let operator = Principal {
+        role: Role::Operator,
+        ..keyed("eve")
+    };
+    let bens = NewTask {
+        user: Some("ben".to_owned()),
+        ..named("x", None)
+    };
+    world.engine.create_task(&operator, bens).unwrap();
     let by_call = |task, parent| world.called(&of(task, Some(parent))).unwrap_err();
     check(
         &by_call("t", "u"),
@@ -462,7 +478,9 @@ fn a_task_with_fifty_subtasks_finishes_under_a_limit_of_one_task_at_once() {
         .map(|it| world.sent(&of(it, Some("root"))))
         .collect();
     assert_eq!(slots(&world), 1);
-    calls.into_iter().for_each(|it| drop(settle(it)));
+    for call in calls {
+        settle(call);
+    }
     settle(root);
     let tree = world.tree("ann", "root");
     assert_eq!(tree.below.len(), 50);

@@ -144,7 +144,8 @@ impl Paint<'_> {
             }
             for (cell, place) in row.cells.iter().zip(columns.split(line).iter()) {
                 let text = Line::styled(plain(&cell.text), style);
-                let text = if cell.right {
+                // What does not fit loses its end, not its sign.
+                let text = if cell.right && text.width() <= usize::from(place.width) {
                     text.right_aligned()
                 } else {
                     text
@@ -196,9 +197,11 @@ fn places(area: Rect, snapshot: &Snapshot) -> [(Panel, Rect); 6] {
         length(Panel::Approvals, Panel::Cooldowns, 8),
     ])
     .areas(area);
-    let halves = || Layout::horizontal([Constraint::Fill(1); 2]).spacing(1);
-    let [buckets, budgets] = halves().areas(limits);
-    let [approvals, cooldowns] = halves().areas(last);
+    let beside = |one, other| {
+        Layout::horizontal([Constraint::Fill(one), Constraint::Fill(other)]).spacing(1)
+    };
+    let [buckets, budgets] = beside(4, 3).areas(limits);
+    let [approvals, cooldowns] = beside(1, 1).areas(last);
     [
         (Panel::Buckets, buckets),
         (Panel::Budgets, budgets),

@@ -96,10 +96,10 @@ pub(super) fn rows(panel: Panel, snapshot: &Snapshot) -> Rows {
     }
 }
 
-/// Tenths that are full.
+/// Quarters that are begun.
 fn bar(ppm: u64) -> String {
-    let full = usize::try_from(ppm.min(1_000_000).div_ceil(166_667)).unwrap_or(0);
-    "█".repeat(full) + &"░".repeat(6 - full)
+    let full = usize::try_from(ppm.min(1_000_000).div_ceil(250_000)).unwrap_or(0);
+    "█".repeat(full) + &"░".repeat(4 - full)
 }
 
 /// `950`, `12k`, `3.4M`: three digits are enough to see.
@@ -143,9 +143,9 @@ fn buckets(snapshot: &Snapshot) -> Rows {
         title: "buckets: left, refill".to_owned(),
         widths: vec![
             Constraint::Fill(1),
-            Constraint::Length(6),
+            Constraint::Length(4),
+            Constraint::Length(10),
             Constraint::Length(9),
-            Constraint::Length(8),
         ],
         rows,
     }
@@ -193,8 +193,8 @@ fn budgets(snapshot: &Snapshot) -> Rows {
         title: "budgets: spent and held".to_owned(),
         widths: vec![
             Constraint::Fill(1),
-            Constraint::Length(6),
-            Constraint::Length(17),
+            Constraint::Length(4),
+            Constraint::Length(15),
         ],
         rows: rows.collect(),
     }
