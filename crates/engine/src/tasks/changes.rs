@@ -208,6 +208,8 @@ impl Engine {
         }
         let task = self.tasks.add(&mut shard, &key, parent.as_ref(), birth)?;
         drop(shard);
+        // What somebody says outlives even a crash; what calls do is written down within a second.
+        self.save_tasks();
         Ok(task.view(now))
     }
 
@@ -308,6 +310,7 @@ impl Engine {
             }
             _ => {}
         }
+        self.save_tasks();
         Ok(task.view(now))
     }
 

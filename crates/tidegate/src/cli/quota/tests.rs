@@ -33,10 +33,10 @@ fn quotas_say_what_is_left_when_it_is_free_who_waits_and_whom_they_bind() {
     });
     let shown = show(&serde_json::from_value(quotas).unwrap());
     expect![[r#"
-        of         quota             used       of  left  free          waiting  binds
-        ada  user  calls per minute    40      100    60  in 24 s                calls with a key (built in)
-        ada  user  tasks at once        1        1     0  when it ends        3  everyone
-        ada  user  context tokens          200,000        each                   calls with a key
+        whose  as    quota             used    limit  left  free          waiting  binds
+        ada    user  calls per minute    40      100    60  in 24 s                calls with a key (built in)
+        ada    user  tasks at once        1        1     0  when it ends        3  everyone
+        ada    user  context tokens          200,000        each                   calls with a key
         ada tasks_at_once keeps 3 calls waiting, the first is call_0000000000000001
 
         for whoever has none of their own:

@@ -147,31 +147,31 @@ fn a_busy_moment_fits_a_small_terminal() {
         &View::default(),
         (80, 24),
         expect![[r#"
-        tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
-         buckets: left, refill ─────────────────  budgets: spent and held ──────────────
-        sonnet.input_t ███░░░ 225k/450k 450k/min task fix-login ██████       $4.80 of $5
-        sonnet.units   ░░░░░░ 1.2k/450k          user day ada   ██░░░░      $4.80 of $20
-         queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────
-        critical ada      claude-opus-5-5 sonnet     1 of 2   1 min 1 s  3 min 20 s held
-        high     ben      claude-opus-5-5 sonnet     2 of 2   1 min 1 s  3 min 20 s away
+            tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
+             buckets: left, refill ──────────────────────  budgets: spent and held ─────────
+            sonnet.input_tokens ██░░  225k/450k +450k/min task fix-logi ████     $4.80 of $5
+            sonnet.units        ░░░░ -1.2k/450k           user day ada  █░░░    $4.80 of $20
+             queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────
+            critical ada      claude-opus-5-5 sonnet     1 of 2   1 min 1 s  3 min 20 s held
+            high     ben      claude-opus-5-5 sonnet     2 of 2   1 min 1 s  3 min 20 s away
 
 
 
 
 
 
-         running calls: 2 ──────────────────────────────────────────────────────────────
-        answering ada       fix-login           claude-opus-5-5    sonnet            4 s
-        sent      ada       fix-login           claude-opus-5-5    sonnet            4 s
+             running calls: 2 ──────────────────────────────────────────────────────────────
+            answering ada       fix-login           claude-opus-5-5    sonnet            4 s
+            sent      ada       fix-login           claude-opus-5-5    sonnet            4 s
 
 
 
 
 
-         approvals that are asked for ──────────  providers that are not asked ─────────
-        task fix-logi ada        $0.99  of $1.00 anthropic opus    rate       1 min 15 s
-        q quit · tab panel · ↑↓ row · p promote · x cancel a waiting call · a approve ·
-    "#]],
+             approvals that are asked for ──────────  providers that are not asked ─────────
+            task fix-logi ada        $0.99  of $1.00 anthropic opus    rate       1 min 15 s
+            q quit · tab panel · ↑↓ row · waiting: p promote, x cancel · a approve, d deny
+        "#]],
     );
 }
 
@@ -182,13 +182,13 @@ fn a_large_terminal_shows_the_same_with_room() {
         &View::default(),
         (120, 30),
         expect![[r#"
-        tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
-         buckets: left, refill ─────────────────────────────────────  budgets: spent and held ──────────────────────────────────
-        sonnet.input_tokens                ███░░░ 225k/450k 450k/min task fix-login                     ██████       $4.80 of $5
-        sonnet.units                       ░░░░░░ 1.2k/450k          user day ada                       ██░░░░      $4.80 of $20
-         queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────────────────────────────────────────────
-        critical ada                claude-opus-5-5                     sonnet               1 of 2   1 min 1 s  3 min 20 s held
-        high     ben                claude-opus-5-5                     sonnet               2 of 2   1 min 1 s  3 min 20 s away
+            tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
+             buckets: left, refill ─────────────────────────────────────────────  budgets: spent and held ──────────────────────────
+            sonnet.input_tokens                        ██░░  225k/450k +450k/min task fix-login                 ████     $4.80 of $5
+            sonnet.units                               ░░░░ -1.2k/450k           user day ada                   █░░░    $4.80 of $20
+             queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────────────────────────────────────────────
+            critical ada                claude-opus-5-5                     sonnet               1 of 2   1 min 1 s  3 min 20 s held
+            high     ben                claude-opus-5-5                     sonnet               2 of 2   1 min 1 s  3 min 20 s away
 
 
 
@@ -198,9 +198,9 @@ fn a_large_terminal_shows_the_same_with_room() {
 
 
 
-         running calls: 2 ──────────────────────────────────────────────────────────────────────────────────────────────────────
-        answering ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
-        sent      ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
+             running calls: 2 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+            answering ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
+            sent      ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
 
 
 
@@ -209,10 +209,10 @@ fn a_large_terminal_shows_the_same_with_room() {
 
 
 
-         approvals that are asked for ──────────────────────────────  providers that are not asked ─────────────────────────────
-        task fix-login             ada               $0.99  of $1.00 anthropic opus                  rate             1 min 15 s
-        q quit · tab panel · ↑↓ row · p promote · x cancel a waiting call · a approve · d deny
-    "#]],
+             approvals that are asked for ──────────────────────────────  providers that are not asked ─────────────────────────────
+            task fix-login             ada               $0.99  of $1.00 anthropic opus                  rate             1 min 15 s
+            q quit · tab panel · ↑↓ row · waiting: p promote, x cancel · a approve, d deny
+        "#]],
     );
 }
 
@@ -224,8 +224,8 @@ fn where_nothing_is_each_panel_says_so() {
         (80, 24),
         expect![[r#"
             asking http://
-             buckets: left, refill ─────────────────  budgets: spent and held ──────────────
-            no platform has buckets                  no budget is in use
+             buckets: left, refill ──────────────────────  budgets: spent and held ─────────
+            no platform has buckets                       no budget is in use
              queue ─────────────────────────────────────────────────────────────────────────
             no call waits
 
@@ -246,7 +246,7 @@ fn where_nothing_is_each_panel_says_so() {
 
              approvals that are asked for ──────────  providers that are not asked ─────────
             nothing waits for approval               every provider is asked
-            q quit · tab panel · ↑↓ row · p promote · x cancel a waiting call · a approve ·
+            q quit · tab panel · ↑↓ row · waiting: p promote, x cancel · a approve, d deny
         "#]],
     );
 }
@@ -352,11 +352,11 @@ fn where_nobody_looks_one_frame_has_all_rows() {
     expect![[r#"
         tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
          buckets: left, refill ─────────────────────────────────────────────────────────────────────────────────────────────────
-        sonnet.input_tokens                                                                            ███░░░ 225k/450k 450k/min
-        sonnet.units                                                                                   ░░░░░░ 1.2k/450k
+        sonnet.input_tokens                                                                            ██░░  225k/450k +450k/min
+        sonnet.units                                                                                   ░░░░ -1.2k/450k
          budgets: spent and held ───────────────────────────────────────────────────────────────────────────────────────────────
-        task fix-login                                                                                  ██████       $4.80 of $5
-        user day ada                                                                                    ██░░░░      $4.80 of $20
+        task fix-login                                                                                      ████     $4.80 of $5
+        user day ada                                                                                        █░░░    $4.80 of $20
          queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────────────────────────────────────────────
         critical ada                claude-opus-5-5                     sonnet               1 of 2   1 min 1 s  3 min 20 s held
         high     ben                claude-opus-5-5                     sonnet               2 of 2   1 min 1 s  3 min 20 s away
