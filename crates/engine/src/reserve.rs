@@ -336,7 +336,7 @@ impl Routed {
             capped_by,
             ..Found::of(&mut cleared, &money, &quota)
         };
-        self.call.ongoing.task().run(now.wall);
+        self.call.ongoing.task().resume(now.wall);
         Ok(SetAside {
             taken: pool.commit(cleared, now.mono),
             hold: books.commit(&self.path, money),

@@ -348,6 +348,16 @@ impl Task {
         }
     }
 
+    /// The same for a call that began before and goes now, which costs next to nothing where all of
+    /// them run.
+    #[inline]
+    pub(crate) fn resume(self: &Arc<Self>, now: Timestamp) {
+        let running = |it: &Arc<Self>| it.state() == TaskState::Running;
+        if !self.upwards().all(running) {
+            self.run(now);
+        }
+    }
+
     fn active(&self) -> Timestamp {
         Timestamp(self.active.load(Ordering::Relaxed))
     }

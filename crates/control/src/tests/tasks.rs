@@ -4,122 +4,73 @@ use expect_test::expect;
 
 use super::world::check;
 
+const FIX: &str = r#"caller POST /api/v1/tasks {"task": "fix-1", "task_type": "bugfix", "priority": "high", "complexity": "expert", "estimated_tokens": 5000, "estimated_cost_usd": "0.50", "estimated_seconds": 90, "deadline": "2026-07-14T13:00:00Z", "session": "s", "note": "soon"}"#;
+
 #[test]
-fn a_task_is_created_reported_on_and_ended() {
+fn a_task_is_created_as_it_was_said() {
     check(
-        r#"caller POST /api/v1/tasks {"task": "fix-1", "task_type": "bugfix", "priority": "high", "complexity": "expert", "estimated_tokens": 5000, "estimated_cost_usd": "0.50", "estimated_seconds": 90, "deadline": "2026-07-14T13:00:00Z", "session": "s", "note": "soon"}
-           caller POST /api/v1/tasks {"task": "fix-1-tests", "parent": "fix-1"}
+        FIX,
+        expect![[r#"
+        > caller POST /api/v1/tasks {"task": "fix-1", "task_type": "bugfix", "priority": "high", "complexity": "expert", "estimated_tokens": 5000, "estimated_cost_usd": "0.50", "estimated_seconds": 90, "deadline": "2026-07-14T13:00:00Z", "session": "s", "note": "soon"}
+        201 {
+          active: "2026-07-14T12:00:00Z"
+          complexity: "expert"
+          created: "2026-07-14T12:00:00Z"
+          created_before: true
+          deadline: "2026-07-14T13:00:00Z"
+          depth: 0
+          estimated_cost: $0.50
+          estimated_seconds: 90
+          estimated_tokens: 5000
+          id: "task_19f607f8e0000000"
+          note: "soon"
+          organisation: "local"
+          own: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
+          priority: "high"
+          progress: 0
+          root: "fix-1"
+          running: 0
+          session: "s"
+          state: "pending"
+          task: "fix-1"
+          task_type: "bugfix"
+          tree: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
+          user: "ann"
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_task_is_reported_on_ended_and_listed() {
+    check(
+        &format!(
+            "{FIX} | state
+             {}",
+            r#"caller POST /api/v1/tasks {"task": "fix-1-tests", "parent": "fix-1"} | priority, deadline, root, depth
            caller PATCH /api/v1/tasks/fix-1-tests {"progress": 40, "note": "half of it"} | state, progress, note, started
            caller PATCH /api/v1/tasks/fix-1-tests {"state": "completed", "note": ""} | state, progress, ended
            caller PATCH /api/v1/tasks/fix-1-tests {"progress": 50}
-           caller GET /api/v1/tasks/fix-1 | task, below
-           caller GET /api/v1/tasks?state=pending&root=only&limit=1 | tasks, next"#,
+           caller GET /api/v1/tasks?state=running&root=only&limit=1 | next
+           caller GET /api/v1/tasks?state=completed&root=fix-1&session=s | next
+           caller GET /api/v1/tasks?session=other"#
+        ),
         expect![[r#"
-            > caller POST /api/v1/tasks {"task": "fix-1", "task_type": "bugfix", "priority": "high", "complexity": "expert", "estimated_tokens": 5000, "estimated_cost_usd": "0.50", "estimated_seconds": 90, "deadline": "2026-07-14T13:00:00Z", "session": "s", "note": "soon"}
-            201 {
-              active: "2026-07-14T12:00:00Z"
-              complexity: "expert"
-              created: "2026-07-14T12:00:00Z"
-              created_before: true
-              deadline: "2026-07-14T13:00:00Z"
-              depth: 0
-              estimated_cost: $0.50
-              estimated_seconds: 90
-              estimated_tokens: 5000
-              id: "task_19f607f8e0000000"
-              note: "soon"
-              organisation: "local"
-              own: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-              priority: "high"
-              progress: 0
-              root: "fix-1"
-              running: 0
-              session: "s"
-              state: "pending"
-              task: "fix-1"
-              task_type: "bugfix"
-              tree: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-              user: "ann"
-            }
-            > caller POST /api/v1/tasks {"task": "fix-1-tests", "parent": "fix-1"}
-            201 {
-              active: "2026-07-14T12:00:00Z"
-              created: "2026-07-14T12:00:00Z"
-              created_before: true
-              deadline: "2026-07-14T13:00:00Z"
-              depth: 1
-              id: "task_19f607f8e0000001"
-              organisation: "local"
-              own: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-              parent: "fix-1"
-              priority: "high"
-              progress: 0
-              root: "fix-1"
-              running: 0
-              state: "pending"
-              task: "fix-1-tests"
-              tree: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-              user: "ann"
-            }
+            > caller POST /api/v1/tasks {"task": "fix-1", "task_type": "bugfix", "priority": "high", "complexity": "expert", "estimated_tokens": 5000, "estimated_cost_usd": "0.50", "estimated_seconds": 90, "deadline": "2026-07-14T13:00:00Z", "session": "s", "note": "soon"} | state
+            201 {state: "pending"}
+            > caller POST /api/v1/tasks {"task": "fix-1-tests", "parent": "fix-1"} | priority, deadline, root, depth
+            201 {deadline: "2026-07-14T13:00:00Z", depth: 1, priority: "high", root: "fix-1"}
             > caller PATCH /api/v1/tasks/fix-1-tests {"progress": 40, "note": "half of it"} | state, progress, note, started
             200 {note: "half of it", progress: 40, started: "2026-07-14T12:00:00Z", state: "running"}
             > caller PATCH /api/v1/tasks/fix-1-tests {"state": "completed", "note": ""} | state, progress, ended
             200 {ended: "2026-07-14T12:00:00Z", progress: 100, state: "completed"}
             > caller PATCH /api/v1/tasks/fix-1-tests {"progress": 50}
             409 ended: task `fix-1-tests` is completed, which nothing changes any more; a call for it begins it again, unless it was cancelled
-            > caller GET /api/v1/tasks/fix-1 | task, below
-            200 {
-              below: [
-                {
-                  active: "2026-07-14T12:00:00Z"
-                  created: "2026-07-14T12:00:00Z"
-                  created_before: true
-                  deadline: "2026-07-14T13:00:00Z"
-                  depth: 1
-                  ended: "2026-07-14T12:00:00Z"
-                  id: "task_19f607f8e0000001"
-                  organisation: "local"
-                  own: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-                  parent: "fix-1"
-                  priority: "high"
-                  progress: 100
-                  root: "fix-1"
-                  running: 0
-                  started: "2026-07-14T12:00:00Z"
-                  state: "completed"
-                  task: "fix-1-tests"
-                  tree: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-                  user: "ann"
-                }
-              ]
-              task: {
-                active: "2026-07-14T12:00:00Z"
-                complexity: "expert"
-                created: "2026-07-14T12:00:00Z"
-                created_before: true
-                deadline: "2026-07-14T13:00:00Z"
-                depth: 0
-                estimated_cost: $0.50
-                estimated_seconds: 90
-                estimated_tokens: 5000
-                id: "task_19f607f8e0000000"
-                note: "soon"
-                organisation: "local"
-                own: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-                priority: "high"
-                progress: 0
-                root: "fix-1"
-                running: 0
-                session: "s"
-                started: "2026-07-14T12:00:00Z"
-                state: "running"
-                task: "fix-1"
-                task_type: "bugfix"
-                tree: {cache_read: 0, cache_write: 0, call_ms: 0, calls: 0, cost: $0.00, input: 0, notional: $0.00, output: 0}
-                user: "ann"
-              }
-            }
-            > caller GET /api/v1/tasks?state=pending&root=only&limit=1 | tasks, next
+            > caller GET /api/v1/tasks?state=running&root=only&limit=1 | next
+            200 {next: null}
+            > caller GET /api/v1/tasks?state=completed&root=fix-1&session=s | next
+            200 {next: null}
+            > caller GET /api/v1/tasks?session=other
             200 {next: null, tasks: []}
         "#]],
     );

@@ -67,7 +67,8 @@ impl Place<'_> {
     fn agrees(&self, task: &Arc<Task>) -> bool {
         match self {
             Self::Named => true,
-            Self::Below(parent) => task.parent_name() == Some(parent),
+            // Names that are nothing but secrets are all the same, and a task is not below itself.
+            Self::Below(parent) => task.parent_name() == Some(parent) || task.name == **parent,
             Self::Agent { parent, root } => {
                 task.explicit || (task.parent_name() == Some(parent) && task.root().name == **root)
             }
@@ -414,6 +415,7 @@ impl Tasks {
         let named = |name| self.ensure(&it.key(name), None, born);
         match it.place {
             Place::Named => named(it.task),
+            Place::Below(parent) if parent == it.task => named(it.task),
             Place::Below(parent) => {
                 let above = named(parent)?;
                 self.below(&it.key(it.task), &above, born)

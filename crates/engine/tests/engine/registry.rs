@@ -450,6 +450,27 @@ fn a_cancelled_task_is_called_for_no_more_and_gives_back_what_it_had() {
 }
 
 #[test]
+fn a_call_that_waits_for_somebody_hears_that_its_task_is_cancelled() {
+    let world = World::start(settings(|_| {}));
+    world.create(named("t", None));
+    let routed = world.route(world.called(&of("t", None)).unwrap(), "sonnet");
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    runtime.block_on(async {
+        let hears = world.engine.called_off(&routed);
+        let cancels = async {
+            tokio::task::yield_now().await;
+            world.change("t", &to(TaskState::Cancelled));
+        };
+        tokio::join!(hears, cancels);
+    });
+    assert!(routed.is_called_off());
+    let refused = world.engine.reserve(routed, world.engine.now());
+    let obstacle = refused.map_err(|it| it.1).unwrap_err();
+    assert_eq!(obstacle, Obstacle::TaskCancelled);
+}
+
+#[test]
 fn an_ended_task_gives_its_slot_to_the_next() {
     let world = World::start(at_once(QuotaKind::TasksAtOnce, 1));
     settle(world.sent(&of("one", None)));
@@ -458,6 +479,13 @@ fn an_ended_task_gives_its_slot_to_the_next() {
     let key = PlaceKey::of("local", "ann", "two", b"body");
     let mut waiting = world.engine.wait(routed, key).map_err(|it| it.1).unwrap();
     assert!(waiting.turn_now().is_none());
+    let waits = world.engine.quota_waits();
+    let waits: Vec<_> = waits
+        .iter()
+        .map(|it| (it.scope, &*it.name, it.kind, &*it.user))
+        .collect();
+    let expected = (QuotaScope::User, "ann", QuotaKind::TasksAtOnce, "ann");
+    assert_eq!(waits, [expected]);
     world.change("one", &to(TaskState::Completed));
     let Some(Turn::Reserved(reserved)) = waiting.turn_now() else {
         panic!("the slot is free")

@@ -45,7 +45,7 @@ pub(super) fn answer(settings: &Settings) -> anyhow::Result<Said> {
 fn printed(snapshot: &Snapshot) -> String {
     let rows: usize = Panel::ALL
         .iter()
-        .map(|it| panels::rows(*it, snapshot).rows.len().max(1) + 1)
+        .map(|it| panels::rows(*it, snapshot).lines.len().max(1) + 1)
         .sum();
     let height = u16::try_from(rows + 1).unwrap_or(PRINTED_HEIGHT_MAX);
     let area = Rect::new(0, 0, PRINTED_WIDTH, height.min(PRINTED_HEIGHT_MAX));
@@ -58,7 +58,7 @@ fn printed(snapshot: &Snapshot) -> String {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     paint.head(head, &mut buffer);
     let heights = Panel::ALL.iter().map(|it| {
-        let rows = panels::rows(*it, snapshot).rows.len().max(1) + 1;
+        let rows = panels::rows(*it, snapshot).lines.len().max(1) + 1;
         Constraint::Length(u16::try_from(rows).unwrap_or(u16::MAX))
     });
     let places = Layout::vertical(heights).split(body);
@@ -113,7 +113,7 @@ impl Paint<'_> {
         let Rows {
             title,
             widths,
-            rows,
+            lines: rows,
         } = panels::rows(panel, self.snapshot);
         let chosen = self.view.filter(|it| it.panel == panel);
         let style = match chosen {
@@ -184,7 +184,7 @@ enum Tone {
 
 /// Where the panels are. What waits and runs has the room that the others leave.
 fn places(area: Rect, snapshot: &Snapshot) -> [(Panel, Rect); 6] {
-    let count = |panel| panels::rows(panel, snapshot).rows.len().max(1) + 1;
+    let count = |panel| panels::rows(panel, snapshot).lines.len().max(1) + 1;
     let length = |one, other, most: u16| {
         let rows = u16::try_from(count(one).max(count(other))).unwrap_or(u16::MAX);
         // A third of the screen for each pair, so that none takes it all.

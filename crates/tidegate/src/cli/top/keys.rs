@@ -65,7 +65,7 @@ impl View {
 
     /// The row that is chosen in a panel.
     pub(super) fn row(&self, panel: Panel, snapshot: &Snapshot) -> usize {
-        let count = rows(panel, snapshot).rows.len();
+        let count = rows(panel, snapshot).lines.len();
         self.rows[Self::place(panel)].min(count.saturating_sub(1))
     }
 

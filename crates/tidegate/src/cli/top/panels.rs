@@ -55,7 +55,7 @@ impl Panel {
 pub(super) struct Rows {
     pub(super) title: String,
     pub(super) widths: Vec<Constraint>,
-    pub(super) rows: Vec<Row>,
+    pub(super) lines: Vec<Row>,
 }
 
 /// One of its lines.
@@ -147,7 +147,7 @@ fn buckets(snapshot: &Snapshot) -> Rows {
             Constraint::Length(10),
             Constraint::Length(9),
         ],
-        rows,
+        lines: rows,
     }
 }
 
@@ -196,7 +196,7 @@ fn budgets(snapshot: &Snapshot) -> Rows {
             Constraint::Length(4),
             Constraint::Length(15),
         ],
-        rows: rows.collect(),
+        lines: rows.collect(),
     }
 }
 
@@ -215,9 +215,9 @@ fn budget_row(it: &Budget) -> Row {
         },
         cells: vec![
             left(format!(
-                "{} {}",
-                it.level.replace('_', " "),
-                of.unwrap_or(&it.organisation)
+                "{}: {}",
+                of.unwrap_or(&it.organisation),
+                it.level.replace('_', " ")
             )),
             left(bar(ppm)),
             right(format!("{} of ${}", dollars(used), limit / 1_000_000_000)),
@@ -230,10 +230,7 @@ fn queue(snapshot: &Snapshot) -> Rows {
     let rows: Vec<Row> = waiting
         .clone()
         .map(|it| Row {
-            tone: match it.away {
-                true => Tone::Warning,
-                false => Tone::Plain,
-            },
+            tone: if it.away { Tone::Warning } else { Tone::Plain },
             cells: vec![
                 left(it.priority.to_string()),
                 left(it.user.clone()),
@@ -270,7 +267,7 @@ fn queue(snapshot: &Snapshot) -> Rows {
             Constraint::Length(11),
             Constraint::Length(4),
         ],
-        rows,
+        lines: rows,
     }
 }
 
@@ -301,7 +298,7 @@ fn running(snapshot: &Snapshot) -> Rows {
             Constraint::Fill(1),
             Constraint::Length(11),
         ],
-        rows: rows.collect(),
+        lines: rows.collect(),
     }
 }
 
@@ -312,7 +309,7 @@ fn approvals(snapshot: &Snapshot) -> Rows {
         Row {
             tone: Tone::Warning,
             cells: vec![
-                left(format!("{} {of}", it.level.replace('_', " "))),
+                left(format!("{of}: {}", it.level.replace('_', " "))),
                 left(it.asked_by.clone()),
                 right(NanoUsd::from(&it.spent).to_string()),
                 right(format!("of {}", NanoUsd::from(&it.limit))),
@@ -327,7 +324,7 @@ fn approvals(snapshot: &Snapshot) -> Rows {
             Constraint::Length(9),
             Constraint::Length(9),
         ],
-        rows: rows.collect(),
+        lines: rows.collect(),
     }
 }
 
@@ -357,6 +354,6 @@ fn cooldowns(snapshot: &Snapshot) -> Rows {
             Constraint::Fill(1),
             Constraint::Length(11),
         ],
-        rows: rows.collect(),
+        lines: rows.collect(),
     }
 }

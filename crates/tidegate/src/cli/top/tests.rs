@@ -149,8 +149,8 @@ fn a_busy_moment_fits_a_small_terminal() {
         expect![[r#"
             tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
              buckets: left, refill ──────────────────────  budgets: spent and held ─────────
-            sonnet.input_tokens ██░░  225k/450k +450k/min task fix-logi ████     $4.80 of $5
-            sonnet.units        ░░░░ -1.2k/450k           user day ada  █░░░    $4.80 of $20
+            sonnet.input_tokens ██░░  225k/450k +450k/min fix-login: ta ████     $4.80 of $5
+            sonnet.units        ░░░░ -1.2k/450k           ada: user day █░░░    $4.80 of $20
              queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────
             critical ada      claude-opus-5-5 sonnet     1 of 2   1 min 1 s  3 min 20 s held
             high     ben      claude-opus-5-5 sonnet     2 of 2   1 min 1 s  3 min 20 s away
@@ -169,7 +169,7 @@ fn a_busy_moment_fits_a_small_terminal() {
 
 
              approvals that are asked for ──────────  providers that are not asked ─────────
-            task fix-logi ada        $0.99  of $1.00 anthropic opus    rate       1 min 15 s
+            fix-login: ta ada        $0.99  of $1.00 anthropic opus    rate       1 min 15 s
             q quit · tab panel · ↑↓ row · waiting: p promote, x cancel · a approve, d deny
         "#]],
     );
@@ -184,8 +184,8 @@ fn a_large_terminal_shows_the_same_with_room() {
         expect![[r#"
             tidegate 0.1.0 at http://127.0.0.1:8787 takes calls
              buckets: left, refill ─────────────────────────────────────────────  budgets: spent and held ──────────────────────────
-            sonnet.input_tokens                        ██░░  225k/450k +450k/min task fix-login                 ████     $4.80 of $5
-            sonnet.units                               ░░░░ -1.2k/450k           user day ada                   █░░░    $4.80 of $20
+            sonnet.input_tokens                        ██░░  225k/450k +450k/min fix-login: task                ████     $4.80 of $5
+            sonnet.units                               ░░░░ -1.2k/450k           ada: user day                  █░░░    $4.80 of $20
              queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────────────────────────────────────────────
             critical ada                claude-opus-5-5                     sonnet               1 of 2   1 min 1 s  3 min 20 s held
             high     ben                claude-opus-5-5                     sonnet               2 of 2   1 min 1 s  3 min 20 s away
@@ -210,7 +210,7 @@ fn a_large_terminal_shows_the_same_with_room() {
 
 
              approvals that are asked for ──────────────────────────────  providers that are not asked ─────────────────────────────
-            task fix-login             ada               $0.99  of $1.00 anthropic opus                  rate             1 min 15 s
+            fix-login: task            ada               $0.99  of $1.00 anthropic opus                  rate             1 min 15 s
             q quit · tab panel · ↑↓ row · waiting: p promote, x cancel · a approve, d deny
         "#]],
     );
@@ -355,8 +355,8 @@ fn where_nobody_looks_one_frame_has_all_rows() {
         sonnet.input_tokens                                                                            ██░░  225k/450k +450k/min
         sonnet.units                                                                                   ░░░░ -1.2k/450k
          budgets: spent and held ───────────────────────────────────────────────────────────────────────────────────────────────
-        task fix-login                                                                                      ████     $4.80 of $5
-        user day ada                                                                                        █░░░    $4.80 of $20
+        fix-login: task                                                                                     ████     $4.80 of $5
+        ada: user day                                                                                       █░░░    $4.80 of $20
          queue: 2 wait, 1 critical, 1 high: place, waited, at most ─────────────────────────────────────────────────────────────
         critical ada                claude-opus-5-5                     sonnet               1 of 2   1 min 1 s  3 min 20 s held
         high     ben                claude-opus-5-5                     sonnet               2 of 2   1 min 1 s  3 min 20 s away
@@ -364,7 +364,7 @@ fn where_nobody_looks_one_frame_has_all_rows() {
         answering ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
         sent      ada              fix-login                        claude-opus-5-5                 sonnet                   4 s
          approvals that are asked for ──────────────────────────────────────────────────────────────────────────────────────────
-        task fix-login                                                     ada                                   $0.99  of $1.00
+        fix-login: task                                                    ada                                   $0.99  of $1.00
          providers that are not asked ──────────────────────────────────────────────────────────────────────────────────────────
         anthropic opus                                                          rate                                  1 min 15 s
     "#]].assert_eq(&printed(&busy()));
