@@ -2,6 +2,7 @@
 
 mod extend;
 mod shapes;
+mod tasks;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,7 +24,6 @@ use crate::{
     keys::Change,
     reserve::{self, Found, Holding, Obstacle},
     settings::Platform,
-    tasks::{Called, Place, Task},
 };
 
 /// Reservations open at once for those who ask. Each has about 1 KiB.
@@ -191,49 +191,6 @@ impl Engine {
                     .collect::<Vec<_>>()
                     .join(", "),
             })
-    }
-
-    /// The task that it is for, which appears if it is not known.
-    fn admission_task(
-        &self,
-        principal: &Principal,
-        user: &Arc<str>,
-        ask: &AdmissionAsk,
-        now: Moment,
-    ) -> Result<Option<Arc<Task>>, AdmissionError> {
-        let Some(name) = ask.task.as_deref() else {
-            return Ok(None);
-        };
-        let name = self.without_secrets(name);
-        let parent = ask.parent_task.as_deref();
-        let parent = parent.map(|it| self.without_secrets(it));
-        let nothing: Arc<str> = "".into();
-        let called = Called {
-            call: tidegate_types::CallId::from_raw(0),
-            organisation: &principal.organisation,
-            user,
-            task: &name,
-            place: parent.as_ref().map_or(Place::Named, Place::Below),
-            session: None,
-            model: &nothing,
-            priority: ask.priority,
-            wall: now.wall,
-            mono: now.mono,
-        };
-        Ok(Some(self.tasks.asked(&called)?))
-    }
-
-    fn admission_priority(
-        principal: &Principal,
-        ask: &AdmissionAsk,
-        task: Option<&Arc<Task>>,
-    ) -> Priority {
-        let inherited = || task.and_then(Task::priority);
-        let wanted = ask.priority.or_else(inherited);
-        let wanted = wanted.or(principal.default_priority);
-        wanted
-            .unwrap_or(Priority::High)
-            .min(principal.highest_priority)
     }
 
     fn seek(

@@ -152,11 +152,17 @@ impl Engine {
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
-        engine.recall_approvals()?;
-        engine.recall_places()?;
-        engine.recall_tasks(tasks);
+        engine.recall_kept(tasks)?;
         engine.watch_queues()?;
         Ok(engine)
+    }
+
+    /// Takes over what an earlier run kept beside its books.
+    fn recall_kept(&self, tasks: tasks::Recalled) -> Result<(), StartError> {
+        self.recall_approvals()?;
+        self.recall_places()?;
+        self.recall_tasks(tasks);
+        Ok(())
     }
 
     fn tell_of_damage(&self, damage: Vec<String>) {

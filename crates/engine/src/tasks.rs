@@ -6,6 +6,7 @@
 
 mod changes;
 mod kept;
+mod running;
 mod table;
 mod views;
 
@@ -29,8 +30,9 @@ pub use self::{
     views::{RUNNING_MAX, RunningView, TREE_MAX, TaskFilter, TaskTree, TaskView},
 };
 pub(crate) use self::{
-    kept::recalled,
-    table::{Begun, Called, Ongoing, Place, Tasks},
+    kept::{Recalled, recalled},
+    running::{Begun, Ongoing},
+    table::{Called, Place, Tasks},
 };
 
 /// How deep trees may be: what a call used is added to as many tasks, and nobody nests deeper by

@@ -97,23 +97,9 @@ impl Engine {
             to: To::Client(sender),
             lacks: None,
         };
-        let entered = {
-            let mut gate = shared.lock();
-            // Under the lock under which those of a task that is called off are taken out.
-            if waiter.routed.call.ongoing.task().is_cancelled() {
-                drop(gate);
-                return Err((waiter.routed, Obstacle::TaskCancelled));
-            }
-            waiter.routed.call.ongoing.now(Begun::Waiting);
-            gate.enter(waiter, entering, now)
-        };
-        match entered {
-            Ok(ticket) => {
-                self.look(&shared);
-                Ok(waiting(ticket, shared))
-            }
-            Err((waiter, _full)) => Err((waiter.routed, Obstacle::QueueFull)),
-        }
+        let ticket = entered(&shared, waiter, entering, now)?;
+        self.look(&shared);
+        Ok(waiting(ticket, shared))
     }
 
     /// Whether a place is kept under that key, and on which platform, if that is known.
@@ -296,6 +282,23 @@ impl Drop for Waiting {
             self.engine.finish(record);
         }
     }
+}
+
+/// Lets a call wait, unless its task is called off.
+fn entered(
+    gate: &SharedGate,
+    waiter: Waiter,
+    entering: Entering,
+    now: Monotonic,
+) -> Result<Ticket, (Box<Routed>, Obstacle)> {
+    // Under the lock under which those of a task that is called off are taken out.
+    let mut gate = gate.lock();
+    if waiter.routed.is_called_off() {
+        return Err((waiter.routed, Obstacle::TaskCancelled));
+    }
+    waiter.routed.call.ongoing.now(Begun::Waiting);
+    let entered = gate.enter(waiter, entering, now);
+    entered.map_err(|(waiter, _full)| (waiter.routed, Obstacle::QueueFull))
 }
 
 /// Whether the call that came back asks for the same as the one that was kept.

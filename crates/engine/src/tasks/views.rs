@@ -7,10 +7,7 @@ use std::{
 
 use tidegate_types::{CallId, Complexity, Priority, TaskId, Timestamp};
 
-use super::{
-    Estimates, Task, TaskError, TaskState, Used,
-    table::{Running, Tasks},
-};
+use super::{Estimates, Task, TaskError, TaskState, Used, running::Running, table::Tasks};
 use crate::Engine;
 
 /// Tasks that a tree is shown with at most.
