@@ -33,6 +33,7 @@ use crate::{
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
+    tasks::{self, Tasks},
     writer::{Stores, Writer},
 };
 
@@ -90,7 +91,8 @@ impl Engine {
         let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
-        let ids = Arc::new(IdSource::after(saved.before));
+        let tasks = tasks::recalled(&parts.stores)?;
+        let ids = Arc::new(IdSource::after(saved.before.max(tasks.last_id())));
         let gates = restored(&parts.settings, &saved, &read.takings, at);
         let standing = standing(&saved, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
@@ -127,6 +129,7 @@ impl Engine {
             books: accounts,
             counted: read.counted,
             sessions: Sessions::default(),
+            tasks: Arc::new(Tasks::new(Arc::clone(&ids), tasks.last_task())),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,
@@ -153,14 +156,15 @@ impl Engine {
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
-        engine.take_over()?;
+        engine.take_over(tasks)?;
         Ok(engine)
     }
 
-    /// Takes over what is neither booked nor in a bucket, and starts what looks after it.
-    fn take_over(self: &Arc<Self>) -> Result<(), StartError> {
+    /// Takes over what an earlier run kept beside its books, and starts what looks after it.
+    fn take_over(self: &Arc<Self>, tasks: tasks::Recalled) -> Result<(), StartError> {
         self.recall_approvals()?;
         self.recall_places()?;
+        self.recall_tasks(tasks);
         self.recall_waits()?;
         self.watch_queues()?;
         self.watch_waits()

@@ -15,6 +15,7 @@ use crate::{
     gate::{SharedGate, Turn},
     places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
+    tasks::Begun,
     views::Told,
     work::{To, WaitingCall, Work},
 };
@@ -92,10 +93,16 @@ impl Engine {
             warm_until: routed.call.proven.map(|it| it.at.after(CACHE_LIFE)),
         };
         let mut locked = shared.lock();
+        // Under the lock under which those of a task that is called off are taken out.
+        if routed.is_called_off() {
+            drop(locked);
+            return Err((routed, Obstacle::TaskCancelled));
+        }
         let Ok(ticket) = locked.enter(entering, now) else {
             drop(locked);
             return Err((routed, Obstacle::QueueFull));
         };
+        routed.call.ongoing.now(Begun::Waiting);
         let to = To::Client(sender);
         locked.seat(ticket, Work::Call(WaitingCall { routed, key, to }));
         drop(locked);

@@ -92,11 +92,20 @@ impl Gateway {
             return Ok(routed); // Its path has changed meanwhile: it is reserved on the new one.
         };
         let began = tokio::time::Instant::now();
-        let decided = tokio::time::timeout(patience, parked.decided()).await;
+        let decided = async {
+            tokio::select! {
+                decided = parked.decided() => decided,
+                () = self.engine.called_off(&routed) => false,
+            }
+        };
+        let decided = tokio::time::timeout(patience, decided).await;
         let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         routed.call.record.phases.wait += waited;
         if decided == Ok(true) {
             return Ok(routed);
+        }
+        if routed.is_called_off() {
+            return Err(NoTurn::Refused(routed, Obstacle::TaskCancelled));
         }
         let mut record = routed.call.record;
         record.outcome = Outcome::Refused {
