@@ -132,6 +132,8 @@ pub struct Engine {
     counted: Vec<account::Counted>,
     sessions: sessions::Sessions,
     tasks: Arc<tasks::Tasks>,
+    /// Rises with each task that is called off, for calls that wait elsewhere than in a queue.
+    calling_off: tokio::sync::watch::Sender<u64>,
     outputs: estimate::Outputs,
     holds: holding::Holds,
     standing: Arc<heard::Standing>,
@@ -268,7 +270,7 @@ impl Engine {
     /// Ends a record that will not change any more: counted, kept, and given back.
     pub fn finish(&self, record: Box<CallRecord>) -> Arc<CallRecord> {
         self.report(&CallSettled(&record));
-        self.tasks.finish(&record, self.clock.now());
+        self.finish_for_task(&record);
         let record = Arc::from(record);
         self.writer.call(Arc::clone(&record));
         record

@@ -14,7 +14,7 @@ use tidegate_ledger::{
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::{event, metrics::Registry};
-use tidegate_types::{Disposition, IdSource, Timestamp};
+use tidegate_types::{Clock, Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
@@ -101,22 +101,14 @@ impl Engine {
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
-        let writer = {
-            let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
-            let standing = Arc::clone(&standing);
-            let snapshot =
-                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
-            let written = written(&leases, &durable, &parts.registry);
-            Writer::start(
-                (parts.stores.clone(), Arc::clone(&parts.notices)),
-                snapshot,
-                written,
-                Arc::clone(&journaling),
-                Arc::clone(&parts.clock),
-            )
-            .map_err(StartError::Thread)?
-        };
+        let writer = Writer::start(
+            (parts.stores.clone(), Arc::clone(&parts.notices)),
+            snapshot(&gates, (&accounts, &standing), &parts.clock, &ids),
+            written(&leases, &durable, &parts.registry),
+            Arc::clone(&journaling),
+            Arc::clone(&parts.clock),
+        )
+        .map_err(StartError::Thread)?;
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
             ring: ArcSwap::from_pointee(KeyRing::new(parts.keys.list()?)),
@@ -130,6 +122,7 @@ impl Engine {
             counted: read.counted,
             sessions: Sessions::default(),
             tasks: Arc::new(Tasks::new(Arc::clone(&ids), tasks.last_task())),
+            calling_off: tokio::sync::watch::Sender::new(0),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,
@@ -308,10 +301,22 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
     Ok(saved.unwrap_or_default())
 }
 
+/// What the writer saves beside entries, read anew each time.
+fn snapshot(
+    gates: &Arc<ArcSwap<Gates>>,
+    (accounts, standing): (&account::Accounts, &Arc<Standing>),
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<IdSource>,
+) -> impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static + use<> {
+    let (gates, clock, ids) = (Arc::clone(gates), Arc::clone(clock), Arc::clone(ids));
+    let (accounts, standing) = (Arc::clone(accounts), Arc::clone(standing));
+    move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids)
+}
+
 fn save(
     gates: &Gates,
     (accounts, standing): (&account::Accounts, &Standing),
-    clock: &dyn tidegate_types::Clock,
+    clock: &dyn Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
     // The id first: what is taken meanwhile may then be taken twice after a crash, never not at all.
@@ -364,7 +369,7 @@ fn written(
     }
 }
 
-fn moment(clock: &dyn tidegate_types::Clock) -> Moment {
+fn moment(clock: &dyn Clock) -> Moment {
     Moment {
         wall: clock.now(),
         mono: clock.monotonic(),

@@ -90,7 +90,7 @@ impl Work {
     pub(crate) fn is_called_off(&self) -> bool {
         match self {
             Self::Call(call) => call.routed.is_called_off(),
-            Self::Admission(_, sought) => sought.task.as_deref().is_some_and(Task::is_cancelled),
+            Self::Admission(_, sought) => sought.task.as_ref().is_some_and(Task::is_cancelled),
         }
     }
 

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tidegate-providers", 1),
     ("tidegate-faults", 1),
     ("tidegate-observe", 1),
+    ("tidegate-tasks", 1),
     ("tidegate-engine", 2),
     ("tidegate-store", 2),
     ("tidegate-gateway", 3),

@@ -15,7 +15,7 @@ use tidegate_admission::QuotaKind;
 use tidegate_engine::{
     flight::InFlight,
     identify::SignalError,
-    tasks::{NewTask, TaskChange, TaskFilter, TaskState, Used},
+    tasks::{NewTask, TaskChange, TaskFilter, TaskState, Used, used_by},
     writer::Stores,
 };
 use tidegate_ledger::{SettingStore, StoreError};
@@ -129,7 +129,7 @@ impl Days {
     fn ended(&mut self, record: &CallRecord) {
         let root = record.root_task.clone().unwrap();
         let sum = self.expected.entry(root).or_default();
-        let used = Used::of(record);
+        let used = used_by(record);
         sum.calls += used.calls;
         sum.input += used.input;
         sum.output += used.output;

@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use tidegate_types::{CallId, Complexity, Priority, TaskId, Timestamp};
+use tidegate_types::{CallId, Complexity, Monotonic, Priority, TaskId, Timestamp};
 
-use super::{Estimates, Task, TaskError, TaskState, Used, running::Running, table::Tasks};
-use crate::Engine;
+use crate::{Estimates, Key, Task, TaskError, TaskState, Used, running::Running, table::Tasks};
 
 /// Tasks that a tree is shown with at most.
 pub const TREE_MAX: usize = 1_000;
@@ -141,7 +140,8 @@ pub struct RunningView {
 }
 
 impl Task {
-    pub(super) fn view(self: &Arc<Self>, now: Timestamp) -> TaskView {
+    /// How it is at this moment.
+    pub fn view(self: &Arc<Self>, now: Timestamp) -> TaskView {
         let deadline = self.deadline();
         let facts = self.facts.lock().clone();
         let time = |raw: u64| (raw > 0).then_some(Timestamp(raw));
@@ -177,7 +177,8 @@ impl Task {
 }
 
 impl Tasks {
-    pub(super) fn by_id(&self, id: TaskId) -> Option<Arc<Task>> {
+    /// The task with that id.
+    pub fn by_id(&self, id: TaskId) -> Option<Arc<Task>> {
         self.all().find_map(|shard| {
             let shard = shard.lock();
             shard.tasks.iter().find(|it| it.id == id).cloned()
@@ -195,26 +196,23 @@ impl Tasks {
     }
 
     /// All that are below a task, in no order.
-    pub(super) fn below_of(&self, task: &Arc<Task>) -> Vec<Arc<Task>> {
+    pub(crate) fn below_of(&self, task: &Arc<Task>) -> Vec<Arc<Task>> {
         self.wanted(|it| {
             it.depth > task.depth && it.upwards().skip(1).any(|above| Arc::ptr_eq(above, task))
         })
     }
 
-    fn running(&self) -> Vec<Arc<Running>> {
+    fn all_running(&self) -> Vec<Arc<Running>> {
         let all = self.all().flat_map(|shard| {
             let shard = shard.lock();
             shard.running.values().cloned().collect::<Vec<_>>()
         });
         all.collect()
     }
-}
 
-impl Engine {
     /// Tasks, those that appeared last first, at most `limit`; and whether there are more.
-    pub fn tasks(&self, filter: &TaskFilter, limit: usize) -> (Vec<TaskView>, bool) {
-        let now = self.clock.now();
-        let mut found = self.tasks.wanted(|it| filter.matches(it, now));
+    pub fn list(&self, filter: &TaskFilter, limit: usize, now: Timestamp) -> (Vec<TaskView>, bool) {
+        let mut found = self.wanted(|it| filter.matches(it, now));
         found.sort_by_key(|it| std::cmp::Reverse(it.id));
         let more = found.len() > limit;
         let views = found.iter().take(limit).map(|it| it.view(now));
@@ -222,9 +220,8 @@ impl Engine {
     }
 
     /// The one task that a filter names: of several of the same user, the one that calls are for.
-    pub fn find_task(&self, filter: &TaskFilter) -> Result<TaskView, TaskError> {
-        let now = self.clock.now();
-        let mut found = self.tasks.wanted(|it| filter.matches(it, now));
+    pub fn the_one(&self, filter: &TaskFilter, now: Timestamp) -> Result<TaskView, TaskError> {
+        let mut found = self.wanted(|it| filter.matches(it, now));
         found.sort_by_key(|it| {
             (
                 it.superseded.load(Ordering::Relaxed),
@@ -246,10 +243,9 @@ impl Engine {
     }
 
     /// A task with all below it.
-    pub fn task_tree(&self, id: TaskId) -> Option<TaskTree> {
-        let now = self.clock.now();
-        let task = self.tasks.by_id(id)?;
-        let mut all = self.tasks.below_of(&task);
+    pub fn tree(&self, id: TaskId, now: Timestamp) -> Option<TaskTree> {
+        let task = self.by_id(id)?;
+        let mut all = self.below_of(&task);
         // Ids rise, and none is older than the one above it: so paths sort a tree.
         let path = |it: &Arc<Task>| {
             let mut path: Vec<TaskId> = it.upwards().map(|it| it.id).collect();
@@ -265,21 +261,19 @@ impl Engine {
     }
 
     /// Whether a root task was ended by somebody's word.
-    pub fn has_ended(&self, organisation: &Arc<str>, user: &Arc<str>, task: &Arc<str>) -> bool {
-        let key = super::table::Key {
-            organisation,
-            user,
-            name: task,
-        };
-        let found = self.tasks.find(&key);
-        found.is_some_and(|it| it.parent.is_none() && it.state().is_ended())
+    pub fn has_ended(&self, key: &Key<'_>) -> bool {
+        let found = self.find(key);
+        found.is_some_and(|it| it.is_root() && it.state().is_ended())
     }
 
     /// The calls that run and are wanted by organisation and user, oldest first, at most
     /// [`RUNNING_MAX`]; and how many there are.
-    pub fn running(&self, wanted: impl Fn(&str, &str) -> bool) -> (Vec<RunningView>, usize) {
-        let now = self.clock.monotonic();
-        let mut all = self.tasks.running();
+    pub fn running(
+        &self,
+        wanted: impl Fn(&str, &str) -> bool,
+        now: Monotonic,
+    ) -> (Vec<RunningView>, usize) {
+        let mut all = self.all_running();
         all.retain(|it| wanted(&it.task.organisation, &it.task.user));
         all.sort_by_key(|it| it.call);
         let count = all.len();

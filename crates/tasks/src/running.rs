@@ -8,14 +8,14 @@ use std::sync::{
 use parking_lot::Mutex;
 use tidegate_types::{CallId, Monotonic, Timestamp};
 
-use super::{
+use crate::{
     Task,
     table::{Called, Tasks},
 };
 
 /// What a call is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begun {
+pub enum Begun {
     /// It is sized, routed and reserved.
     Preparing,
     /// It waits for its turn.
@@ -37,7 +37,7 @@ impl Begun {
         Self::Answering,
     ];
 
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Preparing => "preparing",
             Self::Waiting => "waiting",
@@ -51,11 +51,11 @@ impl Begun {
 /// A call that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(super) call: CallId,
-    pub(super) task: Arc<Task>,
-    pub(super) model: Arc<str>,
-    pub(super) since: Timestamp,
-    pub(super) began: Monotonic,
+    pub(crate) call: CallId,
+    pub(crate) task: Arc<Task>,
+    pub(crate) model: Arc<str>,
+    pub(crate) since: Timestamp,
+    pub(crate) began: Monotonic,
     platform: Mutex<Option<Arc<str>>>,
     phase: AtomicU8,
     /// Its record is finished: what it used is counted.
@@ -63,7 +63,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(task: Arc<Task>, it: &Called<'_>) -> Self {
+    pub(crate) fn new(task: Arc<Task>, it: &Called<'_>) -> Self {
         Self {
             call: it.call,
             task,
@@ -76,12 +76,12 @@ impl Running {
         }
     }
 
-    pub(super) fn phase(&self) -> Begun {
+    pub(crate) fn phase(&self) -> Begun {
         let raw = usize::from(self.phase.load(Ordering::Relaxed));
         Begun::ALL.get(raw).copied().unwrap_or(Begun::Preparing)
     }
 
-    pub(super) fn platform(&self) -> Option<Arc<str>> {
+    pub(crate) fn platform(&self) -> Option<Arc<str>> {
         self.platform.lock().clone()
     }
 }
@@ -94,26 +94,27 @@ pub struct Ongoing {
 }
 
 impl Ongoing {
-    pub(super) fn new(tasks: &Arc<Tasks>, running: Arc<Running>) -> Self {
+    pub(crate) fn new(tasks: &Arc<Tasks>, running: Arc<Running>) -> Self {
         Self {
             tasks: Arc::clone(tasks),
             running,
         }
     }
 
-    pub(crate) fn task(&self) -> &Arc<Task> {
+    /// What it is made for.
+    pub fn task(&self) -> &Arc<Task> {
         &self.running.task
     }
 
     /// It does something else now.
-    pub(crate) fn now(&self, phase: Begun) {
+    pub fn now(&self, phase: Begun) {
         let raw = Begun::ALL.iter().position(|it| *it == phase);
         let raw = raw.and_then(|it| u8::try_from(it).ok()).unwrap_or(0);
         self.running.phase.store(raw, Ordering::Relaxed);
     }
 
     /// It goes to that platform, if it goes.
-    pub(crate) fn goes_to(&self, platform: &Arc<str>) {
+    pub fn goes_to(&self, platform: &Arc<str>) {
         *self.running.platform.lock() = Some(Arc::clone(platform));
     }
 }
@@ -131,7 +132,7 @@ impl Drop for Ongoing {
 
 impl Running {
     /// It runs no more.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             for it in self.task.upwards() {
                 it.running.fetch_sub(1, Ordering::Relaxed);

@@ -12,12 +12,13 @@ use std::{
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
-use tidegate_observe::calls::CallRecord;
 use tidegate_types::{CallId, IdSource, Monotonic, Priority, TaskId, Timestamp};
 
-use super::{
-    DEPTH_MAX, Facts, Sums, Task, TaskError, TaskState, Used, priority_raw,
+use crate::{
+    DEPTH_MAX, TaskError, TaskState, Used,
     running::{Ongoing, Running},
+    task::{Facts, Task, priority_raw},
+    used::Sums,
 };
 
 /// Tasks remembered: those of a team of 1,000 for a day. Those that ended go first, then the longest
@@ -34,14 +35,17 @@ const FORGOTTEN_ONE_IN: usize = 8;
 
 /// Whose task, and what it is called.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key<'a> {
-    pub(super) organisation: &'a Arc<str>,
-    pub(super) user: &'a Arc<str>,
-    pub(super) name: &'a Arc<str>,
+pub struct Key<'a> {
+    /// Who pays.
+    pub organisation: &'a Arc<str>,
+    /// Whose it is.
+    pub user: &'a Arc<str>,
+    /// What calls name it.
+    pub name: &'a Arc<str>,
 }
 
 impl Key<'_> {
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         FixedState::default().hash_one((self.organisation, self.user, self.name))
     }
 
@@ -54,14 +58,16 @@ impl Key<'_> {
 
 /// Where a call says that its task is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
+pub enum Place<'a> {
     /// It names the task alone.
     Named,
     /// It names the task above it.
     Below(&'a Arc<str>),
     /// An agent that the client's program started, in the tree of a prompt or turn.
     Agent {
+        /// The task that started it.
         parent: &'a Arc<str>,
+        /// The prompt or turn.
         root: &'a Arc<str>,
     },
 }
@@ -81,18 +87,27 @@ impl Place<'_> {
 
 /// A call that begins.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Called<'a> {
-    pub(crate) call: CallId,
-    pub(crate) organisation: &'a Arc<str>,
-    pub(crate) user: &'a Arc<str>,
-    pub(crate) task: &'a Arc<str>,
-    pub(crate) place: Place<'a>,
-    pub(crate) session: Option<&'a Arc<str>>,
-    pub(crate) model: &'a Arc<str>,
+pub struct Called<'a> {
+    /// The call.
+    pub call: CallId,
+    /// Who pays.
+    pub organisation: &'a Arc<str>,
+    /// Who sent it.
+    pub user: &'a Arc<str>,
+    /// The task that it is for.
+    pub task: &'a Arc<str>,
+    /// Where that is.
+    pub place: Place<'a>,
+    /// The session that it is part of.
+    pub session: Option<&'a Arc<str>>,
+    /// The model it asks for.
+    pub model: &'a Arc<str>,
     /// The priority that it claims, which becomes its task's.
-    pub(crate) priority: Option<Priority>,
-    pub(crate) wall: Timestamp,
-    pub(crate) mono: Monotonic,
+    pub priority: Option<Priority>,
+    /// When it arrived.
+    pub wall: Timestamp,
+    /// The same, on the clock that never steps back.
+    pub mono: Monotonic,
 }
 
 impl<'a> Called<'a> {
@@ -107,9 +122,9 @@ impl<'a> Called<'a> {
 
 /// One lock's part of the table.
 #[derive(Debug)]
-pub(super) struct Shard {
-    pub(super) tasks: HashTable<Arc<Task>>,
-    pub(super) running: HashMap<CallId, Arc<Running>, RandomState>,
+pub(crate) struct Shard {
+    pub(crate) tasks: HashTable<Arc<Task>>,
+    pub(crate) running: HashMap<CallId, Arc<Running>, RandomState>,
     /// Slots that nobody has.
     free: Vec<u32>,
 }
@@ -129,7 +144,7 @@ impl Shard {
     }
 
     /// The task that calls of this name are for.
-    pub(super) fn find(&self, hash: u64, key: &Key<'_>) -> Option<&Arc<Task>> {
+    pub(crate) fn find(&self, hash: u64, key: &Key<'_>) -> Option<&Arc<Task>> {
         let current = |it: &Arc<Task>| key.is(it) && !it.superseded.load(Ordering::Relaxed);
         self.tasks.find(hash, current)
     }
@@ -143,14 +158,14 @@ impl Shard {
     }
 
     /// Takes a slot that an earlier run gave, if it is one of this shard's and free.
-    pub(super) fn take_slot(&mut self, slot: u32) -> Option<u32> {
+    pub(crate) fn take_slot(&mut self, slot: u32) -> Option<u32> {
         match self.free.iter().position(|it| *it == slot) {
             Some(at) => Some(self.free.swap_remove(at)),
             None => self.slot(),
         }
     }
 
-    pub(super) fn put(&mut self, task: &Arc<Task>) {
+    pub(crate) fn put(&mut self, task: &Arc<Task>) {
         if task.slot.is_some() {
             self.tasks
                 .insert_unique(task.hash, Arc::clone(task), |it| it.hash);
@@ -178,51 +193,49 @@ impl Shard {
 
 /// The tasks of all users, and the calls that run.
 #[derive(Debug)]
-pub(crate) struct Tasks {
+pub struct Tasks {
     shards: [Mutex<Shard>; SHARDS],
-    pub(super) dirty: Mutex<Vec<Arc<Task>>>,
+    pub(crate) dirty: Mutex<Vec<Arc<Task>>>,
     /// Of calls.
-    pub(super) ids: Arc<IdSource>,
+    pub(crate) ids: Arc<IdSource>,
     /// Of tasks.
     own_ids: IdSource,
-    /// Rises with each task that is called off, for calls that wait elsewhere than in a queue.
-    pub(crate) calling_off: tokio::sync::watch::Sender<u64>,
 }
 
 impl Tasks {
-    /// `after`: the last id that an earlier run gave a task.
-    pub(crate) fn new(ids: Arc<IdSource>, after: u64) -> Self {
+    /// None yet. `ids` are those of calls, `after` is the last id that an earlier run gave a task.
+    pub fn new(ids: Arc<IdSource>, after: u64) -> Self {
         Self {
             shards: std::array::from_fn(|it| Mutex::new(Shard::new(it))),
             dirty: Mutex::default(),
             ids,
             own_ids: IdSource::after(after),
-            calling_off: tokio::sync::watch::Sender::new(0),
         }
     }
 
     /// An id that no task has.
-    pub(super) fn next_id(&self, now: Timestamp) -> TaskId {
+    pub fn next_id(&self, now: Timestamp) -> TaskId {
         self.own_ids.next(now)
     }
 
-    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The lower bits choose the place within the table.
         let at = usize::try_from(hash >> 48).unwrap_or(0) % SHARDS;
         self.shards[at].lock()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Mutex<Shard>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Mutex<Shard>> {
         self.shards.iter()
     }
 
-    pub(super) fn find(&self, key: &Key<'_>) -> Option<Arc<Task>> {
+    /// The task that calls of this name are for.
+    pub fn find(&self, key: &Key<'_>) -> Option<Arc<Task>> {
         let hash = key.hash();
         self.shard(hash).find(hash, key).cloned()
     }
 
     /// Finds the call's task, or lets it appear, and counts the call among those that run.
-    pub(crate) fn begin(self: &Arc<Self>, it: &Called<'_>) -> Result<Ongoing, TaskError> {
+    pub fn begin(self: &Arc<Self>, it: &Called<'_>) -> Result<Ongoing, TaskError> {
         let key = it.key(it.task);
         let hash = key.hash();
         {
@@ -240,7 +253,7 @@ impl Tasks {
     }
 
     /// The same for whoever asks without a call: nothing runs then.
-    pub(crate) fn asked(&self, it: &Called<'_>) -> Result<Arc<Task>, TaskError> {
+    pub fn asked(&self, it: &Called<'_>) -> Result<Arc<Task>, TaskError> {
         let known = self.find(&it.key(it.task));
         let task = match known.filter(|task| it.place.agrees(task)) {
             Some(task) => task,
@@ -291,7 +304,7 @@ impl Tasks {
 
     /// Lets a task appear where its first call says that it is.
     #[cold]
-    pub(super) fn place(&self, it: &Called<'_>) -> Result<Arc<Task>, TaskError> {
+    fn place(&self, it: &Called<'_>) -> Result<Arc<Task>, TaskError> {
         let born = Born {
             wall: it.wall,
             session: it.session,
@@ -379,12 +392,12 @@ impl Tasks {
 
     /// The task of a call of an earlier run, in the tree that its record names. It appears there if it
     /// is not known, and is not the one that calls to come are for where another is.
-    pub(super) fn ensure_in_tree(
+    pub(crate) fn ensure_in_tree(
         &self,
         key: &Key<'_>,
         root: &Arc<str>,
         parent: Option<&Arc<Task>>,
-        record: &CallRecord,
+        born: Born<'_>,
     ) -> Result<Arc<Task>, TaskError> {
         let hash = key.hash();
         let mut shard = self.shard(hash);
@@ -395,10 +408,6 @@ impl Tasks {
             return Ok(Arc::clone(found));
         }
         let current = shard.find(hash, key).is_some();
-        let born = Born {
-            wall: record.at,
-            session: record.session.as_ref(),
-        };
         let task = self.appear(&mut shard, key, parent, born)?;
         task.superseded.store(current, Ordering::Relaxed);
         Ok(task)
@@ -437,7 +446,7 @@ impl Tasks {
         self.add(shard, key, parent, Birth::of(born.wall, facts))
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         shard: &mut Shard,
         key: &Key<'_>,
@@ -483,31 +492,26 @@ impl Tasks {
     }
 
     /// Has it written down with the next save.
-    pub(super) fn mark(&self, task: &Arc<Task>) {
+    pub(crate) fn mark(&self, task: &Arc<Task>) {
         if task.slot.is_some() && !task.dirty.swap(true, Ordering::Relaxed) {
             self.dirty.lock().push(Arc::clone(task));
         }
     }
 
-    /// A call's record is finished: adds what it used to its task and all above it.
-    pub(crate) fn finish(&self, record: &CallRecord, now: Timestamp) {
-        let Some(name) = &record.task else { return };
-        let key = Key {
-            organisation: &record.organisation,
-            user: &record.user,
-            name,
-        };
+    /// A call for the task of that name is over: adds what it used to that and all above it. Nothing
+    /// happens where it was not counted among those that run, or has been ended already.
+    pub fn finish(&self, call: CallId, key: &Key<'_>, used: &Used, now: Timestamp) {
         let mut shard = self.shard(key.hash());
         // Those that a limit refuses at the door are no task's.
-        let Some(running) = shard.running.remove(&record.id) else {
+        let Some(running) = shard.running.remove(&call) else {
             return;
         };
         running.leave();
         // Under the lock: a save sees the call either running or counted.
-        self.add_used(&running.task, &Used::of(record), now);
+        self.add_used(&running.task, used, now);
     }
 
-    pub(super) fn add_used(&self, task: &Arc<Task>, used: &Used, now: Timestamp) {
+    pub(crate) fn add_used(&self, task: &Arc<Task>, used: &Used, now: Timestamp) {
         task.own.add(used);
         for it in task.upwards() {
             it.tree.add(used);
@@ -519,18 +523,18 @@ impl Tasks {
 
 /// How a task appears that nobody created.
 #[derive(Clone, Copy, Debug)]
-struct Born<'a> {
-    wall: Timestamp,
-    session: Option<&'a Arc<str>>,
+pub(crate) struct Born<'a> {
+    pub(crate) wall: Timestamp,
+    pub(crate) session: Option<&'a Arc<str>>,
 }
 
 /// What a task begins with.
 #[derive(Debug)]
-pub(super) struct Birth {
-    pub(super) at: Timestamp,
-    pub(super) explicit: bool,
-    pub(super) priority: Option<Priority>,
-    pub(super) facts: Facts,
+pub(crate) struct Birth {
+    pub(crate) at: Timestamp,
+    pub(crate) explicit: bool,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) facts: Facts,
 }
 
 impl Birth {
