@@ -44,7 +44,7 @@ events = ['limit_passed']
 ",
         expect![[r#"
             tidegate.toml:5:10: notify.webhooks.ops.format: `"xml"` is not "json" or "slack"
-            tidegate.toml:6:10: notify.webhooks.ops.events: `"limit_passed"` is not "approval_asked", "approval_decided", "approval_expired", "limit_reached", "limit_foreseen", "overspent" or "test"
+            tidegate.toml:6:10: notify.webhooks.ops.events: `"limit_passed"` is not "approval_asked", "approval_decided", "approval_expired", "limit_reached", "limit_foreseen", "overspent", "admission_decided" or "test"
         "#]],
     );
 }
