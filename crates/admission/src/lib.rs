@@ -40,9 +40,10 @@ pub use queue::{
     Waiting, patience,
 };
 pub use quota::{
-    Calendar, CalendarOf, ClearedQuota, Ends, OnExcess, OrganisationQuotas, OverQuota, QUOTA_KINDS,
-    QUOTA_SCOPES, QuotaAsk, QuotaFigure, QuotaFigures, QuotaHold, QuotaKind, QuotaPath, QuotaScope,
-    QuotaSet, QuotaTable, QuotaUse, QuotaView, Quotas, SavedSubject, Sizes, Span, TASKS_MAX,
+    Calendar, CalendarOf, ClearedQuota, Ends, Frees, OnExcess, OrganisationQuotas, OverQuota,
+    QUOTA_KINDS, QUOTA_SCOPES, QuotaAsk, QuotaFigure, QuotaFigures, QuotaHold, QuotaKind,
+    QuotaPath, QuotaScope, QuotaSet, QuotaTable, QuotaUse, QuotaView, Quotas, SavedSubject, Sizes,
+    Span, TASKS_MAX,
 };
 pub use spec::{
     AMOUNT_MAX, BUCKETS_MAX, BucketSpec, CAPACITY_MAX, NAME_BYTES_MAX, Owner, PERIOD_MAX, PoolSpec,

@@ -27,7 +27,8 @@ pub use self::figures::{
     QuotaScope, QuotaSet, QuotaTable, TASKS_MAX,
 };
 pub use self::words::{
-    Calendar, CalendarOf, Ends, OverQuota, QuotaAsk, QuotaUse, QuotaView, SavedSubject, Sizes, Span,
+    Calendar, CalendarOf, Ends, Frees, OverQuota, QuotaAsk, QuotaUse, QuotaView, SavedSubject,
+    Sizes, Span,
 };
 use self::{
     subject::{At, FREED, Sizing, Subject, Take, Verdict},
@@ -487,6 +488,7 @@ impl Quotas {
                         kind,
                         figure,
                         used: subject.used(kind, &at),
+                        frees: subject.frees(kind, &at),
                     });
                 }
             }

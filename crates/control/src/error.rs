@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use tidegate_engine::{
     Engine, admissions::AdmissionError, approvals::ApprovalError, identity::Unidentified,
-    queues::QueueError,
+    queues::QueueError, tasks::TaskError,
 };
 use tidegate_types::{Disposition, Role};
 
@@ -120,6 +120,9 @@ pub(crate) enum Error {
     /// A call that waits, or does not.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// A task.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// A crash left it open: its holder cannot say what it was.
     #[error(
         "`{0}` was left open by a crash, and whether it was answered is not known: an operator settles or releases it"
@@ -159,6 +162,7 @@ fn without_files(refused: &AdmissionError) -> String {
         | AdmissionError::OtherUser { .. }
         | AdmissionError::NotOpen(_)
         | AdmissionError::Short(_)
+        | AdmissionError::Task(_)
         | AdmissionError::TooMany
         | AdmissionError::TooManyWait => refused.to_string(),
     }
@@ -195,8 +199,10 @@ impl Error {
     pub(crate) const fn disposition(&self) -> Disposition {
         match self {
             Self::Approval(ApprovalError::Store)
+            | Self::Task(TaskError::TooMany)
             | Self::Admission(
-                AdmissionError::TooMany
+                AdmissionError::Task(TaskError::TooMany)
+                | AdmissionError::TooMany
                 | AdmissionError::TooManyWait
                 | AdmissionError::Unwritable(_),
             )
@@ -232,6 +238,7 @@ impl Error {
                 | ApprovalError::AtHardLimit { .. },
             )
             | Self::Queue(_)
+            | Self::Task(_)
             | Self::Unknown(_)
             | Self::ReloadRefused(_)
             | Self::LimitRefused(_)
@@ -239,6 +246,7 @@ impl Error {
                 AdmissionError::UnknownPlatform { .. }
                 | AdmissionError::OtherUser { .. }
                 | AdmissionError::NotOpen(_)
+                | AdmissionError::Task(_)
                 | AdmissionError::Short(_),
             ) => Disposition::FixRequest,
         }
@@ -295,6 +303,7 @@ impl Error {
             Self::Incomplete(_) => told(S::BAD_REQUEST, "incomplete"),
             Self::Admission(it) => not_considered(it),
             Self::Approval(it) => undecided(it),
+            Self::Task(it) => not_done(it),
             Self::Queue(QueueError::NotWaiting(_)) => told(S::NOT_FOUND, "not_waiting"),
             Self::Queue(QueueError::NotAllowed(_)) => told(S::FORBIDDEN, "role_needed"),
             Self::Unknown(_) => told(S::FORBIDDEN, "unknown_reservation"),
@@ -320,6 +329,7 @@ const fn not_considered(error: &AdmissionError) -> Telling {
         AdmissionError::OtherUser { .. } => told(S::FORBIDDEN, "not_yours"),
         AdmissionError::NotOpen(_) => told(S::NOT_FOUND, "not_open"),
         AdmissionError::Short(_) => told(S::CONFLICT, "short"),
+        AdmissionError::Task(it) => not_done(it),
         AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
         AdmissionError::TooManyWait => told(S::TOO_MANY_REQUESTS, "too_many_wait"),
         AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
@@ -334,6 +344,24 @@ const fn undecided(error: &ApprovalError) -> Telling {
         ApprovalError::RoleNeeded(_) => told(StatusCode::FORBIDDEN, "role_needed"),
         ApprovalError::AtHardLimit { .. } => told(StatusCode::CONFLICT, "at_hard_limit"),
         ApprovalError::Store => told(StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
+    }
+}
+
+const fn not_done(error: &TaskError) -> Telling {
+    match error {
+        TaskError::Unknown(_) => told(StatusCode::NOT_FOUND, "not_found"),
+        TaskError::UnknownParent { .. } => told(StatusCode::BAD_REQUEST, "unknown_parent"),
+        TaskError::Several { .. } => told(StatusCode::CONFLICT, "several"),
+        TaskError::Exists { .. } => told(StatusCode::CONFLICT, "exists"),
+        TaskError::Cycle { .. } => told(StatusCode::BAD_REQUEST, "cycle"),
+        TaskError::OtherParent { .. } => told(StatusCode::CONFLICT, "other_parent"),
+        TaskError::TooDeep { .. } => told(StatusCode::BAD_REQUEST, "too_deep"),
+        TaskError::TooMany => told(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks"),
+        TaskError::Cancelled { .. } => told(StatusCode::CONFLICT, "cancelled"),
+        TaskError::Ended { .. } => told(StatusCode::CONFLICT, "ended"),
+        TaskError::Backwards { .. } => told(StatusCode::BAD_REQUEST, "backwards"),
+        TaskError::Progress(_) => told(StatusCode::BAD_REQUEST, "bad_value"),
+        TaskError::OtherUser { .. } => told(StatusCode::FORBIDDEN, "not_yours"),
     }
 }
 

@@ -45,6 +45,15 @@ pub(crate) const CHANGES_READ: usize = 10_000;
 /// Calls in one answer, where it is not said.
 pub(crate) const CALLS_DEFAULT: u64 = 100;
 
+/// Tasks of the registry in one answer, where it is not said.
+pub(crate) const TASK_ROWS_DEFAULT: u64 = 100;
+
+/// The same, at most: 1 MB of JSON.
+pub(crate) const TASK_ROWS_MAX: u64 = 1_000;
+
+/// Calls that wait for one quota in one answer: the first of them tell whose turn it is.
+pub(crate) const QUOTA_WAITERS_MAX: usize = 100;
+
 /// Overruns that a verification lists.
 pub(crate) const OVERRUNS_MAX: usize = 1_000;
 

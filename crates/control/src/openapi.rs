@@ -20,10 +20,11 @@ use crate::{routes::described, wire::Failure};
     paths(
         described::alive, described::ready, described::expose,
         described::admit, described::admission, described::events, described::withdraw, described::reservations, described::settle, described::extend, described::release,
-        described::status, described::limits, described::budgets, described::set_limit,
+        described::status, described::limits, described::budgets, described::set_limit, described::quotas,
         described::approvals, described::decide, described::look, described::follow,
         described::test,
-        described::calls, described::call, described::prices,
+        described::calls, described::call, described::running_calls, described::prices,
+        described::create_task, described::tasks, described::task, described::change_task,
         described::queue, described::cancel, described::promote, described::session,
         described::list, described::make, described::revoke,
         described::audit, described::configuration, described::reload,
@@ -37,6 +38,7 @@ use crate::{routes::described, wire::Failure};
         (name = "keys", description = "Who may call"),
         (name = "ledger", description = "The books"),
         (name = "queue", description = "Calls and requests for leave that wait for their turn"),
+        (name = "tasks", description = "What calls are made for, in trees"),
         (name = "operation", description = "The gateway itself"),
     ),
     security((), ("bearer" = []), ("x-api-key" = []), ("x-tidegate-key" = [])),
@@ -64,6 +66,7 @@ impl Modify for Throughout {
                 &mut item.put,
                 &mut item.post,
                 &mut item.delete,
+                &mut item.patch,
             ];
             for operation in operations.into_iter().flatten() {
                 let responses = &mut operation.responses.responses;

@@ -13,8 +13,10 @@ mod metrics;
 mod notices;
 mod prices;
 mod queue;
+mod quotas;
 mod sessions;
 mod status;
+mod tasks;
 mod waits;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/limits", Right::Look),
     route(Method::GET, "/api/v1/budgets", Right::Look),
     route(Method::PUT, "/api/v1/budgets/{level}", Right::Operate),
+    route(Method::GET, "/api/v1/quotas", Right::Look),
     route(Method::GET, "/api/v1/approvals", Right::Look),
     route(Method::POST, "/api/v1/approvals/{id}", Right::Decide),
     // The link itself is the right.
@@ -75,6 +78,11 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
+    route(Method::GET, "/api/v1/calls/running", Right::Look),
+    route(Method::POST, "/api/v1/tasks", Right::Ask),
+    route(Method::GET, "/api/v1/tasks", Right::Look),
+    route(Method::GET, "/api/v1/tasks/{id}", Right::Look),
+    route(Method::PATCH, "/api/v1/tasks/{id}", Right::Ask),
     route(Method::GET, "/api/v1/queue", Right::Look),
     route(Method::DELETE, "/api/v1/queue/{id}", Right::Ask),
     route(Method::PUT, "/api/v1/queue/{id}", Right::Operate),
@@ -113,12 +121,19 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/limits", get(limits::limits))
         .route("/api/v1/budgets", get(budgets::budgets))
         .route("/api/v1/budgets/{level}", put(budgets::set_limit))
+        .route("/api/v1/quotas", get(quotas::quotas))
         .route("/api/v1/approvals", get(approvals::approvals))
         .route("/api/v1/approvals/{id}", post(approvals::decide))
         .route("/approvals/{id}", get(links::look).post(links::follow))
         .route("/api/v1/notices/{channel}/test", post(notices::test))
         .route("/api/v1/calls", get(calls::calls))
         .route("/api/v1/calls/{id}", get(calls::call))
+        .route("/api/v1/calls/running", get(tasks::running_calls))
+        .route("/api/v1/tasks", get(tasks::tasks).post(tasks::create_task))
+        .route(
+            "/api/v1/tasks/{id}",
+            get(tasks::task).patch(tasks::change_task),
+        )
         .route("/api/v1/queue", get(queue::queue))
         .route(
             "/api/v1/queue/{id}",
@@ -144,7 +159,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
 pub(crate) mod described {
     pub(crate) use super::{
         admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, links::*, metrics::*, notices::*, prices::*, queue::*, sessions::*, status::*,
-        waits::*,
+        limits::*, links::*, metrics::*, notices::*, prices::*, queue::*, quotas::*, sessions::*,
+        status::*, tasks::*, waits::*,
     };
 }

@@ -7,4 +7,5 @@ mod budgets;
 mod description;
 mod links;
 mod refusals;
+mod tasks;
 mod world;

@@ -15,8 +15,10 @@ mod money;
 mod price;
 mod provider;
 mod queue;
+mod quota;
 mod session;
 mod status;
+mod task;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,10 +39,16 @@ pub use money::{Amount, Money, Usd};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
+pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
 pub use session::{Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
     Penalty, Platform, Readiness, Reason, Refill, Status, Watched,
+};
+
+pub use task::{
+    RunningCall, RunningCalls, Task, TaskChangeRequest, TaskOf, TaskQuery, TaskRequest, TaskTree,
+    TaskUsage, Tasks,
 };
 
 /// Why a request was refused. Every answer outside 2xx has this form.

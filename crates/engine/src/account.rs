@@ -319,6 +319,9 @@ impl Engine {
         let ended = account.lock().quotas.end_task(user, task);
         self.look_at_task(organisation, user, task);
         if ended {
+            for gate in self.gates.load().values() {
+                gate.lock().resume_over_quota(organisation);
+            }
             self.look_at_all();
         }
         ended

@@ -4,6 +4,7 @@ mod asking;
 mod extend;
 mod shapes;
 pub(crate) mod sought;
+mod tasks;
 mod waits;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

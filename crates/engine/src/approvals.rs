@@ -195,6 +195,7 @@ impl Engine {
     pub fn park(&self, routed: &Routed, shortage: &Shortage) -> Option<Parked> {
         let keys = routed.path.entry().keys();
         let level = keys.iter().find(|it| it.kind == shortage.level)?;
+        routed.call.ongoing.now(crate::tasks::Begun::Parked);
         Some(self.ask(level, &routed.call.record.user, shortage))
     }
 

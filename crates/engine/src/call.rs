@@ -19,6 +19,7 @@ use crate::{
     overspending::FirstSent,
     sessions::{Proven, Thread},
     settings::Platform,
+    tasks::Ongoing,
 };
 
 /// Both times of one moment, read together at the edge.
@@ -86,6 +87,8 @@ pub struct Identified {
     pub platform: Option<Arc<str>>,
     /// How long it may wait for its turn, where its sender says so.
     pub max_wait: Option<Duration>,
+    /// It among the calls of its task.
+    pub ongoing: Ongoing,
 }
 
 /// A call and the one platform it will be reserved on.

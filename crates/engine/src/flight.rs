@@ -21,6 +21,7 @@ use crate::{
     heard::Trying,
     reserve::{Found, Holding, Reserved},
     sessions::Proven,
+    tasks::Begun,
 };
 use charge::Charge;
 use tidegate_admission::{Need, Note, Sizes, Taken};
@@ -184,6 +185,7 @@ impl Engine {
         self.note(&mut routed, &found);
         let lowered = cap.zip(capped_by);
         self.tell(&routed, &found, lowered);
+        routed.call.ongoing.now(Begun::Sent);
         Ok(InFlight {
             _counted: self.registry.open_calls.with([]).hold(),
             engine: Arc::clone(self),
@@ -358,6 +360,7 @@ impl InFlight {
     /// Says that the provider has begun to answer.
     pub fn first_byte(&mut self, now: Moment) {
         self.first_byte_at.get_or_insert(now);
+        self.routed.call.ongoing.now(Begun::Answering);
     }
 
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, Taken, Ticket, Wait,
-    Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, QuotaKind, QuotaScope, Taken,
+    Ticket, Wait, Waiting as Entering,
 };
 use tidegate_ledger::Books;
 use tidegate_types::{Monotonic, Priority};
@@ -197,6 +197,17 @@ impl Gate {
         self.waiters.get(&ticket)
     }
 
+    /// A quota of an organisation has room again: has its calls that wait for that looked at, which
+    /// else were when time alone might have made room.
+    pub(crate) fn resume_over_quota(&mut self, organisation: &str) {
+        let waits = |it: &Waiter| it.over_quota().is_some() && **it.work.whose().0 == *organisation;
+        let waiting = self.waiters.iter().filter(|(_, it)| waits(it));
+        let tickets: Vec<Ticket> = waiting.map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            self.queue.resume(ticket);
+        }
+    }
+
     /// Reserves for all who fit now. Answers what they are to be told, and whose path through the
     /// budgets has to be found again.
     fn turns(
@@ -273,6 +284,14 @@ impl Waiter {
                 self.lacks = Some(Lack::Room(met));
                 Some(over.wait.map_or(AGAIN, quota_again))
             }
+            _ => None,
+        }
+    }
+
+    /// The quota that keeps it waiting, if one does.
+    pub(crate) const fn over_quota(&self) -> Option<(QuotaScope, QuotaKind)> {
+        match self.lacks {
+            Some(Lack::Room(Obstacle::Quota(over))) => Some((over.scope, over.kind)),
             _ => None,
         }
     }
@@ -398,9 +417,9 @@ impl Engine {
         }
     }
 
-    /// Tells somebody who was taken out of the queue by hand.
-    pub(crate) fn refuse_waiting(&self, waiter: Waiter) {
-        self.hand_over(Handover::of(waiter.work, Err(Obstacle::Cancelled), None));
+    /// Tells somebody who was taken out of the queue why that was.
+    pub(crate) fn refuse_waiting(&self, waiter: Waiter, why: Obstacle) {
+        self.hand_over(Handover::of(waiter.work, Err(why), None));
     }
 
     /// Says whether something was given back.

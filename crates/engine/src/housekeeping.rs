@@ -69,6 +69,7 @@ impl Engine {
         self.expire_places();
         self.remember_places();
         self.tidy_waits();
+        self.save_tasks();
         // Last: what ends here is on its way to the store, and its levels are not forgotten before
         // the next round.
         self.expire();

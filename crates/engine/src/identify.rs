@@ -11,6 +11,7 @@ use crate::{
     call::{Identified, Moment, Signals},
     identity::Principal,
     sessions::Thread,
+    tasks::{Called, Ongoing, Place, TaskError},
 };
 
 /// Characters of a name that a client may give a task, session or type.
@@ -41,6 +42,9 @@ pub enum SignalError {
         /// Which header.
         header: &'static str,
     },
+    /// The task that it is for.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 /// The longest that a call may say it waits: no connection is held for longer.
@@ -73,22 +77,7 @@ impl Engine {
         let begins = !facts.ends_in_tool_result && !signals.counted;
         let fresh = speaks && signals.agent.is_none() && begins;
         let turn = || self.sessions.task(&tracked, &name, fresh, now.wall);
-        let task = self.task(signals, &said, &owner, turn);
-        let tree = [&*owner, "/task/", &*task.root].concat();
-        let inherited = self.sessions.tree_priority(&tree, said.priority);
-        record.priority = said
-            .priority
-            .or(inherited)
-            .or((class != RequestClass::Unknown).then(|| class.default_priority()))
-            .or(principal.default_priority)
-            .unwrap_or(class.default_priority());
-        if record.priority > principal.highest_priority {
-            record.priority = principal.highest_priority;
-            if said.priority.is_some() {
-                let warning = format!("priority lowered to {}, the key's highest", record.priority);
-                record.warnings.push(warning.into());
-            }
-        }
+        let task = task(signals, &said, turn);
         record.organisation = Arc::clone(&principal.organisation);
         record.user = Arc::clone(&principal.user);
         record.key = principal.key;
@@ -97,10 +86,7 @@ impl Engine {
         record.root_task = Some(task.root);
         record.task = Some(task.own);
         record.parent = task.parent;
-        record.task_type = said
-            .task_type
-            .map(Arc::from)
-            .or(principal.default_task_type.clone());
+        record.task_type = said.task_type.map(Arc::from);
         record.class = class;
         record.complexity = said.complexity;
         record.model_asked = facts.model.as_str().into();
@@ -112,6 +98,14 @@ impl Engine {
         self.trace(&mut record, signals.traceparent);
         // From here on everything speaks of them as the record does: books, journal, logs, metrics.
         record.redact(&self.settings.load().redactor);
+        let ongoing = match self.begin(&mut record, said.task.is_some(), said.priority, now) {
+            Ok(ongoing) => ongoing,
+            Err(error) => return Err((record, SignalError::Task(error))),
+        };
+        prioritise(&mut record, &principal, &ongoing, said.priority);
+        if record.task_type.is_none() {
+            record.task_type.clone_from(&principal.default_task_type);
+        }
         let thread = Thread::new(signals.agent, facts.conversation);
         Ok(Identified {
             first_sent: None,
@@ -124,35 +118,53 @@ impl Engine {
             thread,
             platform: said.platform.map(Arc::from),
             max_wait: said.max_wait,
+            ongoing,
         })
     }
 
-    /// The task of a call: the one it names, else its prompt, else the turn its session is at.
-    fn task(
+    /// Counts a call to its task, and takes over what was said when that was created.
+    fn begin(
         &self,
-        signals: &Signals<'_>,
-        said: &Said<'_>,
-        owner: &str,
-        turn: impl FnOnce() -> Arc<str>,
-    ) -> Task {
-        let agent = signals.agent.map(shortened);
-        if let Some(own) = said.task {
-            let parent: Option<Arc<str>> = said.parent_task.map(Arc::from);
-            let own: Arc<str> = own.into();
-            let root = self.sessions.plant(owner, &own, parent.as_ref());
-            return Task { own, root, parent };
-        }
-        let root = signals.prompt.map_or_else(turn, shortened);
-        let parent = match (&agent, signals.parent_agent) {
-            (None, _) => None,
-            (Some(_), Some(parent)) => Some(shortened(parent)),
-            (Some(_), None) => Some(Arc::clone(&root)),
+        record: &mut CallRecord,
+        named: bool,
+        priority: Option<Priority>,
+        now: Moment,
+    ) -> Result<Ongoing, TaskError> {
+        let (Some(task), Some(root)) = (record.task.take(), record.root_task.take()) else {
+            unreachable!("each call has a task, and was given it just now")
         };
-        Task {
-            own: agent.unwrap_or_else(|| Arc::clone(&root)),
-            root,
-            parent,
+        let place = match (&record.parent, named) {
+            (Some(parent), true) => Place::Below(parent),
+            (Some(parent), false) => Place::Agent {
+                parent,
+                root: &root,
+            },
+            (None, _) => Place::Named,
+        };
+        let called = Called {
+            call: record.id,
+            organisation: &record.organisation,
+            user: &record.user,
+            task: &task,
+            place,
+            session: record.session.as_ref(),
+            model: &record.model_asked,
+            priority,
+            wall: now.wall,
+            mono: now.mono,
+        };
+        let ongoing = self.tasks.begin(&called)?;
+        let known = ongoing.task();
+        record.root_task = Some(Arc::clone(&known.root().name));
+        record.parent = known.parent_name().cloned();
+        let (task_type, complexity) = known.said();
+        if record.task_type.is_none() {
+            record.task_type = task_type;
         }
+        record.complexity = record.complexity.or(complexity);
+        record.deadline = known.deadline();
+        record.task = Some(task);
+        Ok(ongoing)
     }
 
     fn trace(&self, record: &mut CallRecord, traceparent: Option<&str>) {
@@ -165,6 +177,54 @@ impl Engine {
         record.trace_id = Some(here.trace_id);
         record.span_id = Some(here.span_id);
         record.parent_span_id = parent.map(|it| it.span_id);
+    }
+}
+
+/// The priority of a call: what it claims, else its task's, its class's, its key's.
+fn prioritise(
+    record: &mut CallRecord,
+    principal: &Principal,
+    ongoing: &Ongoing,
+    claimed: Option<Priority>,
+) {
+    let class = record.class;
+    record.priority = ongoing
+        .task()
+        .priority()
+        .or((class != RequestClass::Unknown).then(|| class.default_priority()))
+        .or(principal.default_priority)
+        .unwrap_or(class.default_priority());
+    if record.priority > principal.highest_priority {
+        record.priority = principal.highest_priority;
+        if claimed.is_some() {
+            let warning = format!("priority lowered to {}, the key's highest", record.priority);
+            record.warnings.push(warning.into());
+        }
+    }
+}
+
+/// The task of a call: the one it names, else its prompt, else the turn its session is at.
+fn task(signals: &Signals<'_>, said: &Said<'_>, turn: impl FnOnce() -> Arc<str>) -> Task {
+    if let Some(own) = said.task {
+        let own: Arc<str> = own.into();
+        let parent: Option<Arc<str>> = said.parent_task.map(Arc::from);
+        return Task {
+            root: Arc::clone(&own),
+            own,
+            parent,
+        };
+    }
+    let agent = signals.agent.map(shortened);
+    let root = signals.prompt.map_or_else(turn, shortened);
+    let parent = match (&agent, signals.parent_agent) {
+        (None, _) => None,
+        (Some(_), Some(parent)) => Some(shortened(parent)),
+        (Some(_), None) => Some(Arc::clone(&root)),
+    };
+    Task {
+        own: agent.unwrap_or_else(|| Arc::clone(&root)),
+        root,
+        parent,
     }
 }
 

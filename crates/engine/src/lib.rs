@@ -35,6 +35,7 @@ pub mod sessions;
 pub mod settings;
 mod signals;
 pub mod spending;
+pub mod tasks;
 pub mod views;
 pub mod waiting;
 mod work;
@@ -130,6 +131,9 @@ pub struct Engine {
     /// What the journal had at start-up that quotas count.
     counted: Vec<account::Counted>,
     sessions: sessions::Sessions,
+    tasks: Arc<tasks::Tasks>,
+    /// Rises with each task that is called off, for calls that wait elsewhere than in a queue.
+    calling_off: tokio::sync::watch::Sender<u64>,
     outputs: estimate::Outputs,
     holds: holding::Holds,
     standing: Arc<heard::Standing>,
@@ -170,6 +174,7 @@ impl Drop for Engine {
             self.end_place(kept.place);
         }
         self.close_waits();
+        self.save_tasks();
     }
 }
 
@@ -265,6 +270,7 @@ impl Engine {
     /// Ends a record that will not change any more: counted, kept, and given back.
     pub fn finish(&self, record: Box<CallRecord>) -> Arc<CallRecord> {
         self.report(&CallSettled(&record));
+        self.finish_for_task(&record);
         let record = Arc::from(record);
         self.writer.call(Arc::clone(&record));
         record

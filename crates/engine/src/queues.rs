@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use tidegate_admission::{Calibration, Ticket};
+use tidegate_admission::{Calibration, QuotaKind, QuotaScope, Ticket};
 use tidegate_observe::audit::Action;
 use tidegate_types::{AdmissionId, CallId, Monotonic, ParseIdError, Priority, Role};
 
@@ -11,6 +11,7 @@ use crate::{
     gate::{Gate, SharedGate},
     identity::Principal,
     keys::Change,
+    reserve::Obstacle,
     work::To,
 };
 
@@ -90,6 +91,23 @@ pub struct WaitingView {
     pub away: bool,
     /// What keeps it waiting, in a sentence.
     pub reason: String,
+}
+
+/// What a quota keeps waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaWait {
+    /// Whose quota.
+    pub organisation: Arc<str>,
+    /// Which of its quotas.
+    pub scope: QuotaScope,
+    /// The organisation, user or task type that it is the quota of.
+    pub name: Arc<str>,
+    /// What it counts.
+    pub kind: QuotaKind,
+    /// What waits.
+    pub id: WaitingId,
+    /// Who sent it.
+    pub user: Arc<str>,
 }
 
 /// A queue as a whole.
@@ -196,6 +214,32 @@ impl Engine {
         })
     }
 
+    /// The calls that quotas keep waiting, platform by platform, oldest first.
+    pub fn quota_waits(&self) -> Vec<QuotaWait> {
+        let mut waits = Vec::new();
+        for (_, gate) in self.gates_in_order() {
+            let gate = gate.lock();
+            waits.extend(gate.waiters().filter_map(|(_, it)| {
+                let (organisation, user) = it.work.whose();
+                let (scope, kind) = it.over_quota()?;
+                let name = match scope {
+                    QuotaScope::Organisation => Arc::clone(organisation),
+                    QuotaScope::User => Arc::clone(user),
+                    QuotaScope::TaskType => it.work.task_type()?,
+                };
+                Some(QuotaWait {
+                    organisation: Arc::clone(organisation),
+                    scope,
+                    name,
+                    kind,
+                    id: it.work.id(),
+                    user: Arc::clone(user),
+                })
+            }));
+        }
+        waits
+    }
+
     /// The queues, in the order of the configuration.
     pub fn queues(&self) -> Vec<QueueView> {
         let now = self.clock.monotonic();
@@ -216,7 +260,7 @@ impl Engine {
             organisation: Some(Arc::clone(waiter.work.whose().0)),
             ..Change::by(by, Action::WaitCancelled, id.to_string())
         });
-        self.refuse_waiting(waiter);
+        self.refuse_waiting(waiter, Obstacle::Cancelled);
         self.look(&gate);
         Ok(())
     }

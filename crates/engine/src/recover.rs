@@ -14,7 +14,7 @@ use tidegate_ledger::{
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::{event, metrics::Registry};
-use tidegate_types::{Disposition, IdSource, Priority, Timestamp};
+use tidegate_types::{Clock, Disposition, IdSource, Priority, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
@@ -33,6 +33,7 @@ use crate::{
     reserve::Holding,
     sessions::Sessions,
     settings::Settings,
+    tasks::{self, Tasks},
     writer::{Stores, Writer},
 };
 
@@ -93,7 +94,8 @@ impl Engine {
         let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
-        let ids = Arc::new(IdSource::after(saved.before));
+        let tasks = tasks::recalled(&parts.stores)?;
+        let ids = Arc::new(IdSource::after(saved.before.max(tasks.last_id())));
         let gates = restored(&parts.settings, &saved, &read.takings, at);
         let standing = standing(&saved, at);
         let journaling = Arc::new(Journaling::new(Arc::clone(&parts.stores.journal)));
@@ -102,22 +104,14 @@ impl Engine {
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
-        let writer = {
-            let (gates, clock) = (Arc::clone(&gates), Arc::clone(&parts.clock));
-            let (ids, accounts) = (Arc::clone(&ids), Arc::clone(&accounts));
-            let standing = Arc::clone(&standing);
-            let snapshot =
-                move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids);
-            let written = written(&leases, &durable, &parts.registry);
-            Writer::start(
-                (parts.stores.clone(), Arc::clone(&parts.notices)),
-                snapshot,
-                written,
-                Arc::clone(&journaling),
-                Arc::clone(&parts.clock),
-            )
-            .map_err(StartError::Thread)?
-        };
+        let writer = Writer::start(
+            (parts.stores.clone(), Arc::clone(&parts.notices)),
+            snapshot(&gates, (&accounts, &standing), &parts.clock, &ids),
+            written(&leases, &durable, &parts.registry),
+            Arc::clone(&journaling),
+            Arc::clone(&parts.clock),
+        )
+        .map_err(StartError::Thread)?;
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
             ring: ArcSwap::from_pointee(KeyRing::new(parts.keys.list()?)),
@@ -130,6 +124,8 @@ impl Engine {
             books: accounts,
             counted: read.counted,
             sessions: Sessions::default(),
+            tasks: Arc::new(Tasks::new(Arc::clone(&ids), tasks.last_task())),
+            calling_off: tokio::sync::watch::Sender::new(0),
             outputs: estimate::Outputs::default(),
             holds: crate::holding::Holds::default(),
             standing,
@@ -156,14 +152,15 @@ impl Engine {
         engine.adopt_open(at.wall)?;
         // Journals what was taken over, too.
         engine.put_budgets(&Arc::clone(&engine.settings.load().budgets));
-        engine.take_over()?;
+        engine.take_over(tasks)?;
         Ok(engine)
     }
 
-    /// Takes over what is neither booked nor in a bucket, and starts what looks after it.
-    fn take_over(self: &Arc<Self>) -> Result<(), StartError> {
+    /// Takes over what an earlier run kept beside its books, and starts what looks after it.
+    fn take_over(self: &Arc<Self>, tasks: tasks::Recalled) -> Result<(), StartError> {
         self.recall_approvals()?;
         self.recall_places()?;
+        self.recall_tasks(tasks);
         self.recall_waits()?;
         self.watch_queues()?;
         self.watch_waits()
@@ -307,10 +304,22 @@ fn saved(stores: &Stores) -> Result<Saved, StartError> {
     Ok(saved.unwrap_or_default())
 }
 
+/// What the writer saves beside entries, read anew each time.
+fn snapshot(
+    gates: &Arc<ArcSwap<Gates>>,
+    (accounts, standing): (&account::Accounts, &Arc<Standing>),
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<IdSource>,
+) -> impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static + use<> {
+    let (gates, clock, ids) = (Arc::clone(gates), Arc::clone(clock), Arc::clone(ids));
+    let (accounts, standing) = (Arc::clone(accounts), Arc::clone(standing));
+    move || save(&gates.load(), (&accounts, &standing), clock.as_ref(), &ids)
+}
+
 fn save(
     gates: &Gates,
     (accounts, standing): (&account::Accounts, &Standing),
-    clock: &dyn tidegate_types::Clock,
+    clock: &dyn Clock,
     ids: &IdSource,
 ) -> Vec<(String, Vec<u8>)> {
     // The id first: what is taken meanwhile may then be taken twice after a crash, never not at all.
@@ -365,7 +374,7 @@ fn written(
     }
 }
 
-fn moment(clock: &dyn tidegate_types::Clock) -> Moment {
+fn moment(clock: &dyn Clock) -> Moment {
     Moment {
         wall: clock.now(),
         mono: clock.monotonic(),

@@ -68,6 +68,8 @@ pub enum Obstacle {
     QueueFull,
     /// Somebody who may took it out of the queue.
     Cancelled,
+    /// Its task was called off.
+    TaskCancelled,
     /// What the path resolves to has changed: resolve it again. Nobody is told.
     Stale,
 }
@@ -90,6 +92,7 @@ impl Obstacle {
             | Self::Quota(_)
             | Self::QueueFull
             | Self::Cancelled
+            | Self::TaskCancelled
             | Self::Stale => None,
         }
     }
@@ -320,6 +323,10 @@ impl Routed {
         rules: &ReserveRules,
         now: Moment,
     ) -> Result<SetAside, Obstacle> {
+        // Under the lock under which a task's slot is given back: one that is over takes none.
+        if self.call.ongoing.task().is_cancelled() {
+            return Err(Obstacle::TaskCancelled);
+        }
         let (money, cap, capped_by) = self.money(account, rules, now)?;
         let (books, quotas) = account.parts();
         let at = (now.mono, now.wall);
@@ -329,6 +336,7 @@ impl Routed {
             capped_by,
             ..Found::of(&mut cleared, &money, &quota)
         };
+        self.call.ongoing.task().resume(now.wall);
         Ok(SetAside {
             taken: pool.commit(cleared, now.mono),
             hold: books.commit(&self.path, money),

@@ -349,6 +349,7 @@ impl Size {
 impl Routed {
     /// Writes into the record what is decided by now.
     fn describe(&mut self, model: Arc<str>, units: u64) {
+        self.call.ongoing.goes_to(&self.platform.name);
         let record = &mut self.call.record;
         record.platform = Arc::clone(&self.platform.name);
         record.provider = Arc::clone(&self.platform.provider);

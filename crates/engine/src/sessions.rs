@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::BuildHasher as _, sync::Arc};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
-use tidegate_types::{Monotonic, Priority, Timestamp, Tokens};
+use tidegate_types::{Monotonic, Timestamp, Tokens};
 
 /// Sessions remembered; the longest unused go first. A team of 1,000 with 50 sessions each.
 const SESSIONS_MAX: usize = 65_536;
@@ -42,7 +42,6 @@ impl Thread {
 #[derive(Debug, Default)]
 struct Session {
     task: Option<Arc<str>>,
-    priority: Option<Priority>,
     threads: Vec<(Thread, Proven)>,
 }
 
@@ -110,38 +109,6 @@ impl Sessions {
         known.and_then(|it| it.task.clone())
     }
 
-    /// Places an explicit task of `owner` in its tree and gives the tree's root: its parent's,
-    /// where the parent was seen; else the parent; else itself.
-    pub fn plant(&self, owner: &str, own: &Arc<str>, parent: Option<&Arc<str>>) -> Arc<str> {
-        let name = |task: &str| [owner, "/task/", task].concat();
-        let root_of = |task: &Arc<str>| {
-            let name = name(task);
-            let known = self
-                .is_known(&name)
-                .then(|| self.with(&name, |it| it.task.clone()));
-            known.flatten().unwrap_or_else(|| Arc::clone(task))
-        };
-        let root = root_of(parent.unwrap_or(own));
-        self.with(&name(own), |it| it.task = Some(Arc::clone(&root)));
-        root
-    }
-
-    /// The priority that a tree of tasks was given; `claimed` becomes it.
-    pub fn tree_priority(&self, tree: &str, claimed: Option<Priority>) -> Option<Priority> {
-        if claimed.is_none() && !self.is_known(tree) {
-            return None;
-        }
-        self.with(tree, |it| {
-            it.priority = claimed.or(it.priority);
-            it.priority
-        })
-    }
-
-    fn is_known(&self, name: &str) -> bool {
-        let shard = self.shard(name).lock();
-        shard.young.contains_key(name) || shard.old.contains_key(name)
-    }
-
     /// What is known of a conversation.
     pub fn proven(&self, session: &str, thread: Thread) -> Option<Proven> {
         self.with(session, |it| {
@@ -187,32 +154,6 @@ mod tests {
             &*sessions.task("u/other", "other", false, Timestamp(0)),
             "other@0"
         );
-    }
-
-    #[test]
-    fn subtasks_find_the_root_of_their_tree() {
-        let sessions = Sessions::default();
-        let plant = |own: &str, parent: Option<&str>| {
-            let parent = parent.map(Arc::from);
-            sessions
-                .plant("u", &own.into(), parent.as_ref())
-                .to_string()
-        };
-        assert_eq!(plant("a", None), "a");
-        assert_eq!(plant("b", Some("a")), "a");
-        assert_eq!(plant("c", Some("b")), "a");
-        assert_eq!(plant("c", None), "a");
-        assert_eq!(plant("e", Some("unseen")), "unseen");
-    }
-
-    #[test]
-    fn a_trees_priority_lasts_until_another_is_claimed() {
-        let sessions = Sessions::default();
-        let claim = |it| sessions.tree_priority("t", it);
-        assert_eq!(claim(None), None);
-        assert_eq!(claim(Some(Priority::Low)), Some(Priority::Low));
-        assert_eq!(claim(None), Some(Priority::Low));
-        assert_eq!(claim(Some(Priority::Critical)), Some(Priority::Critical));
     }
 
     #[test]

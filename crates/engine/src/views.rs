@@ -239,6 +239,12 @@ impl Engine {
                 },
                 resets_at: None,
             },
+            Obstacle::TaskCancelled => Told {
+                limit: "task.cancelled".into(),
+                sentence: "the task of this call was cancelled, and no call is made for it: begin another task".to_owned(),
+                wait: None,
+                resets_at: None,
+            },
             Obstacle::Stale => Told {
                 limit: "ledger".into(),
                 sentence: "the budgets can't be read: see `tidegate status`".to_owned(),

@@ -15,6 +15,7 @@ use crate::{
     gate::{SharedGate, Turn},
     places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
+    tasks::Begun,
     views::Told,
     work::{To, WaitingCall, Work},
 };
@@ -323,17 +324,22 @@ impl Drop for Waiting {
     }
 }
 
-/// Lets a call wait.
+/// Lets a call wait, unless its task is called off.
 fn entered(
     gate: &SharedGate,
     call: WaitingCall,
     entering: Entering,
     now: Monotonic,
 ) -> Result<Ticket, (Box<Routed>, Obstacle)> {
+    // Under the lock under which those of a task that is called off are taken out.
     let mut gate = gate.lock();
+    if call.routed.is_called_off() {
+        return Err((call.routed, Obstacle::TaskCancelled));
+    }
     let Ok(ticket) = gate.enter(entering, now) else {
         return Err((call.routed, Obstacle::QueueFull));
     };
+    call.routed.call.ongoing.now(Begun::Waiting);
     gate.seat(ticket, Work::Call(call));
     Ok(ticket)
 }

@@ -17,6 +17,7 @@ use crate::{
     queues::WaitingId,
     reserve::{Obstacle, SetAside},
     settings::{Platform, ReserveRules},
+    tasks::Task,
 };
 
 /// What waits.
@@ -85,6 +86,22 @@ impl Work {
         match self {
             Self::Call(call) => call.routed.call.record.task.as_deref(),
             Self::Admission(_, sought) => sought.ask.task.as_deref(),
+        }
+    }
+
+    /// What kind of task it is for.
+    pub(crate) fn task_type(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Call(call) => call.routed.call.record.task_type.clone(),
+            Self::Admission(_, sought) => sought.ask.task_type.as_deref().map(Arc::from),
+        }
+    }
+
+    /// Whether its task, or one above that, is called off.
+    pub(crate) fn is_called_off(&self) -> bool {
+        match self {
+            Self::Call(call) => call.routed.is_called_off(),
+            Self::Admission(_, sought) => sought.task.as_ref().is_some_and(Task::is_cancelled),
         }
     }
 

@@ -105,6 +105,7 @@ pub(crate) fn refusal(told: &Told, obstacle: &tidegate_engine::reserve::Obstacle
             wait: told.wait.unwrap_or_default(),
         },
         Obstacle::Cancelled | Obstacle::Approval(_) => Refusal::Denied { sentence },
+        Obstacle::TaskCancelled => Refusal::InvalidRequest { sentence },
         Obstacle::Quota(_) => match told.wait {
             Some(wait) => Refusal::Rate { sentence, wait },
             None => Refusal::NeverFits { sentence },

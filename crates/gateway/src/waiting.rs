@@ -69,6 +69,10 @@ impl Gateway {
         let began = tokio::time::Instant::now();
         let said = routed.call.max_wait;
         let patience = said.unwrap_or_else(|| patience(call.claude_code, &call.parts.headers));
+        // A task that has to be done by then gains nothing from a turn that comes later.
+        let deadline = routed.call.record.deadline;
+        let in_time = deadline.map(|it| it.since(self.engine.now().wall));
+        let patience = in_time.map_or(patience, |it| it.min(patience));
         loop {
             let left = patience.saturating_sub(began.elapsed());
             match self.turn(call, routed, key, left).await {
@@ -92,11 +96,20 @@ impl Gateway {
             return Ok(routed); // Its path has changed meanwhile: it is reserved on the new one.
         };
         let began = tokio::time::Instant::now();
-        let decided = tokio::time::timeout(patience, parked.decided()).await;
+        let decided = async {
+            tokio::select! {
+                decided = parked.decided() => decided,
+                () = self.engine.called_off(&routed) => false,
+            }
+        };
+        let decided = tokio::time::timeout(patience, decided).await;
         let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         routed.call.record.phases.wait += waited;
         if decided == Ok(true) {
             return Ok(routed);
+        }
+        if routed.is_called_off() {
+            return Err(NoTurn::Refused(routed, Obstacle::TaskCancelled));
         }
         let mut record = routed.call.record;
         record.outcome = Outcome::Refused {

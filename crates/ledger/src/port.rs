@@ -152,12 +152,12 @@ pub trait SettingStore: Send + Sync {
     /// The value under a name.
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The values under all names that begin like this and go on, with their names, in no order.
+    fn settings_below(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
     /// Sets values, all or none of them. A killed process doesn't lose them; a power cut may take
     /// the last ones, and leaves those before.
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError>;
-
-    /// All values whose names begin so, by name.
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
     /// Forgets values. Names that there are none of are no error.
     fn unset(&self, names: &[&str]) -> Result<(), StoreError>;

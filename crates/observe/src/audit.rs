@@ -61,6 +61,8 @@ pub enum Action {
     WaitCancelled,
     /// A waiting call was moved to another priority.
     WaitPromoted,
+    /// A task was called off, with all below it.
+    TaskCancelled,
 }
 
 impl Action {
@@ -78,6 +80,7 @@ impl Action {
             Self::SoftLimitDenied => "soft_limit_denied",
             Self::WaitCancelled => "wait_cancelled",
             Self::WaitPromoted => "wait_promoted",
+            Self::TaskCancelled => "task_cancelled",
         }
     }
 }

@@ -186,6 +186,9 @@ pub struct CallRecord {
     /// How hard its task is, where the caller said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complexity: Option<Complexity>,
+    /// Until when its task is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// Units it weighed in the platform's unit bucket.
     #[serde(default)]
     pub units: u64,
@@ -309,6 +312,7 @@ impl CallRecord {
             class: RequestClass::Unknown,
             priority: RequestClass::Unknown.default_priority(),
             complexity: None,
+            deadline: None,
             units: 0,
             keyless: false,
             dialect: dialect.into(),

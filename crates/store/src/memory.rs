@@ -197,20 +197,20 @@ impl SettingStore for MemoryStore {
         Ok(self.settings.lock().get(name).cloned())
     }
 
+    fn settings_below(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let all = self.settings.lock();
+        let below = all
+            .iter()
+            .filter(|(name, _)| name.starts_with(beginning) && name.len() > beginning.len());
+        Ok(below.map(|(name, it)| (name.clone(), it.clone())).collect())
+    }
+
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
         let values = values
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.to_vec()));
         self.settings.lock().extend(values);
         Ok(())
-    }
-
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let settings = self.settings.lock();
-        let found = settings.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut found: Vec<_> = found.map(|(name, it)| (name.clone(), it.clone())).collect();
-        found.sort_unstable();
-        Ok(found)
     }
 
     fn unset(&self, names: &[&str]) -> Result<(), StoreError> {

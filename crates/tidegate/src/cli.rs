@@ -16,9 +16,12 @@ mod notify;
 mod prices;
 mod program;
 mod queue;
+mod quota;
 mod status;
 mod statusline;
 mod table;
+mod task;
+mod top;
 
 use std::{
     ffi::OsString,
@@ -63,10 +66,16 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Platforms, buckets and limits of the running gateway
     Status(Format),
+    /// What the gateway does now, live: buckets, queue, budgets, running calls, approvals
+    Top,
     /// The newest calls, or everything about one
     Calls(calls::CallsArgs),
     /// Calls that wait: their places, and how long it will take; `cancel` and `promote` one
     Queue(queue::QueueArgs),
+    /// Tasks: how far they are and what they used; `create`, `start`, `complete`, `cancel` one
+    Task(task::TaskArgs),
+    /// Quotas: what is used and left, when it is free again, and who waits for it
+    Quota(quota::QuotaArgs),
     /// Budgets: what is spent, held and left; `set` changes a limit
     Budget(budget::BudgetArgs),
     /// Requests to pass a soft limit
@@ -239,8 +248,11 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Prices(args) => prices::answer(args, &cli.load()?.settings)?,
         Command::Ledger(command) => ledger::answer(command, &cli.load()?.settings)?,
         Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
+        Command::Top => top::answer(&cli.load()?.settings)?,
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Task(args) => task::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Quota(args) => quota::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Claude(command) => claude::answer(command, &cli.sources())?,
         Command::Statusline => statusline::answer(&cli.sources()),

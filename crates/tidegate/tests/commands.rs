@@ -87,6 +87,63 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
 }
 
 #[test]
+fn tasks_appear_are_created_and_end() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let run = |line: &str| world.said(line);
+    let created = run("task create fix-1 --type bugfix --priority low --cost 0.5 --note soon");
+    assert_eq!(created, "task fix-1 is pending\n");
+    run("task create tests --parent fix-1");
+    let named = [OWN_KEY, ("x-tidegate-task", "tests")];
+    assert_eq!(gateway.call(&named, "sim:say hello").status, 200);
+    assert_eq!(
+        run("task progress tests 40"),
+        "task tests is running, 40 %\n"
+    );
+    let tree: Value = serde_json::from_str(&run("task show fix-1 --json")).unwrap();
+    assert_eq!(tree["task"]["tree"]["calls"], 1);
+    assert_eq!(tree["task"]["own"]["calls"], 0);
+    assert_eq!(tree["below"][0]["task"], "tests");
+    let calls: Value = serde_json::from_str(&run("calls --json")).unwrap();
+    assert_eq!(calls["calls"][0]["root_task"], "fix-1");
+    assert_eq!(calls["calls"][0]["priority"], "low");
+    assert_eq!(run("task complete tests"), "task tests is completed\n");
+    assert_eq!(run("task cancel fix-1"), "task fix-1 is cancelled\n");
+    let refused = gateway.call(&named, "sim:say hello");
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(
+        format!("{refused:?}").contains("was cancelled"),
+        "{refused:?}"
+    );
+    let list = run("task --all");
+    assert!(list.contains("fix-1") && list.contains("  tests"), "{list}");
+    // What somebody said of a task is kept at once, also where the gateway is killed.
+    let before = run("task show fix-1 --json");
+    drop(gateway);
+    let _again = world.serve();
+    assert_eq!(run("task show fix-1 --json"), before);
+}
+
+#[test]
+fn quotas_and_the_live_view_are_printed() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let named = [OWN_KEY, ("x-tidegate-task", "t")];
+    assert_eq!(gateway.call(&named, "sim:say hello").status, 200);
+    let quotas: Value = serde_json::from_str(&world.said("quota --json")).unwrap();
+    let all = quotas["quotas"].as_array().unwrap();
+    let calls = all.iter().find(|it| it["kind"] == "tasks_per_day").unwrap();
+    assert_eq!(calls["of"], "local");
+    assert_eq!((&calls["used"], &calls["left"]), (&json!(1), &json!(999)));
+    assert!(calls["free_in_seconds"].as_u64().unwrap() <= 90_000);
+    let told = world.said("quota --user local");
+    assert!(told.contains("calls with a key (built in)"), "{told}");
+    let frame = world.said("top");
+    assert!(frame.contains("sonnet.units"), "{frame}");
+    assert!(frame.contains("no call runs"), "{frame}");
+}
+
+#[test]
 fn lists_of_a_fresh_gateway_say_that_they_are_empty() {
     let (world, _provider) = World::with_provider();
     let _gateway = world.serve();

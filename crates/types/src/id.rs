@@ -163,9 +163,19 @@ impl IdSource {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The smallest raw id that is given at a time.
+    pub const fn first_at(now: Timestamp) -> u64 {
+        (now.0 / 1_000_000) << 20
+    }
+
+    /// When a raw id was given, to the millisecond; later where a million were given before it in one.
+    pub const fn time_of(raw: u64) -> Timestamp {
+        Timestamp((raw >> 20) * 1_000_000)
+    }
+
     /// The next id. Larger than every earlier one, and than any id of an earlier `now`.
     pub fn next<K>(&self, now: Timestamp) -> Id<K> {
-        let at_least = (now.0 / 1_000_000) << 20;
+        let at_least = Self::first_at(now);
         let mut given = at_least;
         // `update` cannot fail: the closure always answers.
         let _before = self
@@ -204,6 +214,8 @@ kinds! {
     AdmissionKind, AdmissionId = "adm";
     /// Identifies one request for approval.
     ApprovalKind, ApprovalId = "appr";
+    /// Identifies one task, also among those of the same name.
+    TaskKind, TaskId = "task";
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod usage;
 pub use caller::{Caller, Enforcement, Mode, Role};
 pub use id::{
     AdmissionId, ApprovalId, CallId, Id, IdKind, IdSource, KeyId, ParseIdError, ReservationId,
+    TaskId,
 };
 pub use money::{NanoUsd, ParseMoneyError};
 pub use priority::{Complexity, Priority, RequestClass, UnknownWord};

@@ -57,6 +57,12 @@ pub(super) const SUITES: &[Suite] = &[
         run: |rig| through_gateway(rig, claude),
     },
     Suite {
+        name: "top",
+        proves: "`tidegate top` on a real terminal: what waits, a call cancelled, a gateway gone and back, the terminal left as it was",
+        needs: PYTHON,
+        run: top,
+    },
+    Suite {
         name: "claude-waiting",
         proves: "Claude Code waits for its turn and notices nothing, or is told why not (longer waits with --slow)",
         needs: NODE,
@@ -147,6 +153,28 @@ fn through_gateway(rig: &Rig, programs: Programs) -> anyhow::Result<Tally> {
 
 fn claude_approvals(rig: &Rig) -> anyhow::Result<Tally> {
     claude_with(rig, "approvals", ASKS, "claude_approvals.py")
+}
+
+/// The live view of the same program as the gateway's.
+fn top(rig: &Rig) -> anyhow::Result<Tally> {
+    in_scratch("top", |scratch| {
+        let program = rig.program()?;
+        let provider = server::provider(program, scratch.path(), &[])?;
+        let gateway = server::gateway(program, scratch.path(), &provider, Some(ONE_SLOT))?;
+        let target = Target {
+            rig,
+            url: gateway.url(),
+            home: scratch.folder("client")?,
+        };
+        let mut command = client(&rig.packages.python()?, &target);
+        command.env("TIDEGATE", program);
+        command.env("TIDEGATE_DATA", scratch.path().join("data"));
+        let tally = self::program(command.arg(shell::root().join("e2e/python/top.py")))?;
+        ended_well("provider", provider)?;
+        ended_well("gateway", gateway)?;
+        ledger_is_clean(program, scratch.path())?;
+        Ok(tally)
+    })
 }
 
 fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tidegate-providers", 1),
     ("tidegate-faults", 1),
     ("tidegate-observe", 1),
+    ("tidegate-tasks", 1),
     ("tidegate-engine", 2),
     ("tidegate-store", 2),
     ("tidegate-gateway", 3),
@@ -79,9 +80,9 @@ const QUARANTINE: &[(&[&str], Allowed, &str)] = &[
         "what is durable is behind ports, in `store`",
     ),
     (
-        &["clap", "anyhow", "ureq"],
+        &["clap", "anyhow", "ureq", "ratatui"],
         Allowed::Only(&["tidegate", "xtask"]),
-        "libraries say what went wrong in types of their own, and read no command line",
+        "libraries say what went wrong in types of their own, and read no command line and draw no screen",
     ),
 ];
 
@@ -170,7 +171,7 @@ fn a_sibling_a_higher_layer_and_quarantined_code_are_found() {
         `tidegate-admission` must not depend on `tokio`: the domain is pure: no IO, no threads, no randomness but as an argument
         `tidegate-engine` must not depend on `hyper`: HTTP lives in layer 3 and nowhere below
         `tidegate-engine` must not depend on `rusqlite`: what is durable is behind ports, in `store`
-        `tidegate-control` must not depend on `anyhow`: libraries say what went wrong in types of their own, and read no command line
+        `tidegate-control` must not depend on `anyhow`: libraries say what went wrong in types of their own, and read no command line and draw no screen
         `tidegate-helpers` has no layer: add it to LAYERS and to ARCHITECTURE.md"#]]
     .assert_eq(&findings(&broken).join("\n"));
 }

@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "providers",
     "faults",
     "observe",
+    "tasks",
 ];
 
 /// Words of the language and of the standard library that pure code has no use for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_types::{Caller, Mode, Monotonic, Priority, Timestamp};
 
 use super::{
-    Calendar, Ends, OnExcess, OverQuota, QuotaFigures, QuotaKind, QuotaScope, QuotaSet,
+    Calendar, Ends, Frees, OnExcess, OverQuota, QuotaFigures, QuotaKind, QuotaScope, QuotaSet,
     SavedSubject, Sizes,
 };
 use crate::{
@@ -471,6 +471,24 @@ impl Subject {
             | QuotaKind::TaskTime
             | QuotaKind::Context
             | QuotaKind::Output => 0,
+        }
+    }
+}
+
+impl Subject {
+    /// When what is used of a quota now is free again.
+    pub(super) fn frees(&self, kind: QuotaKind, at: &At) -> Frees {
+        match kind {
+            QuotaKind::TaskRate | QuotaKind::CallRate | QuotaKind::ToolRate => {
+                let place = RATES.iter().position(|it| *it == kind).unwrap_or(0);
+                let full = self.rates[place].as_ref();
+                let full = full.and_then(|it| it.flow.full_in());
+                Frees::Within(Duration::from_nanos(full.unwrap_or(0)))
+            }
+            QuotaKind::TasksAtOnce | QuotaKind::CallsAtOnce => Frees::WhenEnded,
+            QuotaKind::TasksPerDay => Frees::At(at.calendar.day.end),
+            QuotaKind::TokensPerMonth => Frees::At(at.calendar.month.end),
+            QuotaKind::TaskTime | QuotaKind::Context | QuotaKind::Output => Frees::Each,
         }
     }
 }

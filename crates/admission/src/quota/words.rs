@@ -141,6 +141,19 @@ impl SavedSubject {
     }
 }
 
+/// When what is used of a quota is free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frees {
+    /// All of it, that long after nothing more is used.
+    Within(Duration),
+    /// All of it, at this instant.
+    At(Timestamp),
+    /// When what runs has ended.
+    WhenEnded,
+    /// Nothing is used up: it is the size of each call or task.
+    Each,
+}
+
 /// One quota at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaView {
@@ -154,4 +167,6 @@ pub struct QuotaView {
     pub figure: QuotaFigure,
     /// How much of it is used and held. Zero for sizes, which belong to one call or task.
     pub used: u64,
+    /// When that is free again.
+    pub frees: Frees,
 }

@@ -124,7 +124,13 @@ fn gather(control: &Control, wanted: &Wanted) -> Result<Budgets, Error> {
     let current = |it: &LevelView| wanted.ended || it.window.is_none_or(|it| it.end > now);
     let mut all: Vec<(LevelView, bool)> = in_use.into_iter().map(|it| (it, true)).collect();
     all.extend(others.into_iter().map(|it| (it, false)));
-    all.retain(|(it, _)| current(it));
+    let over = |key: &LevelKey| match (&key.user, &key.task) {
+        (Some(user), Some(task)) => control.engine.has_ended(&key.organisation, user, task),
+        _ => false,
+    };
+    // Whoever asks for a task wants to see it.
+    let all_tasks = wanted.ended || wanted.task.is_some();
+    all.retain(|(it, _)| current(it) && (all_tasks || !it.held.is_zero() || !over(&it.key)));
     all.sort_by(|(a, _), (b, _)| in_tree(&a.key).cmp(&in_tree(&b.key)));
     let budgets = all.into_iter().map(|(it, in_use)| shown(&it, in_use));
     Ok(Budgets {

@@ -60,7 +60,11 @@ pub(crate) async fn calls(
         user,
         task: query.task.map(Into::into),
         session: query.session.map(Into::into),
-        since: query.since.as_deref().map(time).transpose()?,
+        since: query
+            .since
+            .as_deref()
+            .map(|it| time("since", it))
+            .transpose()?,
         before: before.map(|it| word("before", it, CALL_ID)).transpose()?,
         limit: usize::try_from(limit).unwrap_or(LIST_MAX),
     };
@@ -83,12 +87,12 @@ pub(crate) async fn calls(
 }
 
 /// An RFC 3339 time, or whole seconds since 1970.
-fn time(text: &str) -> Result<Timestamp, Error> {
+pub(super) fn time(key: &'static str, text: &str) -> Result<Timestamp, Error> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Timestamp::from_seconds(seconds));
     }
     let instant: jiff::Timestamp = word(
-        "since",
+        key,
         text,
         "a time like 2026-07-14T12:00:00Z, or whole seconds since 1970",
     )?;

@@ -10,7 +10,7 @@ use super::world::{TOKEN, VISITORS, World, check, run};
 use crate::{Control, Peer, routes::ROUTES};
 
 /// A request that would succeed for somebody who may.
-async fn sample(world: &World, method: &str, path: &str) -> (String, &'static str) {
+async fn sample(world: &World, visitor: &str, method: &str, path: &str) -> (String, &'static str) {
     let id = if path.starts_with("/api/v1/reservations/{id}") {
         // One of the caller's own.
         let body = r#"{"tokens": 1, "cost_usd": "0.01"}"#;
@@ -19,6 +19,11 @@ async fn sample(world: &World, method: &str, path: &str) -> (String, &'static st
             .await;
         let value: Value = serde_json::from_str(&text).unwrap();
         value["reservation"].as_str().unwrap().to_owned()
+    } else if path.starts_with("/api/v1/tasks/") {
+        // One of the visitor's own, where it may have one.
+        let body = r#"{"task": "mine"}"#;
+        let _created = world.ask(visitor, "POST", "/api/v1/tasks", body).await;
+        "mine".to_owned()
     } else if path.starts_with("/api/v1/calls/") {
         "call_0000000000000001".to_owned()
     } else {
@@ -26,6 +31,7 @@ async fn sample(world: &World, method: &str, path: &str) -> (String, &'static st
     };
     let body = match (method, path) {
         ("POST", "/api/v1/admissions") => r#"{"tokens": 1}"#,
+        ("PATCH", _) => r#"{"progress": 10}"#,
         ("PUT", _) => r#"{"hard_usd": 5}"#,
         ("POST", "/api/v1/keys") => r#"{"name": "n", "role": "caller", "user": "u"}"#,
         ("POST", it) if it.ends_with("/extend") => r#"{"seconds": 10}"#,
@@ -46,7 +52,7 @@ async fn matrix() -> String {
         for (route, line) in ROUTES.iter().zip(&mut lines) {
             let method = route.method.as_str();
             // The key that is revoked must still open its own routes until then.
-            let (path, body) = sample(&world, method, route.path).await;
+            let (path, body) = sample(&world, visitor, method, route.path).await;
             let (status, text) = world.ask(visitor, method, &path, body).await;
             write!(line, " {status}").unwrap();
             // Those answer people, with pages.
@@ -88,6 +94,7 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         GET    /api/v1/limits                       403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/budgets                      403 403 403 403 200 200 200 200 200 200 200 200 200
         PUT    /api/v1/budgets/{level}              403 403 403 403 401 403 403 403 200 200 403 403 200
+        GET    /api/v1/quotas                       403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/approvals                    403 403 403 403 200 200 200 200 200 200 200 200 200
         POST   /api/v1/approvals/{id}               403 403 403 403 401 403 403 400 400 400 403 400 400
         GET    /approvals/{id}                      403 403 403 403 403 403 403 403 403 403 403 403 403
@@ -95,6 +102,11 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         POST   /api/v1/notices/{channel}/test       403 403 403 403 401 403 403 403 200 200 403 403 200
         GET    /api/v1/calls                        403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/calls/{id}                   403 403 403 403 404 404 404 404 404 404 404 404 404
+        GET    /api/v1/calls/running                403 403 403 403 200 200 200 200 200 200 200 200 200
+        POST   /api/v1/tasks                        403 403 403 403 201 201 403 403 201 201 201 201 201
+        GET    /api/v1/tasks                        403 403 403 403 200 200 200 200 200 200 200 200 200
+        GET    /api/v1/tasks/{id}                   403 403 403 403 200 200 404 404 200 200 200 200 200
+        PATCH  /api/v1/tasks/{id}                   403 403 403 403 200 200 403 403 200 200 200 200 200
         GET    /api/v1/queue                        403 403 403 403 200 200 200 200 200 200 200 200 200
         DELETE /api/v1/queue/{id}                   403 403 403 403 400 400 403 403 400 400 400 400 400
         PUT    /api/v1/queue/{id}                   403 403 403 403 401 403 403 403 400 400 403 400 400

@@ -59,6 +59,7 @@ fn full_record() -> CallRecord {
     (record.session, record.task, record.root_task) = (text(), text(), text());
     (record.parent, record.task_type, record.request_id) = (text(), text(), text());
     record.complexity = Some(Complexity::Simple);
+    record.deadline = Some(tidegate_types::Timestamp(5));
     record.tried = vec!["x".into()];
     record.usage = Some(Usage::default());
     record.reservation = Some(ReservationId::from_raw(1));

@@ -97,7 +97,7 @@ pub struct BudgetQuery {
     /// Tasks that are only in the ledger, at most: 200 where it is not said, up to 10,000.
     #[param(value_type = Option<u64>)]
     pub limit: Option<String>,
-    /// `true`: windows that have ended too.
+    /// `true`: windows and tasks that have ended too.
     #[param(value_type = Option<bool>)]
     pub ended: Option<String>,
 }

@@ -105,6 +105,9 @@ pub struct CallFields {
     /// How hard its task is.
     #[schema(required = false)]
     pub complexity: String,
+    /// Until when its task is wanted, in nanoseconds since 1970.
+    #[schema(required = false)]
+    pub deadline: u64,
     /// Units it weighed.
     pub units: u64,
     /// Whether limits nobody named only watched it.

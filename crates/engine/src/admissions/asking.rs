@@ -38,8 +38,8 @@ impl Engine {
         principal: &Principal,
         ask: &AdmissionAsk,
     ) -> Result<Result<Admitted, Box<NotAdmitted>>, AdmissionError> {
-        let asker = self.asker(principal, ask)?;
         let now = self.now();
+        let asker = self.asker(principal, ask, now)?;
         let mut sought = self.sought(&asker, &Arc::new(ask.clone()), now)?;
         match self.seek(&mut sought, now) {
             Ok((holding, found)) => self.keep(&sought, holding, &found, now).map(Ok),
@@ -52,6 +52,7 @@ impl Engine {
         &self,
         principal: &Principal,
         ask: &AdmissionAsk,
+        now: Moment,
     ) -> Result<Asker, AdmissionError> {
         if self.open.is_full() {
             return Err(AdmissionError::TooMany);
@@ -66,13 +67,11 @@ impl Engine {
             Some(user) => Arc::from(user.as_str()),
             None => Arc::clone(&principal.user),
         };
-        let wanted = ask.priority.or(principal.default_priority);
+        let task = self.admission_task(&principal.organisation, &user, ask, now)?;
         Ok(Asker {
             organisation: Arc::clone(&principal.organisation),
             user,
-            priority: wanted
-                .unwrap_or(Priority::High)
-                .min(principal.highest_priority),
+            priority: Self::admission_priority(principal, ask, task.as_ref()),
         })
     }
 
@@ -108,15 +107,11 @@ impl Engine {
             user,
             priority,
         } = asker.clone();
-        let owner = format!("{organisation}/{user}");
-        let root = ask.task.as_deref().map(|own| {
-            let parent: Option<Arc<str>> = ask.parent_task.as_deref().map(Arc::from);
-            let root = self.sessions.plant(&owner, &own.into(), parent.as_ref());
-            self.without_secrets(&root)
-        });
+        let task = self.admission_task(&organisation, &user, ask, now)?;
+        let root = task.as_ref().map(|it| Arc::clone(&it.root().name));
         let (gate, slot) = self.gate(&platform, (&organisation, &user), now.mono);
         let books = self.books(&organisation);
-        let is_subtask = root.is_some() && root.as_deref() != ask.task.as_deref();
+        let is_subtask = task.as_ref().is_some_and(|it| it.parent_name().is_some());
         let task_type = ask.task_type.as_deref();
         let task_type = task_type.map(|it| self.without_secrets(it));
         let of_task = root.as_ref().map(|it| (it, is_subtask));
@@ -130,6 +125,7 @@ impl Engine {
             platform,
             organisation,
             user,
+            task,
             root,
             priority,
             gate,
@@ -257,6 +253,7 @@ impl Engine {
             | Obstacle::Held { .. }
             | Obstacle::Quota(_)
             | Obstacle::Cancelled
+            | Obstacle::TaskCancelled
             | Obstacle::Stale => None,
             Obstacle::Wait { .. }
             | Obstacle::Cooling(_)

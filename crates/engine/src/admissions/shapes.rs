@@ -1,5 +1,6 @@
 //! What those who ask before they act say and are told.
 
+use crate::tasks::TaskError;
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,9 @@ pub enum AdmissionError {
     /// More is asked for than there is.
     #[error("the reservation can't be extended: {0}")]
     Short(String),
+    /// The task that it is for.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// Too many are open.
     #[error("{OPEN_MAX} reservations are open: settle or release some")]
     TooMany,

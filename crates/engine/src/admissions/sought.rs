@@ -13,6 +13,7 @@ use crate::{
     gate::SharedGate,
     reserve::{Found, Obstacle, SetAside, pool_check},
     settings::Platform,
+    tasks::Task,
 };
 
 /// A request for leave, and everything it would be taken from.
@@ -22,6 +23,7 @@ pub(crate) struct Sought {
     pub(crate) platform: Arc<Platform>,
     pub(crate) organisation: Arc<str>,
     pub(crate) user: Arc<str>,
+    pub(crate) task: Option<Arc<Task>>,
     pub(crate) root: Option<Arc<str>>,
     pub(crate) priority: Priority,
     /// The platform's buckets and queue.

@@ -168,8 +168,8 @@ impl Engine {
         ask: &AdmissionAsk,
         patience: Patience,
     ) -> Result<Answer, AdmissionError> {
-        let asker = self.asker(principal, ask)?;
         let now = self.now();
+        let asker = self.asker(principal, ask, now)?;
         let ask = Arc::new(ask.clone());
         let mut sought = self.sought(&asker, &ask, now)?;
         let obstacle = match self.seek(&mut sought, now) {

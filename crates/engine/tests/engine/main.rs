@@ -17,6 +17,7 @@ mod hearing;
 mod housekeeping;
 mod queueing;
 mod quotas;
+mod registry;
 mod reserving;
 mod restarting;
 mod secrets;

@@ -108,15 +108,16 @@ impl SettingStore for Disk {
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.setting(name)
     }
+    fn settings_below(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.store.settings_below(beginning)
+    }
     fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
         if self.stores() && !self.forgets.load(Ordering::Relaxed) {
             return self.store.set(values);
         }
         Ok(())
     }
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.store.settings(prefix)
-    }
+
     fn unset(&self, names: &[&str]) -> Result<(), StoreError> {
         if self.stores() {
             return self.store.unset(names);

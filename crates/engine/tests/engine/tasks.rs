@@ -185,7 +185,7 @@ fn a_task_that_is_named_wins_over_prompt_and_session() {
             session=s prompt=p task=t                    -> root t, task t, parent -, high
             session=s task=u parent=t                    -> root t, task u, parent t, high
             session=s task=v parent=u                    -> root t, task v, parent u, high
-            session=s task=v                             -> root t, task v, parent -, high
+            session=s task=v                             -> root t, task v, parent u, high
             session=s agent=a task=t                     -> root t, task t, parent -, medium
         "#]],
     );
@@ -221,7 +221,7 @@ fn priority_comes_from_the_header_then_the_tree_then_the_class_then_the_key() {
             task=u parent=t                              -> root t, task u, parent t, medium
             task=u parent=t class=main                   -> root t, task u, parent t, medium
             task=u parent=t priority=low                 -> root t, task u, parent t, low
-            task=t class=main                            -> root t, task t, parent -, low
+            task=t class=main                            -> root t, task t, parent -, medium
             task=x priority=critical                     -> root x, task x, parent -, high
         "#]],
     );

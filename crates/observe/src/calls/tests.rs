@@ -14,6 +14,7 @@ fn a_record_is_read_back_as_it_was_written() {
         session: Some("s-1".into()),
         task: Some("t-1".into()),
         complexity: Some(Complexity::Expert),
+        deadline: Some(Timestamp(5)),
         outcome: Outcome::Refused {
             limit: "task".into(),
         },

@@ -28,7 +28,7 @@ macro_rules! records_contract {
                 calls_are_found_by_id_and_by_what_they_were_made_for,
                 a_record_that_is_given_twice_is_one,
                 settings_are_set_together_and_read_alone,
-                settings_of_a_prefix_are_listed_by_name_and_forgotten,
+                settings_that_are_unset_are_forgotten,
             ]
         );
     };
@@ -196,18 +196,25 @@ pub(crate) fn settings_are_set_together_and_read_alone(store: &dyn SettingStore)
         store.setting("other").unwrap().as_deref(),
         Some(&b"\0\xff"[..])
     );
+    store
+        .set(&[
+            ("task", b"0"),
+            ("task\n1", b"1"),
+            ("task\n\u{10fffe}", b"2"),
+            ("tasks", b"3"),
+        ])
+        .unwrap();
+    let mut below = store.settings_below("task\n").unwrap();
+    below.sort();
+    let row = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    assert_eq!(below, [row("task\n1", b"1"), row("task\n\u{10fffe}", b"2")]);
+    assert_eq!(store.settings_below("nothing\n").unwrap(), []);
 }
 
-pub(crate) fn settings_of_a_prefix_are_listed_by_name_and_forgotten(store: &dyn SettingStore) {
-    store
-        .set(&[("a_/2", b"2"), ("a_/1", b"1"), ("ax/3", b"3"), ("a_", b"0")])
-        .unwrap();
-    let listed = |prefix| store.settings(prefix).unwrap();
-    let one = ("a_/1".to_owned(), b"1".to_vec());
-    let two = ("a_/2".to_owned(), b"2".to_vec());
-    assert_eq!(listed("a_/"), [one, two.clone()]);
-    store.unset(&["a_/1", "nobody"]).unwrap();
-    assert_eq!(listed("a_/"), [two]);
-    assert_eq!(store.setting("a_/1").unwrap(), None);
-    assert_eq!(listed("b"), []);
+pub(crate) fn settings_that_are_unset_are_forgotten(store: &dyn SettingStore) {
+    store.set(&[("a/1", b"1"), ("a/2", b"2")]).unwrap();
+    store.unset(&["a/1", "nobody"]).unwrap();
+    let left = store.settings_below("a/").unwrap();
+    assert_eq!(left, [("a/2".to_owned(), b"2".to_vec())]);
+    assert_eq!(store.setting("a/1").unwrap(), None);
 }

@@ -267,19 +267,20 @@ impl SettingStore for SqliteStore {
         })
     }
 
-    fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
-        self.change_settings(|it| set_all(it, values))
-    }
-
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn settings_below(&self, beginning: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.state.look(|it| {
+            // No name goes on with the last character there is.
             let mut query = it.prepare_cached(
-                "SELECT name, value FROM settings WHERE substr(name, 1, length(?1)) = ?1
-                 ORDER BY name",
+                "SELECT name, value FROM settings
+                 WHERE name > ?1 AND name < ?1 || char(1114111)",
             )?;
-            let rows = query.query_map([prefix], |it| Ok((it.get(0)?, it.get(1)?)))?;
+            let rows = query.query_map([beginning], |it| Ok((it.get(0)?, it.get(1)?)))?;
             rows.collect()
         })
+    }
+
+    fn set(&self, values: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        self.change_settings(|it| set_all(it, values))
     }
 
     fn unset(&self, names: &[&str]) -> Result<(), StoreError> {

@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// The same, with less patience.
-    pub(super) fn hurried(self, patience: Duration) -> Self {
+    pub(crate) fn hurried(self, patience: Duration) -> Self {
         Self {
             agent: agent(patience),
             ..self
@@ -165,6 +165,16 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let request = self.agent.put(self.url(path));
+        self.send(request, body)
+    }
+
+    /// Changes a part of something.
+    pub(crate) fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self.agent.patch(self.url(path));
         self.send(request, body)
     }
 

@@ -101,11 +101,35 @@ pub(super) fn look_around(
     until("the hang-ups are settled", || {
         Ok(outcomes(&api(gateway, site, "/api/v1/calls?limit=1000")?).contains_key("client_gone"))
     })?;
+    show_everything(site, left)?;
+    ask_for_everything(site, gateway, left)?;
+    let calls = api(gateway, site, "/api/v1/calls?limit=1000")?;
+    // Their records are kept compressed: what is searched of them is what is told, of each.
+    ensure!(calls["next"].is_null(), "more calls than are looked at");
+    for call in calls["calls"].as_array().into_iter().flatten() {
+        let id = call["id"].as_str().unwrap_or_default();
+        left.keep(
+            "a call",
+            api(gateway, site, &format!("/api/v1/calls/{id}"))?
+                .to_string()
+                .as_bytes(),
+        );
+    }
+    Ok(outcomes(&calls))
+}
+
+/// What the command line shows.
+fn show_everything(site: &Site, left: &mut Left<'_>) -> anyhow::Result<()> {
     for line in [
         "status",
         "status --json",
         "calls",
         "calls --json",
+        "task --all",
+        "task --all --json",
+        "quota",
+        "quota --json",
+        "top",
         "budget",
         "budget --json",
         "budget --ended",
@@ -128,12 +152,20 @@ pub(super) fn look_around(
             "`tidegate {line}` failed"
         );
     }
+    Ok(())
+}
+
+/// What the API answers.
+fn ask_for_everything(site: &Site, gateway: &Server, left: &mut Left<'_>) -> anyhow::Result<()> {
     let operator = wire::operator(&site.data())?;
     for path in [
         "/metrics",
         "/healthz",
         "/readyz",
         "/api/v1/status",
+        "/api/v1/tasks",
+        "/api/v1/quotas",
+        "/api/v1/calls/running",
         "/api/v1/limits",
         "/api/v1/budgets?limit=1000",
         "/api/v1/keys",
@@ -149,19 +181,7 @@ pub(super) fn look_around(
         ensure!(answer.status == 200, "{path}: {}", answer.text());
         left.keep(path, &answer.body);
     }
-    let calls = api(gateway, site, "/api/v1/calls?limit=1000")?;
-    // Their records are kept compressed: what is searched of them is what is told, of each.
-    ensure!(calls["next"].is_null(), "more calls than are looked at");
-    for call in calls["calls"].as_array().into_iter().flatten() {
-        let id = call["id"].as_str().unwrap_or_default();
-        left.keep(
-            "a call",
-            api(gateway, site, &format!("/api/v1/calls/{id}"))?
-                .to_string()
-                .as_bytes(),
-        );
-    }
-    Ok(outcomes(&calls))
+    Ok(())
 }
 
 fn outcomes(calls: &Value) -> BTreeMap<String, u32> {

@@ -87,7 +87,7 @@ impl Engine {
     /// Lets those wait again who waited when an earlier run ended, each since it has.
     pub(crate) fn recall_waits(&self) -> Result<(), StoreError> {
         let mut all: Vec<(AdmissionId, Saved)> = Vec::new();
-        for (name, value) in self.stores.settings.settings(WAITS)? {
+        for (name, value) in self.stores.settings.settings_below(WAITS)? {
             let id = name.strip_prefix(WAITS).and_then(|it| it.parse().ok());
             // What can't be read was written by another version, which knows what to do with it.
             if let (Some(id), Ok(saved)) = (id, serde_json::from_slice(&value)) {

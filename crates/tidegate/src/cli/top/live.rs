@@ -1,0 +1,166 @@
+//! The live view: a thread asks the gateway once a second, and the screen shows what it said.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyEventKind},
+};
+use tidegate_control::wire::{Approval, DecideRequest, PromoteRequest, WaitChanged};
+use tidegate_types::Priority;
+
+use super::{
+    Paint,
+    keys::{Deed, Step, View},
+    snapshot::Snapshot,
+};
+use crate::{
+    cli::client::{Client, ClientError},
+    config::Settings,
+};
+
+/// How often the gateway is asked.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a gateway may take to answer before it counts as gone: all is in memory there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the screen waits for a key before it looks for news.
+const KEY_WAIT: Duration = Duration::from_millis(100);
+
+/// Shows the gateway until the user leaves. The terminal is as before then, whatever happens.
+pub(super) fn run(settings: &Settings, colours: bool) -> anyhow::Result<()> {
+    let mut terminal = ratatui::try_init().context("the terminal can't be drawn on")?;
+    with_news(settings, |news, again| {
+        let ended = watch(&mut terminal, settings, colours, (news, again));
+        // Before the thread is waited for, which may wait for a gateway that says nothing.
+        let restored = ratatui::try_restore();
+        restored.context("the terminal can't be put back: `reset` does that")?;
+        ended
+    })
+}
+
+/// Runs `act` beside a thread that asks the gateway.
+fn with_news<T>(settings: &Settings, act: impl FnOnce(&Receiver<News>, &SyncSender<()>) -> T) -> T {
+    // One that waits is enough: what is newer comes a second later.
+    let (said, news) = sync_channel(1);
+    let (again, asked) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || ask(settings, &said, &asked));
+        let result = act(&news, &again);
+        drop((news, again));
+        result
+    })
+}
+
+/// What the gateway said, or why it did not.
+type News = Result<Box<Snapshot>, String>;
+
+/// Asks once a second, and at once when it is told to, until nobody listens.
+fn ask(settings: &Settings, said: &SyncSender<News>, again: &Receiver<()>) {
+    loop {
+        let snapshot = client(settings).and_then(|it| Snapshot::fetch(&it));
+        let news = snapshot.map(Box::new).map_err(|it| it.to_string());
+        if said.send(news).is_err() {
+            return;
+        }
+        match again.recv_timeout(EVERY) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// A gateway that was started anew may be elsewhere, with another token.
+fn client(settings: &Settings) -> Result<Client, ClientError> {
+    Ok(Client::of(settings)?.hurried(PATIENCE))
+}
+
+fn watch(
+    terminal: &mut DefaultTerminal,
+    settings: &Settings,
+    colours: bool,
+    (news, again): (&Receiver<News>, &SyncSender<()>),
+) -> anyhow::Result<()> {
+    let mut view = View::default();
+    let mut snapshot = Snapshot {
+        address: Client::of(settings)?.address().to_string(),
+        ..Snapshot::default()
+    };
+    let mut changed = true;
+    loop {
+        match news.try_recv() {
+            Ok(Ok(newer)) => {
+                snapshot = *newer;
+                changed = true;
+            }
+            Ok(Err(gone)) => {
+                snapshot.gone = Some(gone);
+                changed = true;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Ok(()),
+        }
+        if changed {
+            let paint = Paint {
+                snapshot: &snapshot,
+                view: Some(&view),
+                colours,
+            };
+            terminal.draw(|frame| paint.draw(frame.area(), frame.buffer_mut()))?;
+        }
+        changed = event::poll(KEY_WAIT)?;
+        if !changed {
+            continue;
+        }
+        // A terminal of another size is drawn anew as well.
+        let Event::Key(key) = event::read()? else {
+            continue;
+        };
+        if key.kind == KeyEventKind::Release {
+            continue;
+        }
+        match view.press(key, &snapshot) {
+            Step::Stay => {}
+            Step::Quit => return Ok(()),
+            Step::Do(deed) => {
+                let done = client(settings).and_then(|it| done(&it, &deed));
+                view.told(done.map_err(|it| it.to_string()));
+                // Whether it is asked at once or within the second is all the same.
+                again.try_send(()).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Tells the gateway, and says what became of it.
+fn done(client: &Client, deed: &Deed) -> Result<String, ClientError> {
+    let decide = |id, approve| {
+        let request = DecideRequest {
+            approve,
+            amount: None,
+        };
+        let path = format!("/api/v1/approvals/{id}");
+        let decided: Approval = client.post(&path, &request)?;
+        Ok(format!("{} is {}", decided.id, decided.state))
+    };
+    match deed {
+        Deed::Promote(id) => {
+            let body = PromoteRequest {
+                priority: Priority::Critical,
+            };
+            let changed: WaitChanged = client.put(&format!("/api/v1/queue/{id}"), &body)?;
+            Ok(format!("{} goes first", changed.id))
+        }
+        Deed::Cancel(id) => {
+            let changed: WaitChanged = client.delete(&format!("/api/v1/queue/{id}"))?;
+            Ok(format!("{} waits no more", changed.id))
+        }
+        Deed::Approve(id) => decide(id, true),
+        Deed::Deny(id) => decide(id, false),
+    }
+}
