@@ -7,9 +7,12 @@ use tidegate_sim::body_fingerprint;
 use crate::harness::{Ask, OPERATORS, Scripted, World, three_sides};
 
 /// An answer that says as little as one can.
+/// An answer from a server that closes after it, and says so: who asks
+/// again must not be handed the dying connection.
 fn tiny(body: &str) -> String {
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
