@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     thread,
     time::Duration,
 };
@@ -302,8 +302,10 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // Its id is its own until somebody has waited for it.
-        if self.ended.try_recv().is_err() {
+        if matches!(self.ended.try_recv(), Err(TryRecvError::Empty)) {
             rustix::process::kill_process(self.pid(), Signal::KILL).unwrap_or_default();
+            // What it held, such as the lock of its data, is free once it has ended.
+            let _status = self.ended.recv_timeout(PATIENCE);
         }
     }
 }
