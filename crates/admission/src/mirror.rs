@@ -8,6 +8,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use arrayvec::ArrayVec;
 use tidegate_types::Timestamp;
 
 use crate::{
@@ -61,8 +62,8 @@ const SAMPLE_NANOS_MIN: u64 = 2 * SECOND;
 /// … and the refill between them be so many times what the word is rounded to.
 const SAMPLE_GRAINS_MIN: u64 = 20;
 
-/// The weight of a new comparison falls to one part in this many.
-const SAMPLES_MAX: u32 = 4;
+/// Comparisons that are remembered.
+const SAMPLES_MAX: usize = 5;
 
 /// A reset that lies more than so many full refills ahead is not of the refill that is configured.
 const FAR_TIMES: u64 = 2;
@@ -160,7 +161,9 @@ pub(crate) struct Mirror {
     /// The newest call that was heard of, by its sequence number.
     newest: Option<u64>,
     anchor: Option<Anchor>,
-    samples: u32,
+    samples: usize,
+    /// The last comparisons, the newest first, in parts of the refill.
+    recent: [u32; SAMPLES_MAX],
     /// Parts of [`PACE_WHOLE`].
     foreign: u32,
     slowed: u32,
@@ -182,6 +185,7 @@ impl Mirror {
             newest: None,
             anchor: None,
             samples: 0,
+            recent: [0; SAMPLES_MAX],
             foreign: 0,
             slowed: PACE_WHOLE,
             sampled_at: 0,
@@ -432,9 +436,10 @@ impl Mirror {
             // What ran over hides what others used: it may be as much as before.
             return;
         }
+        self.recent.rotate_right(1);
+        self.recent[0] = parts;
         self.samples = (self.samples + 1).min(SAMPLES_MAX);
-        let known = self.foreign * (self.samples - 1);
-        self.foreign = (known + parts) / self.samples;
+        self.foreign = usual(&self.recent[..self.samples]);
         self.sampled_at = now;
     }
 
@@ -509,6 +514,15 @@ fn far_refill(clean: &Clean, capacity: u64, near: Refill) -> Option<Refill> {
         amount: missing.min(crate::AMOUNT_MAX),
         period: reset_in,
     })
+}
+
+/// The lower median: a call of ours that turned out larger than expected is missing in one comparison, what
+/// others use in all of them.
+fn usual(recent: &[u32]) -> u32 {
+    let mut sorted: ArrayVec<u32, SAMPLES_MAX> = recent.iter().copied().collect();
+    sorted.sort_unstable();
+    let middle = sorted.len().saturating_sub(1) / 2;
+    sorted.get(middle).copied().unwrap_or(0)
 }
 
 /// How long a refill takes for so much.

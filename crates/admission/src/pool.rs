@@ -25,6 +25,9 @@ pub use penalties::{Penalised, SavedPenalty};
 
 const CLASSES: usize = Priority::ALL.len();
 
+/// See [`Pool::is_small`]: four seconds' refill of a bucket that holds a minute's.
+const SMALL_PART: u64 = 16;
+
 /// One platform's buckets, its users' penalties and who waits. The caller holds the lock around it.
 ///
 /// Invariant, for every bucket and any interval `t`: what enforced calls reserve in it and don't
@@ -365,6 +368,13 @@ impl Pool {
         let user = self.users.user(ask.user).map(|it| &it.pace);
         class.penalised_until(now).is_some()
             || user.is_some_and(|it| it.penalised_until(now).is_some())
+    }
+
+    /// Whether so much could be set aside for a while without being missed: at most one part in
+    /// [`SMALL_PART`] of each bucket.
+    pub fn is_small(&self, need: &Need) -> bool {
+        let small = |it: &Bucket| it.needed(need).saturating_mul(SMALL_PART) <= it.spec.capacity;
+        self.buckets.iter().all(small)
     }
 
     /// The flow time of a call: how long the slowest of its buckets takes to refill it.

@@ -43,6 +43,9 @@ pub const BACKFILL_MAX: Duration = Duration::from_secs(2);
 /// How long before the end of its prompt cache a call becomes urgent.
 pub const URGENT_BEFORE: Duration = Duration::from_mins(1);
 
+/// How often a call that a penalty holds back is looked at: it holds back only while others wait.
+const PAUSE_LOOK: Duration = Duration::from_secs(1);
+
 /// Candidates for overtaking that are looked at for one decision.
 const BACKFILL_LOOKS: usize = 16;
 
@@ -92,6 +95,8 @@ pub struct Queue {
     places: BTreeMap<Ticket, Place>,
     /// When calls become urgent, and when that ends.
     turns: BTreeSet<(Monotonic, Ticket)>,
+    /// Those of the ones set aside that a penalty holds back: they take what nobody else is short of.
+    paused: BTreeSet<Ticket>,
     last: u64,
     /// How many of each class wait, those that are set aside included.
     waiting: [usize; Priority::ALL.len()],
@@ -218,6 +223,7 @@ impl Queue {
         let place = self.places.remove(&ticket)?;
         self.waiting[place.waiting.ask.priority.index()] -= 1;
         self.forget_turns(ticket, &place);
+        self.paused.remove(&ticket);
         if !place.aside {
             self.line(place.waiting.ask.priority)
                 .remove(place.spot(ticket));
@@ -232,17 +238,18 @@ impl Queue {
             return;
         };
         self.forget_turns(ticket, &place);
+        self.paused.remove(&ticket);
         let class = place.waiting.ask.priority;
         self.waiting[class.index()] -= 1;
         if let Some(told) = place.told {
             let waited = now.since(told.at);
             self.calibration[class.index()].learn(told, waited);
         }
+        let line = self.line(class);
         if !place.aside {
-            let line = self.line(class);
             line.remove(place.spot(ticket));
-            line.serve(&place.spot(ticket));
         }
+        line.serve(&place.spot(ticket));
         self.rest_if_empty();
     }
 
@@ -262,6 +269,7 @@ impl Queue {
             return;
         };
         let (class, spot) = (place.waiting.ask.priority, place.spot(ticket));
+        self.paused.remove(&ticket);
         let before = (place.aside, place.back_at);
         (place.aside, place.back_at) = (true, until);
         if let (_, Some(at)) = before {
@@ -280,6 +288,7 @@ impl Queue {
         {
             place.aside = false;
             place.back_at = None;
+            self.paused.remove(&ticket);
             let (class, spot) = (place.waiting.ask.priority, place.spot(ticket));
             self.line(class).add(spot);
         }
@@ -350,6 +359,9 @@ impl Queue {
             }
             kept |= pool.short_of(&ask, now);
         }
+        if let Some((ticket, cleared)) = self.unwanted(pool, kept, now) {
+            return Next::Fits(ticket, cleared);
+        }
         let turn = self.turns.first().map(|it| it.0);
         Next::Nobody {
             at: soonest.into_iter().chain(turn).min(),
@@ -365,8 +377,20 @@ impl Queue {
             let Some(until) = pool.paused_until(&ask, now.0) else {
                 return Some(head);
             };
-            self.set_aside(head.spot.ticket, Some(Monotonic(until)));
+            // The others may have had their turns before that.
+            let soon = now.after(PAUSE_LOOK).min(Monotonic(until));
+            self.set_aside(head.spot.ticket, Some(soon));
+            self.paused.insert(head.spot.ticket);
         }
+    }
+
+    /// The first of those whom a penalty holds back that fits what nobody else is short of.
+    fn unwanted(&self, pool: &mut Pool, kept: u32, now: Monotonic) -> Option<(Ticket, Cleared)> {
+        let mut paused = self.paused.iter().take(BACKFILL_LOOKS);
+        paused.find_map(|ticket| {
+            let ask = self.places.get(ticket)?.waiting.ask;
+            Some((*ticket, pool.fits_unwanted(&ask, kept, now)?))
+        })
     }
 
     fn line(&mut self, class: Priority) -> &mut Line {

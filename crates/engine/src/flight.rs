@@ -466,6 +466,7 @@ impl InFlight {
             booked,
             sizes,
             sent_at,
+            first_byte_at,
             ..
         } = self;
         engine.tell_sizes(
@@ -498,7 +499,7 @@ impl InFlight {
         let list = charge.cost.saturating_add(charge.notional);
         engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
-        learn(&routed, &engine, &charge, now);
+        learn(&routed, &engine, &charge, first_byte_at.unwrap_or(now));
         (routed, charge, now)
     }
 
@@ -524,13 +525,13 @@ impl InFlight {
 }
 
 /// Exact totals make the next call of the conversation exact but for what is new in it.
-fn learn(routed: &Routed, engine: &Engine, charge: &Charge, now: Moment) {
+fn learn(routed: &Routed, engine: &Engine, charge: &Charge, began: Moment) {
     let call = &routed.call;
     if let (Some(usage), false) = (&charge.usage, charge.estimated) {
         let proven = Proven {
             body_bytes: call.record.body_bytes,
             total: usage.total(),
-            at: now.mono,
+            at: began.mono,
         };
         engine.sessions.learn(&call.tracked, call.thread, proven);
         engine

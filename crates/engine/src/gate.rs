@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_admission::{
-    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, QuotaKind, QuotaScope, Taken,
-    Ticket, Wait, Waiting as Entering,
+    Ask, Cooldown, Need, Next, Pool, PoolSpec, Queue, QueueFull, QuotaKind, QuotaScope, Reason,
+    Taken, Ticket, Wait, Waiting as Entering,
 };
 use tidegate_ledger::Books;
 use tidegate_types::{Monotonic, Priority};
@@ -129,8 +129,14 @@ impl Gate {
     /// Why a newcomer can't go now, seeing who waits.
     #[cold]
     pub(crate) fn obstacle(&mut self, ask: &Ask, now: Moment) -> Obstacle {
-        if let Err(obstacle) = pool_check(&mut self.pool, ask, now) {
-            return obstacle;
+        match pool_check(&mut self.pool, ask, now) {
+            // It has to wait for as long as somebody else wants what it would take, and no longer.
+            Err(Obstacle::Wait {
+                reason: Reason::Penalty(_),
+                ..
+            })
+            | Ok(_) => {}
+            Err(obstacle) => return obstacle,
         }
         let entering = Entering {
             ask: *ask,
@@ -245,6 +251,11 @@ impl Gate {
                     continue;
                 }
             };
+            if waiter.work.is_away() && !self.pool.is_small(&waiter.work.ask().need) {
+                // Until it comes back, others can use what it needs. It is old enough by then to go first.
+                self.queue.set_aside(ticket, None);
+                continue;
+            }
             let books = Arc::clone(waiter.work.books());
             let (pool, work) = (&mut self.pool, &waiter.work);
             let decided = work.set_aside((pool, cleared), &mut books.lock(), rules, now);
@@ -397,16 +408,25 @@ impl Engine {
         let now = self.clock.monotonic();
         let gates: Vec<SharedGate> = self.gates.load().values().cloned().collect();
         for gate in gates {
-            let due = {
+            // Where nobody waits any more there is nothing to look at, whatever was to come.
+            let look_at = {
                 let gate = gate.lock();
-                !gate.queue.is_empty() && gate.look_at.is_none_or(|at| at <= now)
+                (!gate.queue.is_empty()).then_some(gate.look_at)
             };
-            if due {
-                self.look(&gate);
-            } else {
-                self.wakeups.at(gate.lock().look_at);
+            match look_at {
+                Some(at) if at.is_none_or(|at| at <= now) => self.look(&gate),
+                Some(at) => self.wakeups.at(at),
+                None => {}
             }
         }
+    }
+
+    /// Looks at the queues if it is time to. Answers when it is time again, if nothing happens before.
+    pub fn look_if_due(&self) -> Option<Monotonic> {
+        if self.wakeups.take_due(self.clock.monotonic()) {
+            self.look_at_queues();
+        }
+        self.wakeups.next.lock().at
     }
 
     /// Looks at every platform: what they have to give has changed.
@@ -477,6 +497,12 @@ impl Wakeups {
             next.at = Some(at);
             self.changed.notify_one();
         }
+    }
+
+    /// Whether it is time; if so, whoever looks says when it is again.
+    fn take_due(&self, now: Monotonic) -> bool {
+        let mut next = self.next.lock();
+        next.at.take_if(|at| *at <= now).is_some()
     }
 
     /// Ends the thread.

@@ -34,7 +34,7 @@ use crate::{
     sessions::Sessions,
     settings::Settings,
     tasks::{self, Tasks},
-    writer::{Stores, Writer},
+    writer::{Making, Stores, Writer},
 };
 
 /// How long a reservation whose fate a crash left unknown stays at its bound for somebody to say
@@ -86,11 +86,25 @@ struct Saved {
 type Gates = Map<SharedGate>;
 
 impl Engine {
-    /// Reads back what an earlier run left, and starts the writer.
+    /// Reads back what an earlier run left, and starts the writer and what looks after the queues.
     ///
     /// Reservations that were sent and of which no end is known are held at their bound as
     /// unknown for `UNKNOWN_MAX`.
     pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let engine = Self::started(parts, false)?;
+        engine.watch_queues()?;
+        engine.watch_waits()?;
+        Ok(engine)
+    }
+
+    /// The same without a thread, for a caller whose clock is not the machine's: it looks at the queues when time
+    /// has passed, by [`Engine::look_if_due`], and has everything written, by [`Engine::flush`], before tens
+    /// of thousands of facts wait.
+    pub fn start_driven(parts: Parts) -> Result<Arc<Self>, StartError> {
+        Self::started(parts, true)
+    }
+
+    fn started(parts: Parts, driven: bool) -> Result<Arc<Self>, StartError> {
         let at = moment(parts.clock.as_ref());
         let read = replay(&parts.stores)?;
         let saved = saved(&parts.stores)?;
@@ -104,14 +118,15 @@ impl Engine {
         if read.complete {
             Leases::take_over(parts.stores.ledger.as_ref())?;
         }
-        let writer = Writer::start(
-            (parts.stores.clone(), Arc::clone(&parts.notices)),
-            snapshot(&gates, (&accounts, &standing), &parts.clock, &ids),
-            written(&leases, &durable, &parts.registry),
-            Arc::clone(&journaling),
-            Arc::clone(&parts.clock),
-        )
-        .map_err(StartError::Thread)?;
+        let making = Making {
+            stores: parts.stores.clone(),
+            notices: Arc::clone(&parts.notices),
+            snapshot: Box::new(snapshot(&gates, (&accounts, &standing), &parts.clock, &ids)),
+            written: Box::new(written(&leases, &durable, &parts.registry)),
+            journaling: Arc::clone(&journaling),
+            clock: Arc::clone(&parts.clock),
+        };
+        let writer = Writer::start(making, driven).map_err(StartError::Thread)?;
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
             ring: ArcSwap::from_pointee(KeyRing::new(parts.keys.list()?)),
@@ -156,14 +171,13 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Takes over what an earlier run kept beside its books, and starts what looks after it.
+    /// Takes over what an earlier run kept beside its books.
     fn take_over(self: &Arc<Self>, tasks: tasks::Recalled) -> Result<(), StartError> {
         self.recall_approvals()?;
         self.recall_places()?;
         self.recall_tasks(tasks);
         self.recall_waits()?;
-        self.watch_queues()?;
-        self.watch_waits()
+        Ok(())
     }
 
     fn tell_of_damage(&self, damage: Vec<String>) {

@@ -23,7 +23,7 @@ pub struct Proven {
     pub body_bytes: u64,
     /// All its input and output together: what the next request will begin with.
     pub total: Tokens,
-    /// When the answer ended: a prompt cache lives from here.
+    /// When the answer began: a prompt cache lives from here.
     pub at: Monotonic,
 }
 

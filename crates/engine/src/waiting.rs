@@ -80,7 +80,10 @@ impl Engine {
                     call.routed = routed;
                     call.to = To::Client(sender);
                     (call.away, call.is_sent_away) = (away, false);
+                    // Its turn may have come meanwhile, and gone to others.
+                    locked.queue.resume(ticket);
                     drop(locked);
+                    self.look(&gate);
                     return Ok(waiting(ticket, gate));
                 }
                 let _left = locked.leave(ticket);

@@ -74,6 +74,11 @@ impl Work {
         }
     }
 
+    /// Its client was sent away, and has not come back.
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Call(WaitingCall { to: To::Kept, .. }))
+    }
+
     pub(crate) fn id(&self) -> WaitingId {
         match self {
             Self::Call(call) => WaitingId::Call(call.routed.call.record.id),

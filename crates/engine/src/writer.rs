@@ -139,42 +139,53 @@ pub(crate) struct Writer {
     health: Arc<Health>,
     shed: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What writes where there is no thread: when it is told to flush.
+    driven: Option<Mutex<Writing>>,
+}
+
+/// What a writer is made of.
+pub(crate) struct Making {
+    pub(crate) stores: Stores,
+    pub(crate) notices: Arc<dyn NoticeSink>,
+    /// Says, at each commit, what else is to be kept.
+    pub(crate) snapshot: Snapshot,
+    /// Is told which entries are in the store, and how long that took.
+    pub(crate) written: Written,
+    pub(crate) journaling: Arc<Journaling>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Writer {
-    /// Starts the thread. `snapshot` says, at each commit, what else is to be kept; `written` is
-    /// told which entries are in the store, and how long that took.
-    pub(crate) fn start(
-        (stores, notices): (Stores, Arc<dyn NoticeSink>),
-        snapshot: impl Fn() -> Vec<(String, Vec<u8>)> + Send + 'static,
-        written: impl Fn(&[Line], Duration) + Send + 'static,
-        journaling: Arc<Journaling>,
-        clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
+    /// Starts the thread; `driven`: there is none, and everything is written by [`Self::flush`].
+    pub(crate) fn start(making: Making, driven: bool) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
         let health = Arc::new(Health::default());
         let mut writing = Writing {
-            stores,
-            notices,
+            stores: making.stores,
+            notices: making.notices,
             save: false,
             waiting,
             health: Arc::clone(&health),
             entries: Vec::new(),
-            journaling,
-            clock,
+            journaling: making.journaling,
+            clock: making.clock,
             checkpoint: Position::default(),
             calls: Vec::new(),
-            snapshot: Box::new(snapshot),
-            written: Box::new(written),
+            snapshot: making.snapshot,
+            written: making.written,
         };
-        let thread = std::thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || writing.run())?;
+        let (thread, driven) = if driven {
+            (None, Some(Mutex::new(writing)))
+        } else {
+            let thread = std::thread::Builder::new().name("writer".to_owned());
+            (Some(thread.spawn(move || writing.run())?), None)
+        };
         Ok(Self {
             facts,
             health,
             shed: AtomicU64::new(0),
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(thread),
+            driven,
         })
     }
 
@@ -214,6 +225,10 @@ impl Writer {
 
     /// Returns when everything queued before is written, or can't be.
     pub(crate) fn flush(&self) {
+        if let Some(driven) = &self.driven {
+            driven.lock().write_all();
+            return;
+        }
         let (done, wait) = sync_channel(1);
         if self.facts.send(Fact::Flush(done)).is_ok() {
             wait.recv().unwrap_or_default();
@@ -223,6 +238,10 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if self.driven.is_some() {
+            self.flush();
+            return;
+        }
         self.facts.send(Fact::Stop).unwrap_or_default();
         if let Some(thread) = self.thread.lock().take() {
             thread.join().unwrap_or_default();
@@ -230,8 +249,11 @@ impl Drop for Writer {
     }
 }
 
+/// Says what else is to be kept.
+pub(crate) type Snapshot = Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>;
+
 /// Is told of entries that are in the store.
-type Written = Box<dyn Fn(&[Line], Duration) + Send>;
+pub(crate) type Written = Box<dyn Fn(&[Line], Duration) + Send>;
 
 struct Writing {
     stores: Stores,
@@ -246,11 +268,28 @@ struct Writing {
     /// Up to where the journal was last given up.
     checkpoint: Position,
     calls: Vec<Arc<CallRecord>>,
-    snapshot: Box<dyn Fn() -> Vec<(String, Vec<u8>)> + Send>,
+    snapshot: Snapshot,
     written: Written,
 }
 
+impl std::fmt::Debug for Writing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writing")
+    }
+}
+
 impl Writing {
+    /// Writes all that waits.
+    fn write_all(&mut self) {
+        while let Ok(fact) = self.waiting.try_recv() {
+            self.take(fact, &mut Vec::new());
+            if self.entries.len() + self.calls.len() >= BATCH_MAX {
+                self.commit();
+            }
+        }
+        self.commit();
+    }
+
     fn run(&mut self) {
         let mut stopping = false;
         while !stopping {

@@ -206,6 +206,16 @@ impl Pool {
                 bucket.flow.wait(cost, ask.priority, until);
             }
         }
+        // Whom a penalty holds back keeps nobody else back by waiting: two who are penalised would
+        // leave to each other what both could use.
+        let now = self.now;
+        if self
+            .penalties(ask, now)
+            .iter()
+            .any(|it| it.1.may_start() > now)
+        {
+            return;
+        }
         let class = &mut self.classes[ask.priority.index()];
         class.waits_until = class.waits_until.max(until);
         self.note_waiter(ask.user, until);

@@ -2,36 +2,63 @@
 
 use tidegate_types::Monotonic;
 
-use super::{Mask, Pool, deferral::bits, nanos};
+use super::{Findings, Mask, Pool, deferral::bits, nanos};
 use crate::{
-    Ask, BucketIndex, Cleared,
+    Ask, BucketIndex, Cleared, Subject,
     flow::{Fit, WAITING_GRACE},
+    pacing::Pace,
 };
 
 impl Pool {
     /// Leave to take, where the call fits every bucket now. In the buckets of `kept`, which a call
     /// of a higher class is short of, it may take only what its own class has earned.
     pub(crate) fn fits(&mut self, ask: &Ask, kept: Mask, now: Monotonic) -> Option<Cleared> {
-        let now = self.clock(now);
-        self.sequence += 1;
-        self.users.see(ask.user, now);
-        let found = self.look(ask, now);
-        if found.hold != 0 || !self.has_earned(ask, kept & found.enforced) {
-            return None;
-        }
+        let (found, now) = self.has_room(ask, kept, now)?;
         if found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
             return Some(self.cleared(ask, Vec::new()));
         }
         let penalties = self.penalties(ask, now);
-        let paused = penalties.iter().any(|it| it.1.may_start() > now);
+        let paused = self.paused_until(ask, now).is_some();
         let may = !paused || found.enforced == 0;
         may.then(|| self.clear_with_notes(ask, found, &penalties, now))
+    }
+
+    /// The same for a call that a penalty holds back, where nobody else waits for what it takes.
+    pub(crate) fn fits_unwanted(
+        &mut self,
+        ask: &Ask,
+        kept: Mask,
+        now: Monotonic,
+    ) -> Option<Cleared> {
+        let (found, now) = self.has_room(ask, kept, now)?;
+        let penalties = self.penalties(ask, now);
+        Some(self.clear_with_notes(ask, found, &penalties, now))
+    }
+
+    fn has_room(&mut self, ask: &Ask, kept: Mask, now: Monotonic) -> Option<(Findings, u64)> {
+        let now = self.clock(now);
+        self.sequence += 1;
+        self.users.see(ask.user, now);
+        let found = self.look(ask, now);
+        let has = found.hold == 0 && self.has_earned(ask, kept & found.enforced);
+        has.then_some((found, now))
     }
 
     /// When it will fit if nobody spends until then, and its class goes on waiting. `None` where
     /// only the end of another call can tell.
     pub(crate) fn fits_at(&self, ask: &Ask, kept: Mask, now: Monotonic) -> Option<Monotonic> {
         let now = self.at(now);
+        let start = self.paused_until(ask, now).unwrap_or(now);
+        self.fits_from(ask, kept, start, now)
+    }
+
+    /// The same as if no penalty held it back: that only has it go after everybody else.
+    pub(crate) fn would_fit_at(&self, ask: &Ask, now: Monotonic) -> Option<Monotonic> {
+        let now = self.at(now);
+        self.fits_from(ask, 0, now, now)
+    }
+
+    fn fits_from(&self, ask: &Ask, kept: Mask, start: u64, now: u64) -> Option<Monotonic> {
         let mut enforced = 0;
         for (at, bucket) in self.buckets.iter().enumerate() {
             let tokens = bucket.needed(&ask.need);
@@ -43,7 +70,6 @@ impl Pool {
                 enforced |= 1 << at;
             }
         }
-        let start = self.paused_until(ask, now).unwrap_or(now);
         let mut gates = self.gates(ask, enforced);
         for gate in &mut gates {
             gate.flow.wait(gate.cost, ask.priority, u64::MAX);
@@ -64,11 +90,16 @@ impl Pool {
         self.look(ask, now).hold
     }
 
-    /// Until when a penalty keeps it from starting, if one does.
+    /// Until when a penalty keeps it from starting, if one does: only while somebody else waits, since what
+    /// nobody else wants must not lie idle.
     pub(crate) fn paused_until(&self, ask: &Ask, now: u64) -> Option<u64> {
+        let binds = |it: &&(Subject, Pace)| match it.0 {
+            Subject::User => self.other_user_waits(ask.user, now),
+            Subject::Class(class) => self.other_class_waits(class, now),
+        };
         let penalties = self.penalties(ask, now);
-        let until = penalties.iter().map(|it| it.1.may_start()).max();
-        until.filter(|it| *it > now)
+        let until = penalties.iter().filter(binds).map(|it| it.1.may_start());
+        until.max().filter(|it| *it > now)
     }
 
     /// The bucket that no wait could ever make admit it, if there is one.

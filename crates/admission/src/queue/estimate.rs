@@ -81,8 +81,13 @@ impl Calibration {
     }
 }
 
+/// What is added before a wait is multiplied, and taken off after: what arithmetic finds to be next to nothing
+/// would have to be multiplied without end to become the second or two that it often is.
+const AT_LEAST: f64 = 2.0;
+
 fn scaled(plain: Duration, factor: f64) -> Duration {
-    Duration::try_from_secs_f64(plain.as_secs_f64() * factor.exp()).unwrap_or(Duration::MAX)
+    let seconds = (plain.as_secs_f64() + AT_LEAST).mul_add(factor.exp(), -AT_LEAST);
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 impl Queue {
@@ -94,7 +99,7 @@ impl Queue {
         let ahead = line.before(&place.spot(ticket), now);
         // For itself it waits as long as its pool says; for those before it, as long as their flow
         // takes at what its class gets of it.
-        let alone = pool.fits_at(&place.waiting.ask, 0, now);
+        let alone = pool.would_fit_at(&place.waiting.ask, now);
         let alone = alone.map_or(Duration::ZERO, |at| at.since(now));
         let plain = alone.saturating_add(self.drains_in(class, ahead.work));
         let learned = self.calibration[class.index()];

@@ -25,11 +25,16 @@ use crate::harness::{ENFORCED, ManualClock, World, answered, body, end, keyed, s
 
 /// Opus calls weigh 10 units each: four in the bucket, one a second, three at once.
 fn narrow() -> Settings {
+    of_slots(3)
+}
+
+/// The same, with so many slots, and room for as many in the bucket.
+fn of_slots(slots: u64) -> Settings {
     let mut it = settings(|_| {});
     let units = BucketSpec {
         name: "units".to_owned(),
         resource: Resource::Units,
-        capacity: 40,
+        capacity: slots.max(4) * 10,
         refill: Some(Refill {
             amount: 10,
             period: Duration::from_secs(1),
@@ -41,7 +46,7 @@ fn narrow() -> Settings {
     let slots = BucketSpec {
         name: "slots".to_owned(),
         resource: Resource::Concurrency,
-        capacity: 3,
+        capacity: slots,
         refill: None,
         ..units.clone()
     };
@@ -406,8 +411,8 @@ fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
 
 #[test]
 fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
-    let world = World::start(narrow());
-    let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
+    let world = World::start(of_slots(16));
+    let holders: Vec<InFlight> = (0..16).map(|_| world.send(&keyed("bob"), 100)).collect();
     let key = PlaceKey::of("local", "ada", "s", b"body");
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let waiting = waiting.map_err(|(_, it)| it).unwrap();
@@ -418,5 +423,27 @@ fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
     let last = world.engine.pool_views();
     assert_eq!(last[0].buckets[1].held, 1, "its turn is kept");
     drop(world);
-    World::start(narrow()).assert_sound();
+    World::start(of_slots(16)).assert_sound();
+}
+
+/// A large part of what there is would lie idle until its client comes back, or does not.
+#[test]
+fn a_large_turn_is_not_kept_but_goes_first_when_its_client_is_back() {
+    let world = World::start(narrow());
+    let mut holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
+    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
+    let waiting = waiting.map_err(|(_, it)| it).unwrap();
+    assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());
+    let settle = |it: InFlight| it.settle(end(Some(answered(10, 5)), Outcome::Answered));
+    settle(holders.pop().unwrap());
+    let held = || world.engine.pool_views()[0].buckets[1].held;
+    assert_eq!(held(), 2, "others can have it");
+    let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
+    let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
+    let State::Runs(call) = start(&world, waiting.turn_now().unwrap()) else {
+        panic!("it has its turn")
+    };
+    holders.push(*call);
+    holders.into_iter().for_each(|it| drop(settle(it)));
 }
