@@ -10,6 +10,7 @@ pub mod directive;
 pub mod fault;
 mod http;
 pub mod limits;
+pub mod replay;
 mod rng;
 pub mod spec;
 pub mod trace;

@@ -30,4 +30,18 @@ impl Seeded {
     pub fn happens(&mut self, per_mille: u32) -> bool {
         self.below(1_000) < per_mille
     }
+
+    /// A number from 0 up to but not including 1.
+    pub fn unit(&mut self) -> f64 {
+        // 53 bits, which is what a float holds.
+        #[expect(clippy::cast_precision_loss, reason = "2⁵³ is exact")]
+        let (draw, whole) = ((self.draw() >> 11) as f64, (1_u64 << 53) as f64);
+        draw / whole
+    }
+
+    /// A draw of the normal distribution, by Box and Muller.
+    pub fn normal(&mut self) -> f64 {
+        let (radius, angle) = (1.0 - self.unit(), self.unit());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
 }

@@ -24,6 +24,8 @@ pub struct ProviderSpec {
     pub limits: LimitSpec,
     /// Limits by model class (`opus-5-5`, `opus-4`, `haiku-4-5`, `gpt-5`; see `world` rule 1).
     pub class_limits: BTreeMap<String, LimitSpec>,
+    /// Whether all models of a credential share one pool of `limits`; then classes are not told apart.
+    pub shared_limits: bool,
     /// Requests a minute to `count_tokens`, per credential, 1 to 1,000,000,000.
     pub count_tokens_per_minute: u64,
     /// Windows of claude.ai logins (credentials that begin with `sk-ant-oat`).
@@ -58,6 +60,7 @@ impl Default for ProviderSpec {
             models: Vec::new(),
             limits: LimitSpec::default(),
             class_limits: BTreeMap::new(),
+            shared_limits: false,
             count_tokens_per_minute: 8_000,
             subscription: SubscriptionSpec::default(),
             spend_cap: None,

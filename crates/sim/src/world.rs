@@ -6,6 +6,7 @@
 //! 1. **Pools.** Limits are kept per (credential, model class). A class is the family and major version
 //!    of a Claude model (`opus-4`, `sonnet-5`, `fable-5`), with the minor version for haiku and for the
 //!    5.5 models (`haiku-4-5`, `opus-5-5`); for every other model it is the model id without its date.
+//!    Where `shared_limits` is set, all models of a credential are one pool.
 //! 2. **Buckets.** A limit of `n` per minute is a bucket that refills by `n/60` a second, continuously,
 //!    and holds `burst_seconds` of refill. It starts full. It may hold less than nothing: debt.
 //! 3. **Admission** (Anthropic). A call needs one request, its estimated counted input, and an output
@@ -223,7 +224,8 @@ impl World {
         let refused = if call.account.login {
             self.windows(call.account).wait_for(&call.model, now)
         } else {
-            let buckets = self.buckets(&pool_of(call), now);
+            let pool = self.pool_of(call);
+            let buckets = self.buckets(&pool, now);
             match call.family {
                 Family::Anthropic => buckets.take_anthropic(estimate),
                 Family::OpenAi => {
@@ -236,7 +238,7 @@ impl World {
         }
         let first_byte = line(&self.spec.latency.first_byte, &count.usage);
         let ticket = Ticket {
-            pool: pool_of(call),
+            pool: self.pool_of(call),
             model: call.model.clone(),
             first_byte,
             whole: line(&self.spec.latency.whole, &count.usage).max(first_byte),
@@ -265,6 +267,12 @@ impl World {
         }
     }
 
+    /// Lets the prefix of a call that ends with its block `at` be in the cache from now on, as if somebody else
+    /// had written it: tools and a system prompt that many sessions share.
+    pub fn warm(&mut self, call: &Call, at: usize, now: Timestamp) {
+        self.cache.warm(call, at, now);
+    }
+
     /// `tokens` more output exist (rules 5, 9, 10). Never more than the ticket's usage says.
     pub fn produce(&mut self, ticket: &mut Ticket, tokens: Tokens, now: Timestamp) {
         let more = tokens.0.min(ticket.usage.output.0 - ticket.produced);
@@ -284,7 +292,8 @@ impl World {
 
     /// Input tokens of a call that only asks to be counted, against a bucket of its own; or how long to wait.
     pub fn count_tokens(&mut self, call: &Call, now: Timestamp) -> Result<Tokens, Duration> {
-        let bucket = &mut self.buckets(&pool_of(call), now).count_tokens;
+        let pool = self.pool_of(call);
+        let bucket = &mut self.buckets(&pool, now).count_tokens;
         let wait = bucket.wait(1);
         if !wait.is_zero() {
             return Err(wait);
@@ -302,7 +311,8 @@ impl World {
             windows.turn(now);
             windows.headers(&call.model, &mut headers);
         } else {
-            let buckets = self.buckets(&pool_of(call), now);
+            let pool = self.pool_of(call);
+            let buckets = self.buckets(&pool, now);
             match call.family {
                 Family::Anthropic => headers.put_anthropic(buckets, now),
                 Family::OpenAi => headers.put_openai(buckets),
@@ -407,6 +417,18 @@ impl World {
         windows.or_insert_with(|| Windows::new(spec, account))
     }
 
+    fn pool_of(&self, call: &Call) -> Pool {
+        Pool {
+            family: call.family,
+            account: call.account,
+            class: if self.spec.shared_limits {
+                String::new()
+            } else {
+                model_class(&call.model)
+            },
+        }
+    }
+
     /// The pool's buckets, refilled to `now`.
     fn buckets(&mut self, pool: &Pool, now: Timestamp) -> &mut Buckets {
         if self.pools.len() >= limits::POOLS_MAX && !self.pools.contains_key(pool) {
@@ -420,14 +442,6 @@ impl World {
         });
         buckets.refill(now);
         buckets
-    }
-}
-
-fn pool_of(call: &Call) -> Pool {
-    Pool {
-        family: call.family,
-        account: call.account,
-        class: model_class(&call.model),
     }
 }
 

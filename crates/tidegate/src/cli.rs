@@ -17,6 +17,7 @@ mod prices;
 mod program;
 mod queue;
 mod quota;
+mod replay;
 mod status;
 mod statusline;
 mod table;
@@ -105,6 +106,8 @@ pub(crate) enum Command {
     Config(config::ConfigCommand),
     /// Look for what would keep the gateway or an assistant from working
     Doctor(Format),
+    /// What recorded traffic would have met under one system or another: limits, waits, cost
+    Replay(replay::ReplayArgs),
     /// An emulated provider, for trying things out
     #[command(subcommand)]
     Sim(SimCommand),
@@ -245,6 +248,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         }
         Command::Config(command) => config::answer(command, &cli.sources())?,
         Command::Doctor(format) => doctor::answer(*format, &cli.sources())?,
+        Command::Replay(args) => replay::answer(args)?,
         Command::Prices(args) => prices::answer(args, &cli.load()?.settings)?,
         Command::Ledger(command) => ledger::answer(command, &cli.load()?.settings)?,
         Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,

@@ -9,6 +9,7 @@ use crate::{
 /// never see each other; for tests too, or a test would prove what the crate cannot do by itself.
 const LAYERS: &[(&str, u32)] = &[
     ("tidegate-types", 0),
+    ("tidegate-auditor", 0),
     ("tidegate-admission", 1),
     ("tidegate-ledger", 1),
     ("tidegate-forecast", 1),

@@ -147,6 +147,14 @@ impl PromptCache {
         }
     }
 
+    /// Makes the prefix up to a block of a call readable.
+    pub(super) fn warm(&mut self, call: &Call, at: usize, now: Timestamp) {
+        if let Some(block) = call.blocks.get(at) {
+            let key = key_of(call.account, &call.model, block.chain);
+            self.write(&[(key, Life::Short)], now);
+        }
+    }
+
     /// Positions and lives of the breakpoints whose prefix is long enough.
     fn breakpoints(&self, call: &Call, tenths: u32) -> Vec<(usize, Life)> {
         let long_enough =

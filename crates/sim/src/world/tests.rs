@@ -101,7 +101,7 @@ fn header(world: &mut World, call: &Call, name: &str, now: Timestamp) -> String 
 }
 
 fn remaining(world: &mut World, call: &Call) -> (u64, u64, u64) {
-    let buckets = world.pools.get(&pool_of(call)).unwrap();
+    let buckets = world.pools.get(&world.pool_of(call)).unwrap();
     (
         buckets.requests.remaining(),
         buckets.input.remaining(),

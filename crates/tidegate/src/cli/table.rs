@@ -78,6 +78,11 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds a row where the number of columns is not known beforehand.
+    pub(super) fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
     /// Whether there is nothing but heads.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() == 1
