@@ -99,7 +99,6 @@ impl Client<'_> {
 
 impl Gateway {
     /// Holds a call until it has its turn and an answer, or as long as its client can be held.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the call")]
     pub(crate) async fn hold(
         self: Arc<Self>,
         call: Call,

@@ -116,15 +116,15 @@ impl Opened {
         loop {
             match &mut self.state {
                 State::Waits(answering) => {
-                    if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
-                        self.state = self.about.follow(answer);
-                        continue;
-                    }
+                    // The first is due at once, and takes the head along.
                     if self.pings.poll_tick(cx).is_ready() {
                         let ping = Bytes::from_static(ping(self.about.dialect));
                         return Poll::Ready(Some(Ok(Frame::data(ping))));
                     }
-                    return Poll::Pending;
+                    let Poll::Ready(answer) = answering.as_mut().poll(cx) else {
+                        return Poll::Pending;
+                    };
+                    self.state = self.about.follow(answer);
                 }
                 State::Passes(body) => return Pin::new(body).poll_frame(cx),
                 State::Ends(_) => {

@@ -51,7 +51,7 @@ impl Gateway {
         let turn = tokio::select! {
             biased;
             turn = self.decided(call, routed, key, client) => turn,
-            () = held.packed(&self.inlet) => unreachable!("what is packed waits on"),
+            never = held.packed(&self.inlet) => match never {},
         };
         self.unpacked(turn?, held).await
     }

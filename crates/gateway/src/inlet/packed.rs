@@ -1,6 +1,6 @@
 //! Bodies of calls that wait, compressed for as long as they do.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -66,7 +66,7 @@ impl Held {
 
     /// Packs the body once it has waited for a while, and gives back the memory that it needs no more.
     /// Never ends: to be dropped when the wait is over.
-    pub(crate) async fn packed(&mut self, inlet: &Inlet) {
+    pub(crate) async fn packed(&mut self, inlet: &Inlet) -> Infallible {
         tokio::time::sleep(PACKED_AFTER).await;
         if self.bytes.len() >= PACKED_BYTES_MIN && !self.is_packed() {
             // One at a time: it takes one thread at most, and the memory of one more body.
