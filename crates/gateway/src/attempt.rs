@@ -88,7 +88,8 @@ impl Gateway {
         identified: Box<Identified>,
         mut held: Held,
     ) -> Response<ReplyBody> {
-        if let Some(answer) = self.continued(&call, &identified, &held) {
+        let key = self.key_of_kept(&call, &identified, &held);
+        if let Some(answer) = key.and_then(|it| self.continued(&identified, it)) {
             return answer;
         }
         let settings = self.engine.settings().clone();
@@ -102,7 +103,7 @@ impl Gateway {
         let mut soonest: Option<(Duration, &Arc<Platform>)> = None;
         let last = candidates.len() - 1;
         let id = identified.record.id;
-        let kept = self.kept_place(&call, &identified, &held, &candidates);
+        let kept = key.and_then(|it| self.kept_place(it, &candidates));
         let at_once = candidates.iter().filter(|_| kept.is_none()).enumerate();
         for (place, platform) in at_once {
             let how = How {
@@ -134,7 +135,8 @@ impl Gateway {
             }
         }
         if let Some(platform) = kept.or(soonest.map(|it| it.1)) {
-            let platform = Arc::clone(platform);
+            let key = key.unwrap_or_else(|| Self::place_key(&call, &identified, &held));
+            let platform = (Arc::clone(platform), key);
             // Boxed: most calls never wait, and need no room for it.
             return Box::pin(self.hold(call, identified, held, platform)).await;
         }
@@ -169,20 +171,13 @@ impl Gateway {
         }
     }
 
-    /// The platform at which a place is kept for this call, whose client was sent away before.
+    /// The platform at which a place is kept under this key, for a client that was sent away before.
     fn kept_place<'a>(
         &self,
-        call: &Call,
-        identified: &Identified,
-        held: &Held,
+        key: PlaceKey,
         candidates: &'a [Arc<Platform>],
     ) -> Option<&'a Arc<Platform>> {
-        if !self.engine.keeps_places() {
-            return None;
-        }
-        let at = self
-            .engine
-            .kept_at(Self::place_key(call, identified, held))?;
+        let at = self.engine.kept_at(key)?;
         let named = candidates
             .iter()
             .find(|it| at == KeptAt::Platform(Arc::clone(&it.name)));

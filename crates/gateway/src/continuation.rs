@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
 use parking_lot::Mutex;
 use tidegate_engine::places::PlaceKey;
+use tidegate_types::CallId;
 use tokio::time::Instant;
 
 use crate::reply::ReplyBody;
@@ -32,6 +33,7 @@ const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 struct Kept {
     key: PlaceKey,
+    call: CallId,
     until: Instant,
     status: StatusCode,
     headers: HeaderMap,
@@ -71,8 +73,8 @@ impl Continuations {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// Keeps an answer for whoever asks the same again. An older one to the same is forgotten.
-    pub(crate) fn keep(&self, key: PlaceKey, answer: &Response<Bytes>) {
+    /// Keeps a call's answer for whoever asks the same again. An older one to the same is forgotten.
+    pub(crate) fn keep(&self, key: PlaceKey, call: CallId, answer: &Response<Bytes>) {
         let body = answer.body();
         if body.len() > KEPT_BYTES_MAX {
             return;
@@ -81,6 +83,7 @@ impl Continuations {
         headers.remove(header::CONTENT_LENGTH);
         let kept = Kept {
             key,
+            call,
             until: Instant::now() + KEPT_FOR,
             status: answer.status(),
             headers,
@@ -102,8 +105,12 @@ impl Continuations {
         self.len.store(all.kept.len(), Ordering::Relaxed);
     }
 
-    /// The answer that is kept for this, once. A whole one is nothing for who wants a stream.
-    pub(crate) fn take(&self, key: PlaceKey, stream: bool) -> Option<Response<ReplyBody>> {
+    /// The answer that is kept for this, once, and the call whose it is. A whole one is nothing for who wants a stream.
+    pub(crate) fn take(
+        &self,
+        key: PlaceKey,
+        stream: bool,
+    ) -> Option<(CallId, Response<ReplyBody>)> {
         let mut all = self.all.lock();
         all.forget_old(Instant::now());
         let fits = |it: &Kept| it.key == key && !(stream && it.status.is_success());
@@ -116,7 +123,7 @@ impl Continuations {
         let mut response = Response::new(ReplyBody::whole(kept.body));
         *response.status_mut() = kept.status;
         *response.headers_mut() = kept.headers;
-        Some(response)
+        Some((kept.call, response))
     }
 
     /// Forgets those that nobody came for. To be called about once a second.

@@ -15,6 +15,7 @@ use tidegate_engine::{
     places::PlaceKey,
     settings::Platform,
 };
+use tidegate_observe::event;
 use tidegate_providers::question;
 use tokio::{sync::Notify, time::Instant};
 
@@ -104,9 +105,8 @@ impl Gateway {
         call: Call,
         identified: Box<Identified>,
         held: Held,
-        platform: Arc<Platform>,
+        (platform, key): (Arc<Platform>, PlaceKey),
     ) -> Response<ReplyBody> {
-        let key = Self::place_key(&call, &identified, &held);
         let about = About {
             gateway: Arc::clone(&self),
             dialect: call.dialect,
@@ -121,6 +121,8 @@ impl Gateway {
             answer = &mut answering => return answer,
             () = opening.opened.notified() => {}
         }
+        let call = about.call;
+        about.gateway.engine.report(&event::StreamOpened { call });
         open(about, answering)
     }
 
@@ -176,15 +178,29 @@ impl Gateway {
     /// The answer that is kept for this call, where it continues one that is over.
     pub(crate) fn continued(
         &self,
-        call: &Call,
         identified: &Identified,
-        held: &Held,
+        key: PlaceKey,
     ) -> Option<Response<ReplyBody>> {
         if self.continuations.is_empty() || !is_told_apart(identified) {
             return None;
         }
-        let key = Self::place_key(call, identified, held);
-        self.continuations.take(key, identified.facts.stream)
+        let taken = self.continuations.take(key, identified.facts.stream);
+        let (call, answer) = taken?;
+        let status = answer.status().as_u16().into();
+        self.engine.report(&event::CallContinued { call, status });
+        Some(answer)
+    }
+
+    /// The same as [`Gateway::place_key`], where anything is kept at all: it is as costly as the body is
+    /// long.
+    pub(crate) fn key_of_kept(
+        &self,
+        call: &Call,
+        identified: &Identified,
+        held: &Held,
+    ) -> Option<PlaceKey> {
+        let is_any_kept = self.engine.keeps_places() || !self.continuations.is_empty();
+        is_any_kept.then(|| Self::place_key(call, identified, held))
     }
 
     /// By what a client is known that asks again: its session and what it asks, or, where it names no

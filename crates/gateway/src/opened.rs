@@ -161,7 +161,7 @@ impl About {
         if let Some(key) = self.key {
             let whole = Response::from_parts(parts, body);
             // Before its client hears of the error, and asks again.
-            self.gateway.continuations.keep(key, &whole);
+            self.gateway.continuations.keep(key, self.call, &whole);
         }
         State::Ends(last)
     }

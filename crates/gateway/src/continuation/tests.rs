@@ -7,11 +7,11 @@ fn key(of: &str) -> PlaceKey {
 fn keep(all: &Continuations, of: &str, status: u16, body: Vec<u8>) {
     let mut answer = Response::new(Bytes::from(body));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-    all.keep(key(of), &answer);
+    all.keep(key(of), CallId::from_raw(1), &answer);
 }
 
 fn taken(all: &Continuations, of: &str, stream: bool) -> Option<(u16, Bytes)> {
-    let answer = all.take(key(of), stream)?;
+    let (_, answer) = all.take(key(of), stream)?;
     let status = answer.status().as_u16();
     match answer.into_body() {
         ReplyBody::Whole(body) => Some((status, body.unwrap_or_default())),

@@ -1,7 +1,7 @@
 mod fuzz;
 mod notify;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use expect_test::{Expect, expect};
 use tidegate_admission::{QuotaKind, QuotaScope};
@@ -79,7 +79,7 @@ hard = 5
 ",
         expect![[r#"
             tidegate.toml:5:2: plattforms: this key is not known; did you mean `platforms`?
-            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, redact, log
+            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, redact, log
             tidegate.toml:4:1: server.body_memroy: this key is not known; did you mean `body_memory`?
             tidegate.toml:6:39: budgets.organisations.acme.users.ada.llm: this key is not known; known here: user_month, user_day, task
         "#]],
@@ -140,7 +140,7 @@ task = ['hunter2']
 level = 'sk-ant-api03-0123456789'
 ",
         expect![[r#"
-            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, redact, log
+            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, redact, log
             tidegate.toml:3:1: providers: a list is not a table; write [providers] and its keys below
             tidegate.toml:6:8: platforms.mine: a text is not a table; write [platforms.mine] and its keys below
             tidegate.toml:8:8: budgets.task: a list is not a table; write [budgets.task] and its keys below
@@ -527,6 +527,47 @@ proptest::proptest! {
         let known = ["body_max", "drain", "body_memory"];
         proptest::prop_assert_eq!(problem::nearest(&written, known), Some("body_memory"));
     }
+}
+
+#[test]
+fn how_long_clients_are_held_is_as_it_is_said() {
+    use tidegate_gateway::patience::{ClientPatience, Patience};
+    assert_eq!(settings("").waiting, Patience::default());
+    let settings = settings(
+        "
+[waiting]
+silent = '20s'
+ping = '5s'
+[waiting.clients.nightly]
+agent = 'Nightly-Job/'
+timeout = '30m'
+opens = false
+",
+    );
+    let expected = Patience {
+        silent: Duration::from_secs(20),
+        ping_every: Duration::from_secs(5),
+        clients: vec![ClientPatience {
+            agent: "nightly-job/".to_owned(),
+            timeout: Some(Duration::from_mins(30)),
+            opens: false,
+        }],
+        ..Patience::default()
+    };
+    assert_eq!(settings.waiting, expected);
+    check_wrong(
+        "
+[waiting]
+silent = '2h'
+ping = '10ms'
+[waiting.clients.nightly]
+agent = ''
+timeout = '1d'
+[waiting.clients.daily]
+opens = true
+",
+        expect![[r#""#]],
+    );
 }
 
 #[test]

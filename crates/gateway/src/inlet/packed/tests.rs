@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::{super::BodyBounds, *};
@@ -110,4 +111,18 @@ async fn a_packed_body_that_gets_no_memory_stays_packed_and_says_so() {
     let busy = packed.unpack(&inlet, |_| {}).await;
     assert!(matches!(busy, Err(InletError::Busy { .. })), "{busy:?}");
     assert!(packed.is_packed());
+}
+
+proptest! {
+    #[test]
+    fn any_body_comes_back_as_it_was(
+        words in proptest::collection::vec("[a-z]{0,9}|\\PC{0,5}", 0..300),
+        times in 1_usize..40,
+    ) {
+        let bytes: Bytes = words.concat().repeat(times).into();
+        if let Some(packed) = Packed::of(&bytes) {
+            prop_assert!(packed.block.len() < bytes.len());
+            prop_assert_eq!(packed.unpack(), bytes);
+        }
+    }
 }
