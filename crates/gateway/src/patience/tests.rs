@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -154,4 +155,40 @@ fn clients_are_held_as_was_configured_for_what_their_agents_begin_with() {
         claude stream                                              -> silent 230
     "#]],
     );
+}
+
+proptest! {
+    /// Of a client's time the answer keeps its part, and a stream is opened only to wait for longer.
+    #[test]
+    fn no_client_is_held_for_longer_than_it_waits(
+        timeout in 0_u64..4_000,
+        silent in 0_u64..4_000,
+        opened in 0_u64..4_000,
+        whole in proptest::option::of(0_u64..4_000),
+        (claude_code, stream) in any::<(bool, bool)>(),
+    ) {
+        let seconds = Duration::from_secs;
+        let patience = Patience {
+            silent: seconds(silent),
+            opened: seconds(opened),
+            timeout: seconds(timeout),
+            ..Patience::default()
+        };
+        let stay = patience.stay(&Waiter {
+            headers: &HeaderMap::new(),
+            claude_code,
+            stream,
+            max_wait: None,
+            in_time: None,
+            durations: Durations { first_byte: None, whole: whole.map(seconds) },
+        });
+        prop_assert!(stay.longest() <= seconds(timeout));
+        if let Some((at, until)) = stay.opened {
+            prop_assert!(stream && at < until && until <= seconds(opened));
+            prop_assert!(at <= seconds(silent));
+        }
+        if claude_code {
+            prop_assert!(stay.silent <= seconds(silent));
+        }
+    }
 }

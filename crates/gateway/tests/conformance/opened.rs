@@ -332,3 +332,27 @@ fn who_is_not_streamed_waits_in_silence_and_is_sent_away_with_its_status() {
     assert_eq!(heard.status, 429);
     assert!(heard.header("retry-after").is_some());
 }
+
+#[test]
+fn the_body_of_a_call_that_waits_takes_less_memory_and_reaches_the_provider_as_it_was() {
+    let world = World::start(one_slot);
+    let prompt = "the pelican has landed, and it has left again. ".repeat(8_000);
+    let ask = of_session(Ask::messages(&prompt, true));
+    let holder = holder(&world, &ask);
+    let mut client = world.connect();
+    client.send(&ask.bytes());
+    world.until(|| world.engine.waiting(|_| true).len() == 1);
+    let before = world.gateway.body_bytes();
+    world.until(|| {
+        world.advance(Duration::from_millis(100));
+        world.gateway.body_bytes() < before / 4
+    });
+    drop(holder);
+    assert_eq!(client.answer().unwrap().status, 200);
+    let seen = world.wire(2);
+    let of_ask = tidegate_sim::body_fingerprint(&ask.body);
+    assert!(seen.iter().any(|it| it.body_fingerprint == of_ask));
+    world.settled(2);
+    world.until(|| world.gateway.body_bytes() == 0);
+    world.assert_sound();
+}
