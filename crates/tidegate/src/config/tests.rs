@@ -563,10 +563,13 @@ ping = '10ms'
 [waiting.clients.nightly]
 agent = ''
 timeout = '1d'
-[waiting.clients.daily]
-opens = true
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            tidegate.toml:4:10: waiting.silent: 7200 s is longer than any client is held, 3600 s; those that come back keep their place
+            tidegate.toml:5:8: waiting.ping: 10 ms is too often; the shortest is 1 s, the default "10s"
+            tidegate.toml:7:9: waiting.clients.nightly.agent: every user-agent begins with nothing; write what this client's begins with, like "claude-cli/"
+            tidegate.toml:8:11: waiting.clients.nightly.timeout: 86400 s is longer than any client is held, 3600 s; those that come back keep their place
+        "#]],
     );
 }
 
