@@ -57,7 +57,7 @@ def the_status_line_tells_the_place_of_a_session_that_waits():
 
 @case
 def a_wait_is_ended_by_hand_and_the_reason_is_shown():
-    with Session() as session, Slot(12):
+    with Session() as session, Slot(20):
         running = threading.Thread(target=cancel_when_it_waits, daemon=True)
         running.start()
         last = result(session.print(f"sim:say never {unique()}"))

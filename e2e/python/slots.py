@@ -66,7 +66,9 @@ def queue():
 
 def cancel_when_it_waits(until=lambda: True):
     """Takes the one call that waits out of the queue, once `until` says so."""
+    began = time.monotonic()
     while not ((waiting := queue()) and until()):
+        assert time.monotonic() - began < BESIDE_SECONDS, "nothing waits"
         time.sleep(0.2)
     (call,) = waiting
     equal((call["place"], call["of"], call["away"]), (1, 1, False))
