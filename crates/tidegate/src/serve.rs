@@ -111,6 +111,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         bounds,
         faces.clone(),
     ));
+    gateway.put_patience(settings.waiting.clone());
     let (phase, _) = watch::channel(Phase::Running);
     let serving = Arc::new(Serving {
         engine,
@@ -306,6 +307,7 @@ impl Serving {
         self.logger
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
+        self.gateway.put_patience(settings.waiting.clone());
         self.courier.put_channels(settings.notify.channels.clone());
         self.courier
             .put_address(links_lead_to(settings, self.listen));

@@ -64,7 +64,7 @@ pub(super) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "claude-waiting",
-        proves: "Claude Code waits for its turn and notices nothing, or is told why not (longer waits with --slow)",
+        proves: "Claude Code waits for its turn, in silence or pinged, and notices nothing, or is told why not (longer waits with --slow)",
         needs: NODE,
         run: claude_waiting,
     },
@@ -101,6 +101,14 @@ version = 1
 resource = "concurrency"
 capacity = 1
 mode = "enforce"
+"#;
+
+/// Heads are held back for a few seconds only, so that streams are opened soon.
+const OPENS_SOON: &str = r#"
+[waiting]
+silent = "8s"
+opened = "2m"
+ping = "1s"
 "#;
 
 /// Somebody is asked before any task spends more than a hundredth of a cent.
@@ -178,7 +186,9 @@ fn top(rig: &Rig) -> anyhow::Result<Tally> {
 }
 
 fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
-    claude_with(rig, "waiting", ONE_SLOT, "claude_waiting.py")
+    let opens_soon = format!("{ONE_SLOT}{OPENS_SOON}");
+    let opened = claude_with(rig, "opened", &opens_soon, "claude_opened.py")?;
+    Ok(opened + claude_with(rig, "waiting", ONE_SLOT, "claude_waiting.py")?)
 }
 
 fn claude_shows(rig: &Rig) -> anyhow::Result<Tally> {

@@ -135,7 +135,7 @@ impl Play {
                 self.clients.push(Client {
                     user,
                     priority: PRIORITIES[*priority],
-                    key: PlaceKey::of("local", user, "s", &number.to_le_bytes()),
+                    key: PlaceKey::of("local", user, "s", &[&number.to_le_bytes()]),
                     state: State::Gone,
                 });
                 self.wait(number);
@@ -310,7 +310,7 @@ fn a_place_survives_a_restart_with_its_age() {
         };
         World::on(narrow(), stores, clock.clone())
     };
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let world = run();
     let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
@@ -324,7 +324,7 @@ fn a_place_survives_a_restart_with_its_age() {
     let world = run();
     let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
     clock.advance(Duration::from_secs(5));
-    let other = PlaceKey::of("local", "cleo", "s", b"body");
+    let other = PlaceKey::of("local", "cleo", "s", &[b"body"]);
     let _other = world
         .engine
         .wait(routed(&world, "cleo", "high"), other)
@@ -362,7 +362,7 @@ fn what_was_learned_of_waits_outlasts_a_restart() {
             let call = world.send(&keyed("bob"), 100);
             call.settle(end(Some(answered(10, 5)), Outcome::Answered));
         }
-        let key = PlaceKey::of("local", "ada", "s", b"body");
+        let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
         let waiting = world.engine.wait(routed(world, "ada", "high"), key);
         let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
         let told = waiting.outlook().unwrap();
@@ -387,7 +387,7 @@ fn what_was_learned_of_waits_outlasts_a_restart() {
 fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
     let world = World::start(narrow());
     let mut holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
     assert!(waiting.turn_now().is_none());
@@ -408,7 +408,7 @@ fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
 fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
     let world = World::start(narrow());
     let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let waiting = waiting.map_err(|(_, it)| it).unwrap();
     assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());

@@ -62,6 +62,10 @@ registry! {
     soft_limit_calls: Counter "tidegate_gateway_soft_limit_calls_total" CALLS, [limit];
     /// Calls that went to another platform than the first choice
     fallback_calls: Counter "tidegate_gateway_fallback_calls_total" CALLS, [from, to];
+    /// Waits that were longer than a head can be held back, so that the stream was opened
+    opened_waits: Counter "tidegate_gateway_opened_waits_total" Unit::Count("waits"), [];
+    /// Calls that were asked again because their opened stream had ended with an error, and given its answer
+    continued_calls: Counter "tidegate_gateway_continued_calls_total" CALLS, [];
     /// Calls whose output cap was lowered so that a hard limit could hold it
     lowered_calls: Counter "tidegate_gateway_lowered_calls_total" CALLS, [limit];
     /// Calls of models the price table does not know, charged at its dearest row

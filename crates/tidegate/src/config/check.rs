@@ -6,6 +6,7 @@ mod platforms;
 mod providers;
 mod quotas;
 mod secrets;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     }
     let data = data(root.data.as_ref(), reader, sources);
     let server = server(&root.server, reader);
+    let waiting = waiting::check(&root.waiting, reader);
     let local = local(&root.identity, reader);
     let providers = providers::check(&root.providers, reader, sources);
     let platforms = platforms::check(&root, &providers, reader);
@@ -51,6 +53,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         listen: root.listen,
         data: data?,
         server,
+        waiting,
         local,
         providers,
         platforms,

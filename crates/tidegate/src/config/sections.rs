@@ -33,6 +33,8 @@ sections! {
         value enforce: bool = false;
         /// Bounds of the gateway itself.
         section server: Server;
+        /// How long clients are held while their calls wait.
+        section waiting: Waiting;
         /// Who calls without a key act as.
         section identity: Identity;
         /// Providers by name: who answers, at which address, with whose credential. `anthropic`
@@ -72,6 +74,35 @@ sections! {
         value body_max: Bytes = "32 MB";
         /// How long running answers may go on after the first signal to stop.
         value drain: Duration = "30s";
+    }
+
+    /// How long clients are held while their calls wait for a turn or a yes. A client is never held for
+    /// longer than it waits for an answer itself, less what nine of ten answers take; then it is told
+    /// when to come back, and its place is kept. `x-tidegate-max-wait` on a call says otherwise for it.
+    Waiting {
+        /// How long the head of an answer is held back in silence, while any status can be sent still;
+        /// what the first byte then takes is included.
+        value silent: Duration = "240s";
+        /// How long a call may wait in all whose stream is opened then, because its turn will come
+        /// in that time. Zero opens none.
+        value opened: Duration = "330s";
+        /// How often a stream is pinged that is opened and has no answer yet.
+        value ping: Duration = "10s";
+        /// How long clients wait for an answer that don't say (`x-stainless-timeout`).
+        value timeout: Duration = "10m";
+        /// Clients of which something else is known, by any name.
+        named clients: WaitingClient;
+    }
+
+    /// How one kind of client is held.
+    WaitingClient {
+        /// What its `user-agent` begins with, like `claude-cli/`, in any case. Of several that fit the
+        /// longest counts.
+        required agent: String = "nightly-job/";
+        /// How long it waits for an answer, whatever it says itself.
+        optional timeout: Duration = "30m";
+        /// Whether its streams may be opened before there is an answer.
+        value opens: bool = true;
     }
 
     /// Who calls without a key act as.
