@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 mod keys;
 mod ledger;
+mod login;
 mod notify;
 mod prices;
 mod program;
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     /// Keys that callers present to the gateway
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Programs that sign in with a code (`/login`): `approve` one, `list` and `revoke` them
+    #[command(subcommand)]
+    Login(login::LoginCommand),
     /// The ledger: verify, export, settle what a crash left unknown
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -262,6 +266,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Approve(args) => approvals::approve(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Deny(args) => approvals::deny(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Notify(command) => notify::answer(command, &Client::of(&cli.load()?.settings)?)?,
+        Command::Login(command) => login::answer(command, &Client::of(&cli.load()?.settings)?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))

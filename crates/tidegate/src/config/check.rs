@@ -1,6 +1,7 @@
 //! From what was read to what the program uses: everything that one value alone cannot say.
 
 mod budgets;
+mod claude_code;
 mod notify;
 mod platforms;
 mod providers;
@@ -46,6 +47,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let free = providers.iter().filter(|it| it.1.free);
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
+    let managed_settings = claude_code::check(&root.claude_code, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -60,6 +62,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         weights,
         prices,
         notify,
+        managed_settings,
         redactor: redactor?,
         log: Log {
             level: root.log.level,
