@@ -47,7 +47,7 @@ pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
-pub use session::{Session, SessionQuery};
+pub use session::{Outlook, Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
     Penalty, Platform, Readiness, Reason, Refill, Status, Watched,

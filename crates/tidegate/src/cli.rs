@@ -10,6 +10,7 @@ mod claude;
 mod client;
 mod config;
 mod doctor;
+mod hook;
 mod keys;
 mod ledger;
 mod login;
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     Ledger(ledger::LedgerCommand),
     /// One line for Claude Code's status line: the session's JSON comes on standard input
     Statusline,
+    /// For Claude Code's hooks: what is known before a prompt begins, and its end; the event's JSON
+    /// comes on standard input
+    Hook,
     /// Claude Code's settings file: let it use the gateway and show it
     #[command(subcommand)]
     Claude(claude::ClaudeCommand),
@@ -259,6 +263,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Quota(args) => quota::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Claude(command) => claude::answer(command, &cli.sources())?,
+        Command::Hook => hook::answer(&cli.sources()),
         Command::Statusline => statusline::answer(&cli.sources()),
         Command::Approvals(format) => {
             approvals::list(*format, &Client::of(&cli.load()?.settings)?)?

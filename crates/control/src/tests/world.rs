@@ -325,7 +325,7 @@ impl World {
         all.find(|(it, _, _)| *it == name).unwrap().1
     }
 
-    fn secret(&self, name: &str) -> &str {
+    pub(crate) fn secret(&self, name: &str) -> &str {
         let mut all = self.secrets.iter();
         &all.find(|(it, _, _)| *it == name).unwrap().2
     }

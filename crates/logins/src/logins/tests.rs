@@ -1,1 +1,516 @@
+//! A script of what programs and people do, and what each is told; and what holds whatever they do.
 
+use std::{collections::HashMap, fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+use tidegate_ledger::{
+    SettingStore as _,
+    keys::{self, Bearers as _},
+};
+use tidegate_store::MemoryStore;
+use tidegate_types::{KeyId, Monotonic, Priority, Timestamp};
+
+use crate::{Holder, Logins, Poll, RANDOM_BYTES, RefreshError, UserCode};
+
+const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
+
+/// Some sign-ins, their store, a clock, and what programs hold by the names that scripts give them.
+struct World {
+    store: Arc<MemoryStore>,
+    logins: Logins,
+    seconds: u64,
+    random: u64,
+    next_id: u64,
+    /// Device codes and user codes.
+    codes: HashMap<String, (String, String)>,
+    /// Access and refresh tokens.
+    tokens: HashMap<String, (String, String)>,
+    revoked_keys: Vec<KeyId>,
+}
+
+impl World {
+    fn new() -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let logins = Logins::kept(Arc::clone(&store) as _, |_| true, Timestamp(0));
+        Self {
+            logins: logins.unwrap(),
+            store,
+            seconds: 1_000_000,
+            random: 0,
+            next_id: 0,
+            codes: HashMap::new(),
+            tokens: HashMap::new(),
+            revoked_keys: Vec::new(),
+        }
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_seconds(self.seconds)
+    }
+
+    fn mono(&self) -> Monotonic {
+        Monotonic::default().after(Duration::from_secs(self.seconds))
+    }
+
+    fn random(&mut self) -> [u8; RANDOM_BYTES] {
+        self.random += 1;
+        let bytes = self.random.to_le_bytes();
+        std::array::from_fn(|at| bytes[at % bytes.len()] ^ u8::try_from(at).unwrap())
+    }
+
+    fn holder(user: &str) -> Holder {
+        let here_only = user == "here";
+        Holder {
+            organisation: "acme".into(),
+            user: user.into(),
+            by: (!here_only).then(|| KeyId::from_raw(9)),
+            here_only,
+            default_priority: None,
+            highest_priority: Priority::High,
+            default_task_type: None,
+        }
+    }
+
+    fn id(&mut self) -> KeyId {
+        self.next_id += 1;
+        KeyId::from_raw(self.next_id)
+    }
+
+    fn stands(&self, token: &str) -> String {
+        match self.logins.bearer(&keys::hash(token), self.wall()) {
+            Some(it) if it.here_only => format!("{} here", it.key.user),
+            Some(it) => it.key.user.clone(),
+            None => "nobody".to_owned(),
+        }
+    }
+
+    /// Another run on the same store; gives back the one before.
+    fn restart(&mut self) -> Logins {
+        let revoked = self.revoked_keys.clone();
+        let in_force = move |id| !revoked.contains(&id);
+        let logins = Logins::kept(Arc::clone(&self.store) as _, in_force, self.wall());
+        std::mem::replace(&mut self.logins, logins.unwrap())
+    }
+
+    fn poll(&mut self, name: &str, here: bool) -> String {
+        let random = self.random();
+        let device = self.codes[name].0.clone();
+        let polled = self
+            .logins
+            .poll(&device, here, &random, (self.mono(), self.wall()));
+        match polled.unwrap() {
+            Poll::Confirmed(tokens, ended) => {
+                let both = (
+                    tokens.access.expose().clone(),
+                    tokens.refresh.expose().clone(),
+                );
+                self.tokens.insert(name.to_owned(), both);
+                let ended = ended.map_or_else(String::new, |it| format!(", {} ended", it.id));
+                format!("tokens of {}{ended}", tokens.login.id)
+            }
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    /// Tokens for the refresh token of `name`, under the name `new`.
+    fn refresh(&mut self, name: &str, new: &str, here: bool) -> String {
+        let random = self.random();
+        let token = self.tokens[name].1.clone();
+        match self.logins.refresh(&token, here, &random, self.wall()) {
+            Ok(tokens) => {
+                let both = (
+                    tokens.access.expose().clone(),
+                    tokens.refresh.expose().clone(),
+                );
+                self.tokens.insert(new.to_owned(), both);
+                "tokens".to_owned()
+            }
+            Err(why) => why.to_string(),
+        }
+    }
+
+    fn act(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = |it: Result<crate::Asking, crate::ConfirmError>| match it {
+            Ok(it) => format!("{} at {}", it.surface, it.from),
+            Err(why) => why.to_string(),
+        };
+        match words[..] {
+            ["ask", name] => {
+                let random = self.random();
+                let now = self.mono();
+                let asked = self.logins.ask(FROM, "claude_code<", &random, now).unwrap();
+                let both = (
+                    asked.device_code.expose().clone(),
+                    asked.user_code.to_string(),
+                );
+                self.codes.insert(name.to_owned(), both);
+                "codes".to_owned()
+            }
+            ["confirm", name, "as", user] => {
+                let code = self.codes.get(name).map_or(name, |it| &it.1).to_owned();
+                let id = self.id();
+                let (holder, now) = (Self::holder(user), self.mono());
+                answer(self.logins.confirm(user, &code, (id, holder), now))
+            }
+            ["deny", name, "as", user] => {
+                let code = self.codes[name].1.clone();
+                answer(self.logins.deny(user, &code, self.mono()))
+            }
+            ["poll", name] => self.poll(name, true),
+            ["poll", name, "elsewhere"] => self.poll(name, false),
+            ["refresh", name, "to", new] => self.refresh(name, new, true),
+            ["refresh", name, "elsewhere"] => self.refresh(name, name, false),
+            ["calls", name] => self.stands(&self.tokens[name].0),
+            ["refresh-token-calls", name] => self.stands(&self.tokens[name].1),
+            ["sign-out", name] => {
+                let ended = self.logins.sign_out(&self.tokens[name].0).unwrap();
+                format!("{:?}", ended.map(|it| it.id))
+            }
+            ["revoke-key", raw] => {
+                let key = KeyId::from_raw(raw.parse().unwrap());
+                self.revoked_keys.push(key);
+                let ended = self.logins.revoke_confirmed_by(key).unwrap();
+                format!("{} ended", ended.len())
+            }
+            ["pass", seconds] => {
+                self.seconds += seconds.parse::<u64>().unwrap();
+                String::new()
+            }
+            ["restart"] => {
+                drop(self.restart());
+                String::new()
+            }
+            ["list"] => {
+                let live = self.logins.list(self.wall());
+                let live = live
+                    .iter()
+                    .map(|it| format!("{} {}", it.id, it.holder.user));
+                live.collect::<Vec<_>>().join(", ")
+            }
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+#[track_caller]
+fn check(script: &str, expected: Expect) {
+    let mut world = World::new();
+    let mut told = String::new();
+    for line in script.lines().map(str::trim).filter(|it| !it.is_empty()) {
+        let answer = world.act(line);
+        writeln!(told, "{}", format!("{line}: {answer}").trim_end()).unwrap();
+    }
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn a_program_that_somebody_confirms_gets_tokens_once() {
+    check(
+        "ask laptop
+         poll laptop
+         confirm laptop as ann
+         confirm laptop as eve
+         poll laptop
+         pass 10
+         poll laptop
+         calls laptop
+         refresh-token-calls laptop
+         poll laptop
+         list",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn a_no_is_told_once_and_a_code_is_good_for_ten_minutes() {
+    check(
+        "ask laptop
+         deny laptop as ann
+         poll laptop
+         poll laptop
+         ask desk
+         pass 599
+         poll desk
+         pass 1
+         confirm desk as ann
+         poll desk
+         poll desk",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn a_program_that_polls_too_often_is_slowed_down() {
+    check(
+        "ask laptop
+         poll laptop
+         pass 4
+         poll laptop
+         pass 3
+         poll laptop
+         pass 8
+         poll laptop
+         pass 13
+         poll laptop",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn tokens_follow_one_another_and_a_used_one_ends_the_sign_in() {
+    check(
+        "ask laptop
+         confirm laptop as ann
+         poll laptop
+         refresh laptop to second
+         pass 60
+         refresh laptop to sibling
+         calls laptop
+         calls second
+         calls sibling
+         refresh second to third
+         pass 61
+         refresh second to stolen
+         calls third
+         refresh third to fourth
+         list",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn an_access_token_is_good_for_an_hour_and_an_unused_sign_in_for_thirty_days() {
+    check(
+        "ask laptop
+         confirm laptop as ann
+         poll laptop
+         pass 3599
+         calls laptop
+         pass 1
+         calls laptop
+         refresh laptop to second
+         calls second
+         pass 2591999
+         list
+         pass 1
+         list
+         refresh second to third",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn tokens_outlive_a_restart_and_open_codes_do_not() {
+    check(
+        "ask laptop
+         confirm laptop as ann
+         poll laptop
+         ask desk
+         restart
+         calls laptop
+         refresh laptop to second
+         calls second
+         calls laptop
+         poll desk
+         list",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn what_a_key_confirmed_ends_with_it_also_where_it_was_revoked_while_nothing_ran() {
+    check(
+        "ask laptop
+         confirm laptop as ann
+         poll laptop
+         ask desk
+         confirm desk as ann
+         ask here
+         confirm here as here
+         poll here
+         revoke-key 9
+         calls laptop
+         refresh laptop to second
+         poll desk
+         calls here
+         restart
+         list",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn what_was_confirmed_without_a_key_is_fetched_on_this_machine_alone() {
+    check(
+        "ask laptop
+         confirm laptop as here
+         poll laptop elsewhere
+         ask desk
+         confirm desk as here
+         poll desk
+         calls desk
+         refresh desk elsewhere
+         refresh desk to second
+         sign-out second
+         calls second
+         calls desk
+         sign-out desk",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn ten_wrong_codes_are_the_most_that_a_user_may_try() {
+    let mut world = World::new();
+    world.act("ask laptop");
+    for _ in 0..10 {
+        assert!(
+            world
+                .act("confirm BBBB-BBBB as eve")
+                .starts_with("nobody waits")
+        );
+    }
+    expect!["too many wrong codes: try again in 601 s"]
+        .assert_eq(&world.act("confirm laptop as eve"));
+    expect!["claude_code at 10.0.0.7"].assert_eq(&world.act("confirm laptop as ann"));
+    world.act("pass 600");
+    assert!(
+        world
+            .act("confirm laptop as eve")
+            .starts_with("nobody waits")
+    );
+}
+
+#[test]
+fn programs_that_wait_and_sign_ins_of_a_user_are_bounded() {
+    let mut world = World::new();
+    for number in 0..33 {
+        world.act(&format!("ask {number}"));
+        world.act(&format!("confirm {number} as ann"));
+        let told = world.act(&format!("poll {number}"));
+        assert_eq!(told.ends_with("ended"), number == 32, "{told}");
+        world.act("pass 1");
+    }
+    assert_eq!(world.act("calls 0"), "nobody");
+    assert_eq!(world.act("calls 1"), "ann");
+    assert_eq!(world.logins.list(world.wall()).len(), 32);
+    let now = world.mono();
+    let mut asked = 0;
+    while world.logins.ask(FROM, "x", &world.random(), now).is_ok() {
+        asked += 1;
+    }
+    assert!(asked <= 100, "{asked}");
+}
+
+#[test]
+fn codes_are_read_as_people_type_them() {
+    let code = UserCode::of(123_456_789_012);
+    let shown = code.to_string();
+    assert_eq!(shown.len(), 9);
+    let spaced = shown.to_lowercase().replace('-', " ");
+    for typed in [&shown, &spaced, &shown.replace('-', "")] {
+        assert!(UserCode::read(typed) == Some(code), "{typed}");
+    }
+    for wrong in [
+        "",
+        "BBBB",
+        "BBBB-BBBBB",
+        "AEIO-UAEI",
+        "tg-0123456789",
+        "BBBB/BBBB",
+    ] {
+        assert!(UserCode::read(wrong).is_none(), "{wrong}");
+    }
+    assert_eq!(format!("{code:?}"), "[redacted]");
+}
+
+/// Things that may be done, in words of the script.
+fn deeds() -> impl Strategy<Value = Vec<String>> {
+    let name = prop::sample::select(vec!["a", "b", "c"]);
+    let deed = prop_oneof![
+        name.clone().prop_map(|it| format!("ask {it}")),
+        name.clone().prop_map(|it| format!("confirm {it} as ann")),
+        name.clone().prop_map(|it| format!("confirm {it} as here")),
+        name.clone().prop_map(|it| format!("deny {it} as ann")),
+        name.clone().prop_map(|it| format!("poll {it}")),
+        (name.clone(), name.clone()).prop_map(|(a, b)| format!("refresh {a} to {b}")),
+        name.prop_map(|it| format!("sign-out {it}")),
+        (1_u64..4_000).prop_map(|it| format!("pass {it}")),
+        Just("restart".to_owned()),
+        Just("revoke-key 9".to_owned()),
+    ];
+    prop::collection::vec(deed, 1..60)
+}
+
+proptest! {
+    /// Whatever is done: each access token stands for a sign-in that is listed and confirmed by a key
+    /// in force, or for nobody; after a restart for the same; and nothing kept holds a secret.
+    #[test]
+    fn a_token_never_outlives_its_sign_in_and_no_secret_is_kept(deeds in deeds()) {
+        let mut world = World::new();
+        let mut secrets: Vec<(String, String)> = Vec::new();
+        for deed in deeds {
+            let named: Vec<&str> = deed.split_whitespace().collect();
+            let known = match named[0] {
+                "confirm" | "deny" | "poll" => world.codes.contains_key(named[1]),
+                "refresh" | "sign-out" => world.tokens.contains_key(named[1]),
+                // A key is revoked once, and confirms nothing afterwards.
+                "revoke-key" => world.revoked_keys.is_empty(),
+                _ => true,
+            };
+            let gone = named.last() == Some(&"ann") && !world.revoked_keys.is_empty();
+            if !known || gone {
+                continue;
+            }
+            world.act(&deed);
+            secrets.extend(world.tokens.values().cloned());
+            let stands: Vec<String> = secrets.iter().map(|it| world.stands(&it.0)).collect();
+            for ((access, refresh), stands) in secrets.iter().zip(&stands) {
+                prop_assert_eq!(&world.stands(refresh), "nobody");
+                if let Some(it) = world.logins.bearer(&keys::hash(access), world.wall()) {
+                    let login = world.logins.get(it.key.id);
+                    let in_force = |it: &KeyId| !world.revoked_keys.contains(it);
+                    let stands = login.is_some_and(|it| it.holder.by.as_ref().is_none_or(in_force));
+                    prop_assert!(stands);
+                } else {
+                    prop_assert_eq!(stands, "nobody");
+                }
+            }
+            let open = std::mem::take(&mut world.codes);
+            let running = world.restart();
+            let after: Vec<String> = secrets.iter().map(|it| world.stands(&it.0)).collect();
+            prop_assert_eq!(stands, after);
+            // What programs wait for is only known to the one that ran.
+            world.logins = running;
+            world.codes = open;
+        }
+        for (_, kept) in world.store.settings_below("").unwrap() {
+            let kept = String::from_utf8(kept).unwrap();
+            for (access, refresh) in &secrets {
+                prop_assert!(!kept.contains(access.as_str()) && !kept.contains(refresh.as_str()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stolen_refresh_token_is_told_from_an_unknown_one() {
+    let mut world = World::new();
+    for line in [
+        "ask a",
+        "confirm a as ann",
+        "poll a",
+        "refresh a to b",
+        "pass 61",
+    ] {
+        world.act(line);
+    }
+    let random = world.random();
+    let stolen = world.tokens["a"].1.clone();
+    let refused = world.logins.refresh(&stolen, true, &random, world.wall());
+    assert!(matches!(refused, Err(RefreshError::UsedBefore(_))));
+    let refused = world.logins.refresh(&stolen, true, &random, world.wall());
+    assert!(matches!(refused, Err(RefreshError::Unknown)));
+}
