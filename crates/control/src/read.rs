@@ -86,6 +86,11 @@ impl<T: DeserializeOwned> Form<T> {
             Err(refused) if refused.is::<LengthLimitError>() => return Err(Error::BodyTooLong),
             Err(_lost) => return Err(Error::BodyLost),
         };
+        if bytes.is_empty() {
+            // No fields need no type.
+            let form = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+            parts.headers.insert(header::CONTENT_TYPE, form);
+        }
         // Sent with `GET` its fields would be looked for in the address.
         parts.method = http::Method::POST;
         let request = Request::from_parts(parts, bytes.into());

@@ -256,7 +256,22 @@ fn who_may_confirm_whom() {
         };
         writeln!(told, "{visitor}{rest}: {status} {what}").unwrap();
     }
-    expect![[""]].assert_eq(&told);
+    expect![[r#"
+        remote: 403 "foreign"
+        page: 403 "foreign"
+        viewer: 403 "role_needed"
+        approver: 403 "role_needed"
+        stranger: 200 "bob" of "acme"
+        caller, "user": "bob": 403 "not_yours"
+        operator, "user": "bob": 403 "not_yours"
+        admin, "user": "bob": 200 "bob" of "local"
+        admin, "organisation": "acme": 403 "not_yours"
+        token, "user": "eve", "organisation": "acme": 200 "eve" of "acme"
+        nobody, "user": "bob": 403 "not_yours"
+        nobody, "user": "local": 200 "local" of "local"
+        token: 200 "local" of "local"
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
@@ -296,8 +311,12 @@ fn the_page_says_nothing_of_codes_to_whoever_is_not_known() {
         look("remote", &code).replace(&code, "BBBB-BBBB"),
         look("remote", "BBBB-BBBB")
     );
-    expect![[""]].assert_eq(&body(look("remote", "BBBB-BBBB")));
-    expect![[""]].assert_eq(&body(look("nobody", "%22%3E%3Cscript%3E")));
+    expect![[r#"
+        <h1>Sign in to Tidegate</h1><p>Confirm only a code that you see on your own screen now: whoever shows it will make calls in your name and from your budgets.<form method=post action="/device"><p><label for=user_code>Code</label> <input id=user_code name=user_code value="BBBB-BBBB" autocomplete=off autocapitalize=characters spellcheck=false required><p><label for=key>Your Tidegate key</label> <input id=key name=key type=password autocomplete=off><p><button name=decision value=approve>Sign in</button> <button name=decision value=deny>Deny</button></form></html>
+    "#]].assert_eq(&body(look("remote", "BBBB-BBBB")));
+    expect![[r#"
+        <h1>Sign in to Tidegate</h1><p>Confirm only a code that you see on your own screen now: whoever shows it will make calls in your name and from your budgets.<form method=post action="/device"><p><label for=user_code>Code</label> <input id=user_code name=user_code value="" autocomplete=off autocapitalize=characters spellcheck=false required><p><label for=key>Tidegate key (leave it empty to sign in as the local user of this machine)</label> <input id=key name=key type=password autocomplete=off><p><button name=decision value=approve>Sign in</button> <button name=decision value=deny>Deny</button></form></html>
+    "#]].assert_eq(&body(look("nobody", "%22%3E%3Cscript%3E")));
     let (status, text) = post(
         &world,
         "nobody",
@@ -354,7 +373,16 @@ fn oauth_is_told_what_is_wrong_in_its_own_words() {
     let json = world.request("nobody", "POST", "/oauth/token", r#"{"grant_type": "x"}"#);
     let (status, text) = sent(&world, json);
     writeln!(told, "{status} {text}").unwrap();
-    expect![[""]].assert_eq(&told);
+    expect![[r#"
+        400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be urn:ietf:params:oauth:grant-type:device_code or refresh_token"}
+        400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be urn:ietf:params:oauth:grant-type:device_code or refresh_token"}
+        401 {"error":"invalid_grant","error_description":"the sign-in is over or was revoked: sign in again with `/login`"}
+        401 {"error":"invalid_grant","error_description":"the sign-in is over or was revoked: sign in again with `/login`"}
+        400 {"error":"invalid_request","error_description":"the body is no form, or a field comes twice"}
+        400 {"error":"invalid_grant","error_description":"there is no such code any more: start again with `/login`"}
+        400 {"error":"invalid_request","error_description":"the body is longer than 65536 bytes, which no request of this API is"}
+        400 {"error":"invalid_request","error_description":"the body must be a form: send it with `content-type: application/x-www-form-urlencoded`"}
+    "#]].assert_eq(&told);
 }
 
 #[test]
@@ -374,7 +402,7 @@ fn settings_are_given_once_and_again_when_they_are_others() {
     };
     let (_, text) = run(world.ask("caller", "GET", "/managed/settings", ""));
     // The hash of {"env":{"A":"2","B":"1"}}, as sha256sum says it.
-    expect![[""]].assert_eq(&text);
+    expect![[r#"{"uuid":"6e2fd97b-4532-233b-365b-d36f68133e31","checksum":"sha256:6e2fd97b4532233b365bd36f68133e31f59cadd7460ffebcb3a9fca2acc6fdef","settings":{"env":{"A":"2","B":"1"}}}"#]].assert_eq(&text);
     let (status, tag) = ask(None);
     let tag = tag.unwrap().to_str().unwrap().to_owned();
     assert_eq!(status, 200);

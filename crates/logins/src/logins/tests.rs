@@ -174,6 +174,12 @@ impl World {
                 let ended = self.logins.revoke_confirmed_by(key).unwrap();
                 format!("{} ended", ended.len())
             }
+            ["revoke-key-while-down", raw] => {
+                self.revoked_keys
+                    .push(KeyId::from_raw(raw.parse().unwrap()));
+                drop(self.restart());
+                String::new()
+            }
             ["pass", seconds] => {
                 self.seconds += seconds.parse::<u64>().unwrap();
                 String::new()
@@ -219,7 +225,19 @@ fn a_program_that_somebody_confirms_gets_tokens_once() {
          refresh-token-calls laptop
          poll laptop
          list",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            poll laptop: open
+            confirm laptop as ann: claude_code at 10.0.0.7
+            confirm laptop as eve: nobody waits with this code: codes are good for 10 minutes and once; start again with `/login`
+            poll laptop: tooearly
+            pass 10:
+            poll laptop: tokens of key_0000000000000001
+            calls laptop: ann
+            refresh-token-calls laptop: nobody
+            poll laptop: unknown
+            list: key_0000000000000001 ann
+        "#]],
     );
 }
 
@@ -237,7 +255,19 @@ fn a_no_is_told_once_and_a_code_is_good_for_ten_minutes() {
          confirm desk as ann
          poll desk
          poll desk",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            deny laptop as ann: claude_code at 10.0.0.7
+            poll laptop: denied
+            poll laptop: unknown
+            ask desk: codes
+            pass 599:
+            poll desk: open
+            pass 1:
+            confirm desk as ann: nobody waits with this code: codes are good for 10 minutes and once; start again with `/login`
+            poll desk: expired
+            poll desk: unknown
+        "#]],
     );
 }
 
@@ -252,9 +282,20 @@ fn a_program_that_polls_too_often_is_slowed_down() {
          poll laptop
          pass 8
          poll laptop
-         pass 13
+         pass 14
          poll laptop",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            poll laptop: open
+            pass 4:
+            poll laptop: open
+            pass 3:
+            poll laptop: tooearly
+            pass 8:
+            poll laptop: tooearly
+            pass 14:
+            poll laptop: open
+        "#]],
     );
 }
 
@@ -276,7 +317,23 @@ fn tokens_follow_one_another_and_a_used_one_ends_the_sign_in() {
          calls third
          refresh third to fourth
          list",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as ann: claude_code at 10.0.0.7
+            poll laptop: tokens of key_0000000000000001
+            refresh laptop to second: tokens
+            pass 60:
+            refresh laptop to sibling: tokens
+            calls laptop: ann
+            calls second: ann
+            calls sibling: ann
+            refresh second to third: tokens
+            pass 61:
+            refresh second to stolen: this refresh token was used before, so the sign-in was ended: sign in again with `/login`
+            calls third: nobody
+            refresh third to fourth: the sign-in is over or was revoked: sign in again with `/login`
+            list:
+        "#]],
     );
 }
 
@@ -297,7 +354,22 @@ fn an_access_token_is_good_for_an_hour_and_an_unused_sign_in_for_thirty_days() {
          pass 1
          list
          refresh second to third",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as ann: claude_code at 10.0.0.7
+            poll laptop: tokens of key_0000000000000001
+            pass 3599:
+            calls laptop: ann
+            pass 1:
+            calls laptop: nobody
+            refresh laptop to second: tokens
+            calls second: ann
+            pass 2591999:
+            list: key_0000000000000001 ann
+            pass 1:
+            list:
+            refresh second to third: the sign-in is over or was revoked: sign in again with `/login`
+        "#]],
     );
 }
 
@@ -315,12 +387,24 @@ fn tokens_outlive_a_restart_and_open_codes_do_not() {
          calls laptop
          poll desk
          list",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as ann: claude_code at 10.0.0.7
+            poll laptop: tokens of key_0000000000000001
+            ask desk: codes
+            restart:
+            calls laptop: ann
+            refresh laptop to second: tokens
+            calls second: ann
+            calls laptop: ann
+            poll desk: unknown
+            list: key_0000000000000001 ann
+        "#]],
     );
 }
 
 #[test]
-fn what_a_key_confirmed_ends_with_it_also_where_it_was_revoked_while_nothing_ran() {
+fn what_a_key_confirmed_ends_with_it() {
     check(
         "ask laptop
          confirm laptop as ann
@@ -337,7 +421,45 @@ fn what_a_key_confirmed_ends_with_it_also_where_it_was_revoked_while_nothing_ran
          calls here
          restart
          list",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as ann: claude_code at 10.0.0.7
+            poll laptop: tokens of key_0000000000000001
+            ask desk: codes
+            confirm desk as ann: claude_code at 10.0.0.7
+            ask here: codes
+            confirm here as here: claude_code at 10.0.0.7
+            poll here: tokens of key_0000000000000003
+            revoke-key 9: 1 ended
+            calls laptop: nobody
+            refresh laptop to second: the sign-in is over or was revoked: sign in again with `/login`
+            poll desk: denied
+            calls here: here here
+            restart:
+            list: key_0000000000000003 here
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_key_confirmed_ends_with_it_also_where_that_was_revoked_while_nothing_ran() {
+    check(
+        "ask laptop
+         confirm laptop as ann
+         poll laptop
+         revoke-key-while-down 9
+         calls laptop
+         refresh laptop to second
+         list",
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as ann: claude_code at 10.0.0.7
+            poll laptop: tokens of key_0000000000000001
+            revoke-key-while-down 9:
+            calls laptop: nobody
+            refresh laptop to second: the sign-in is over or was revoked: sign in again with `/login`
+            list:
+        "#]],
     );
 }
 
@@ -357,7 +479,21 @@ fn what_was_confirmed_without_a_key_is_fetched_on_this_machine_alone() {
          calls second
          calls desk
          sign-out desk",
-        expect![[""]],
+        expect![[r#"
+            ask laptop: codes
+            confirm laptop as here: claude_code at 10.0.0.7
+            poll laptop elsewhere: denied
+            ask desk: codes
+            confirm desk as here: claude_code at 10.0.0.7
+            poll desk: tokens of key_0000000000000002
+            calls desk: here here
+            refresh desk elsewhere: the sign-in is over or was revoked: sign in again with `/login`
+            refresh desk to second: tokens
+            sign-out second: Some(key_0000000000000002)
+            calls second: nobody
+            calls desk: nobody
+            sign-out desk: None
+        "#]],
     );
 }
 
@@ -398,7 +534,11 @@ fn programs_that_wait_and_sign_ins_of_a_user_are_bounded() {
     assert_eq!(world.logins.list(world.wall()).len(), 32);
     let now = world.mono();
     let mut asked = 0;
-    while world.logins.ask(FROM, "x", &world.random(), now).is_ok() {
+    loop {
+        let random = world.random();
+        if world.logins.ask(FROM, "x", &random, now).is_err() {
+            break;
+        }
         asked += 1;
     }
     assert!(asked <= 100, "{asked}");
