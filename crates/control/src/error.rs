@@ -277,21 +277,13 @@ impl Error {
     const fn telling(&self) -> Telling {
         use StatusCode as S;
         match self {
-            Self::Unidentified(it) => match it {
-                Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
-                Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
-                Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
-                Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
-                Unidentified::SignedOut => told(S::UNAUTHORIZED, "signed_out"),
-            },
+            Self::Unidentified(it) => unidentified(*it),
             Self::KeyOfOnesOwn => with(
                 S::FORBIDDEN,
                 "key_needed",
                 "use a key of your own, or the `tidegate` command on the gateway's machine",
             ),
             Self::Login(it) => unconfirmed(*it),
-            Self::NoManagedSettings => told(S::NOT_FOUND, "not_found"),
-            Self::TelemetryTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
             Self::OtherCredential => with(
                 S::UNAUTHORIZED,
                 "unknown_key",
@@ -324,9 +316,11 @@ impl Error {
                 "`GET /api/v1/openapi.json` lists what there is",
             ),
             Self::Method { .. } => told(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::NoSuch { .. } => told(S::NOT_FOUND, "not_found"),
+            Self::NoSuch { .. } | Self::NoManagedSettings => told(S::NOT_FOUND, "not_found"),
             Self::NotJson => told(S::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Self::BodyTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
+            Self::BodyTooLong | Self::TelemetryTooLong => {
+                told(S::PAYLOAD_TOO_LARGE, "body_too_long")
+            }
             Self::BodyLost => told(S::BAD_REQUEST, "body_lost"),
             Self::Body(_) => told(S::BAD_REQUEST, "bad_body"),
             Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),
@@ -350,6 +344,17 @@ impl Error {
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
         }
+    }
+}
+
+const fn unidentified(error: Unidentified) -> Telling {
+    use StatusCode as S;
+    match error {
+        Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
+        Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
+        Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
+        Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
+        Unidentified::SignedOut => told(S::UNAUTHORIZED, "signed_out"),
     }
 }
 

@@ -140,9 +140,9 @@ pub(crate) async fn revoke(
             let ended = control.logins.revoke_confirmed_by(key);
             let ended = ended.map_err(|it| control.store_failed(&it))?;
             let who = || (visitor.actor(), visitor.principal.role);
-            ended
-                .iter()
-                .for_each(|it| control.login_ended(who(), Some(it)));
+            for it in &ended {
+                control.login_ended(who(), Some(it));
+            }
             Ok(revoked)
         })
         .await?;

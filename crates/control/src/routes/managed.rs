@@ -122,7 +122,7 @@ async fn take(
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_lost| Error::BodyLost)?;
-            bytes += frame.data_ref().map_or(0, |it| it.len());
+            bytes += frame.data_ref().map_or(0, axum::body::Bytes::len);
             if bytes > TELEMETRY_BYTES_MAX {
                 return Err(Error::TelemetryTooLong);
             }

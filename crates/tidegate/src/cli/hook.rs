@@ -99,7 +99,8 @@ fn before(gateway: &Client, asked: &Asked, told: &Told) -> Result<Option<String>
 /// calls carry a key, so that also limits nobody named bind them.
 fn verdict(session: &Session, asking: bool) -> Option<String> {
     if session.task_state.as_deref() == Some("cancelled") {
-        let reason = "Tidegate: the task was cancelled, and its calls would be refused. Name another task, or start it again with `tidegate task start`.";
+        let reason =
+            "Tidegate: the task was cancelled, and its calls would be refused: name another one.";
         return Some(blocked(reason));
     }
     if let Some(spent) = session.budgets.iter().find(|it| is_spent(it, asking)) {

@@ -48,7 +48,13 @@ fn what_is_installed_is_taken_back_to_the_byte() {
         	"z": 1,
         	"env": { "A": "b", "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787", "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1" },
         	"unknown": [true],
-        	"statusLine": {"command":"/bin/tidegate statusline","type":"command"}
+        	"statusLine": {"command":"/bin/tidegate statusline","type":"command"},
+        	"hooks": {
+        	  "UserPromptSubmit": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "Stop": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "StopFailure": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "SessionEnd": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}]
+        	}
         }"#]]
     .assert_eq(&settings(&place));
     assert_eq!(fs::read_to_string(&place.backup).unwrap(), THEIRS);
@@ -73,6 +79,12 @@ fn where_there_were_no_settings_there_are_none_afterwards() {
           "env": {
             "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787",
             "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"
+          },
+          "hooks": {
+            "UserPromptSubmit": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "Stop": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "StopFailure": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "SessionEnd": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}]
           }
         }
     "#]]

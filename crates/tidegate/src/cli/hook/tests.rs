@@ -81,7 +81,13 @@ fn a_prompt_of_a_spent_budget_is_blocked_with_the_reason() {
 #[test]
 fn a_prompt_of_a_cancelled_task_is_blocked() {
     let cancelled = session(Vec::new(), Some("cancelled"), &[]);
-    check(&cancelled, false, expect![[""]]);
+    check(
+        &cancelled,
+        false,
+        expect![[
+            r#"{"decision":"block","reason":"Tidegate: the task was cancelled, and its calls would be refused: name another one."}"#
+        ]],
+    );
     let running = session(Vec::new(), Some("running"), &[]);
     check(&running, false, expect![[""]]);
 }
@@ -89,7 +95,13 @@ fn a_prompt_of_a_cancelled_task_is_blocked() {
 #[test]
 fn a_long_wait_is_said_and_a_short_one_is_not() {
     let long = session(Vec::new(), None, &[("sonnet", 59), ("opus", 150)]);
-    check(&long, true, expect![[""]]);
+    check(
+        &long,
+        true,
+        expect![[
+            r#"{"systemMessage":"Tidegate: calls wait on opus: about 2 min 30 s, in one of ten cases more than 7 min 30 s"}"#
+        ]],
+    );
     let short = session(Vec::new(), None, &[("sonnet", 59)]);
     check(&short, true, expect![[""]]);
 }

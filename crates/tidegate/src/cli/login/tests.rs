@@ -25,7 +25,12 @@ fn sign_ins_are_listed_with_who_confirmed_them() {
             login(3, None, true),
         ],
     };
-    expect![[""]].assert_eq(&for_reader(&show(&logins), false));
+    expect![[r#"
+        sign-in               program      user         confirmed by                     since                 renewed
+        key_0000000000000001  claude_code  ann of acme  key_0000000000000009             2026-11-22T10:00:00Z  2026-11-22T11:00:00Z
+        key_0000000000000002  claude_code  ann of acme  the token                        2026-11-22T10:00:00Z  2026-11-22T11:00:00Z
+        key_0000000000000003  claude_code  ann of acme  nobody's key: this machine only  2026-11-22T10:00:00Z  2026-11-22T11:00:00Z
+    "#]].assert_eq(&for_reader(&show(&logins), false));
     expect![["
         no program is signed in
     "]]
