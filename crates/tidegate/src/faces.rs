@@ -109,7 +109,7 @@ impl Operations for Operator {
     fn managed_settings(&self) -> Option<Value> {
         let serving = self.serving().ok()?;
         let loaded = serving.loaded.lock();
-        loaded.settings.managed_settings.clone()
+        loaded.settings.claude_code.clone()
     }
 
     fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {

@@ -36,7 +36,7 @@ pub(super) const SECONDS_MAX: u64 = 5;
 const INPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A wait is said from here on: shorter ones are over before anybody has read it.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// In the data folder: the session that was told last that no gateway answers.
 const DOWN_FILE: &str = "hook.down";

@@ -47,7 +47,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let free = providers.iter().filter(|it| it.1.free);
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
-    let managed_settings = claude_code::check(&root.claude_code, reader);
+    let claude_code = claude_code::check(&root.claude_code, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -62,7 +62,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         weights,
         prices,
         notify,
-        managed_settings,
+        claude_code,
         redactor: redactor?,
         log: Log {
             level: root.log.level,

@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     /// What is told by itself, and to whom.
     pub(crate) notify: Notify,
     /// The settings for Claude Code where it signs in; `None`: none.
-    pub(crate) managed_settings: Option<serde_json::Value>,
+    pub(crate) claude_code: Option<serde_json::Value>,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unchangeable {
     #[error("line {line}: {problem}")]
-    NotJson { line: usize, problem: String },
+    Syntax { line: usize, problem: String },
     #[error("line {line}: `{place}` must be an object, in braces")]
     NotAnObject { line: usize, place: String },
     #[error("line {line}: `{place}` must be a list, in brackets")]
@@ -47,7 +47,7 @@ impl Members {
                 line: 1,
                 place: "the file".to_owned(),
             }),
-            Err(error) => Err(Unchangeable::NotJson {
+            Err(error) => Err(Unchangeable::Syntax {
                 line: error.line(),
                 problem: error.to_string(),
             }),

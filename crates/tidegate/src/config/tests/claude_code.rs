@@ -6,7 +6,7 @@ use super::{build_text, check_wrong, settings, sources};
 
 #[track_caller]
 fn check(text: &str, expected: Expect) {
-    let settings = settings(text).managed_settings;
+    let settings = settings(text).claude_code;
     expected.assert_eq(&settings.map_or_else(String::new, |it| it.to_string()));
 }
 
