@@ -207,6 +207,9 @@ const fn with(status: StatusCode, code: &'static str, remedy: &'static str) -> T
 /// How long a client waits where we can't say when it gets better.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What whoever is only signed in does to confirm another.
+const USE_A_KEY: &str = "use a key of your own, or the `tidegate` command on the gateway's machine";
+
 impl Error {
     /// What the sender should do.
     pub(crate) const fn disposition(&self) -> Disposition {
@@ -278,11 +281,7 @@ impl Error {
         use StatusCode as S;
         match self {
             Self::Unidentified(it) => unidentified(*it),
-            Self::KeyOfOnesOwn => with(
-                S::FORBIDDEN,
-                "key_needed",
-                "use a key of your own, or the `tidegate` command on the gateway's machine",
-            ),
+            Self::KeyOfOnesOwn => with(S::FORBIDDEN, "key_needed", USE_A_KEY),
             Self::Login(it) => unconfirmed(*it),
             Self::OtherCredential => with(
                 S::UNAUTHORIZED,
