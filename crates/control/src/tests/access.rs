@@ -121,11 +121,11 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         POST   /api/v1/logins                       403 403 403 403 400 400 403 403 400 400 400 400 400
         DELETE /api/v1/logins/{id}                  403 403 403 403 404 404 403 403 404 404 404 404 404
         GET    /.well-known/oauth-authorization-server 200 200 200 200 200 200 200 200 200 200 200 200 200
-        POST   /oauth/device_authorization          400 400 400 400 400 400 400 400 400 400 400 400 400
+        POST   /oauth/device_authorization          200 200 200 200 200 200 200 200 200 200 200 200 200
         POST   /oauth/token                         400 400 400 400 400 400 400 400 400 400 400 400 400
-        POST   /oauth/revoke                        400 400 400 400 400 400 400 400 400 400 400 400 400
+        POST   /oauth/revoke                        200 200 200 200 200 200 200 200 200 200 200 200 200
         GET    /device                              200 200 200 200 200 200 200 200 200 200 200 200 200
-        POST   /device                              400 400 400 400 400 400 400 400 400 400 400 400 400
+        POST   /device                              403 403 403 403 400 400 400 400 400 400 400 400 400
         GET    /managed/settings                    403 403 403 403 200 200 200 200 200 200 200 200 200
         POST   /v1/metrics                          403 403 403 403 200 200 200 200 200 200 200 200 200
         POST   /v1/logs                             403 403 403 403 200 200 200 200 200 200 200 200 200
