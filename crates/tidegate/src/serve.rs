@@ -85,7 +85,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         .context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
     registry.start_time.with([]).set(clock.now().0);
-    let (engine, courier) =
+    let (engine, courier, logins) =
         wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
@@ -99,7 +99,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
     write_private(&address, &listen.to_string())?;
-    let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
+    let faces = Arc::new(Faces::new(Arc::clone(&engine), logins, token));
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
         one_bytes_max: settings.server.body_bytes_max,

@@ -80,6 +80,22 @@ pub(super) const SUITES: &[Suite] = &[
         needs: NODE,
         run: claude_shows,
     },
+    Suite {
+        name: "claude-login",
+        proves: "Claude Code signs in with a code, takes our settings over and signs out; our hook blocks a prompt that would be refused",
+        needs: LOGIN,
+        run: claude_login,
+    },
+];
+
+/// Claude Code's managed settings are put where it alone sees them.
+const LOGIN: &[Package] = &[
+    Package::PythonClients,
+    Package::NodeClients,
+    Package::Debian {
+        program: "unshare",
+        package: "util-linux",
+    },
 ];
 
 /// The operator pays for whoever has a key, and nobody waits for others' tasks.
@@ -193,6 +209,10 @@ fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
 
 fn claude_shows(rig: &Rig) -> anyhow::Result<Tally> {
     claude_with(rig, "shows", OPERATOR_PAYS, "claude_shows.py")
+}
+
+fn claude_login(rig: &Rig) -> anyhow::Result<Tally> {
+    claude_with(rig, "login", OPERATOR_PAYS, "claude_login.py")
 }
 
 /// A program that uses Claude Code through a gateway with this configuration, and the gateway's own commands.

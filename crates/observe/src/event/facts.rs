@@ -358,13 +358,13 @@ events! {
     }
     "limit_changed" from "ledger" says "a limit was changed" at Info; // The gauge of the budget shows it; changes themselves are rows of the audit.
 
-    /// A key was made or revoked.
+    /// A key was made or revoked, a sign-in confirmed or ended.
     KeyChanged<'a> {
         /// Who.
         by: Actor = shown,
-        /// The key.
+        /// The key, or the sign-in.
         key: KeyId = shown,
-        /// `added` or `revoked`.
+        /// As the audit calls it.
         action: &'a str = with,
     }
     "key_changed" from "control" says "a key was changed" at Info

@@ -146,10 +146,12 @@ registry! {
     broken_invariants: Counter "tidegate_engine_broken_invariants_total" Unit::Count("invariants"), [invariant];
     /// Configurations read, by result: applied, refused
     config_reloads: Counter "tidegate_engine_config_reloads_total" Unit::Count("reloads"), [result];
-    /// Keys made and revoked
+    /// Keys made and revoked, sign-ins confirmed and ended
     changed_keys: Counter "tidegate_control_changed_keys_total" Unit::Count("keys"), [action];
     /// Requests to the control API, by route and status
     control_requests: Counter "tidegate_control_answered_requests_total" Unit::Count("requests"), [route, status];
+    /// Requests with telemetry (OTLP) that were taken and dropped, by signal
+    dropped_telemetry: Counter "tidegate_control_dropped_telemetry_total" Unit::Count("requests"), [signal];
     /// Log records that were dropped because the buffer was full
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written

@@ -1,6 +1,7 @@
 //! From what was read to what the program uses: everything that one value alone cannot say.
 
 mod budgets;
+mod claude_code;
 mod notify;
 mod platforms;
 mod providers;
@@ -48,6 +49,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let free = providers.iter().filter(|it| it.1.free);
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
+    let claude_code = claude_code::check(&root.claude_code, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -63,6 +65,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         weights,
         prices,
         notify,
+        claude_code,
         redactor: redactor?,
         log: Log {
             level: root.log.level,

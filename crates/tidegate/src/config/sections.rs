@@ -59,6 +59,8 @@ sections! {
         section prices: Prices;
         /// What is told by itself, and to whom.
         section notify: Notify;
+        /// What Claude Code is given when it signs in (`/login`).
+        section claude_code: ClaudeCode;
         /// What is removed from logs, records and errors.
         section redact: Redact;
         /// The program's own log.
@@ -403,6 +405,25 @@ sections! {
         /// What it is told of: `approval_asked`, `approval_decided`, `approval_expired`,
         /// `limit_reached`, `limit_foreseen`, `overspent`; all where none is named.
         value events: Vec<Topic> = [];
+    }
+
+    /// What Claude Code is given when it signs in (`/login`): settings that it fetches at each start
+    /// and once an hour, and puts above its user's own.
+    ClaudeCode {
+        /// Whether it is given any.
+        value managed: bool = true;
+        /// Environment variables. These are given unless they are named here; an empty text leaves
+        /// one out: ANTHROPIC_MODEL = "claude-opus-5-5", ANTHROPIC_DEFAULT_OPUS_MODEL =
+        /// "claude-opus-5-5", ANTHROPIC_DEFAULT_SONNET_MODEL = "claude-sonnet-5-5",
+        /// ANTHROPIC_DEFAULT_HAIKU_MODEL = "claude-haiku-5-5". Without them it asks for older models
+        /// than with a key of its own. Everybody who signs in reads all of it.
+        value env: Pairs = {};
+        /// The command of its status line; none where nobody says otherwise, since it is run on the
+        /// user's machine. With Tidegate installed there: `tidegate statusline`.
+        optional status_line: String = "tidegate statusline";
+        /// A file with further settings, a JSON object as in Claude Code's own files. What is said
+        /// here goes before what it says.
+        optional settings_file: PathBuf = "/etc/tidegate/claude-code.json";
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

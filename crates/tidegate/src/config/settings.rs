@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) prices: PriceBook,
     /// What is told by itself, and to whom.
     pub(crate) notify: Notify,
+    /// The settings for Claude Code where it signs in; `None`: none.
+    pub(crate) claude_code: Option<serde_json::Value>,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.
