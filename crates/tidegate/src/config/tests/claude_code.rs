@@ -61,8 +61,8 @@ env = { 'A B' = '1' }
 settings_file = '/nowhere/more.json'
 ",
         expect![[r#"
-            tidegate.toml:3:7: claude_code.env: `A B` is no name of a variable; use letters, digits and underscores, like ANTHROPIC_MODEL
-            tidegate.toml:4:17: claude_code.settings_file: `/nowhere/more.json` can't be read: No such file or directory (os error 2)
+            tidegate.toml:5:17: claude_code.settings_file: `/nowhere/more.json` can't be read: No such file or directory (os error 2)
+            tidegate.toml:4:7: claude_code.env: `A B` is no name of a variable; use letters, digits and underscores, like ANTHROPIC_MODEL
         "#]],
     );
 }
