@@ -151,7 +151,7 @@ registry! {
     /// Requests to the control API, by route and status
     control_requests: Counter "tidegate_control_answered_requests_total" Unit::Count("requests"), [route, status];
     /// Requests with telemetry (OTLP) that were taken and dropped, by signal
-    dropped_telemetry: Counter "tidegate_control_dropped_telemetry_total" Unit::Count("requests"), [signal];
+    dropped_telemetry: Counter "tidegate_control_dropped_telemetry_requests_total" Unit::Count("requests"), [signal];
     /// Log records that were dropped because the buffer was full
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written
