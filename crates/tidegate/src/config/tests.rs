@@ -7,7 +7,6 @@ mod waiting;
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
-use tidegate_types::{Enforcement, Mode};
 
 use super::*;
 
