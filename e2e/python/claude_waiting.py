@@ -8,58 +8,13 @@ import os
 import subprocess
 import threading
 import time
-import urllib.request
 import uuid
 
-from cases import ANTHROPIC_KEY, BASE_URL, case, equal, run, unique
+from cases import BASE_URL, case, equal, run, unique
 from claude import Session, result
+from slots import BESIDE_SECONDS, Slot, cancel_when_it_waits, metric, queue, retries, succeeded_with
 
 SLOW = os.environ.get("SLOW") == "1"
-
-# What Claude Code may need beyond the wait itself: its start, and what it asks beside the prompt.
-BESIDE_SECONDS = 60
-
-
-class Slot:
-    """Holds the only slot for so many seconds, by a call that the provider answers late."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-        self.thread = threading.Thread(target=self.hold, daemon=True)
-
-    def hold(self):
-        body = {
-            "model": "claude-opus-5-5",
-            "max_tokens": 100,
-            "messages": [{"role": "user", "content": f"sim:sleep-ms {self.seconds * 1000} {unique()}"}],
-        }
-        headers = {"content-type": "application/json", "x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
-        request = urllib.request.Request(f"{BASE_URL}/v1/messages", json.dumps(body).encode(), headers)
-        urllib.request.urlopen(request, timeout=self.seconds + BESIDE_SECONDS).read()
-
-    def __enter__(self):
-        self.thread.start()
-        # It has the slot once the gateway says that a call is with the provider.
-        while not open_calls():
-            time.sleep(0.05)
-        return self
-
-    def __exit__(self, *_):
-        self.thread.join()
-
-
-def open_calls():
-    text = urllib.request.urlopen(f"{BASE_URL}/metrics", timeout=10).read().decode()
-    lines = [line for line in text.splitlines() if line.startswith("tidegate_gateway_open_calls ")]
-    return int(lines[0].split()[1]) if lines else 0
-
-
-def queue():
-    """The waiting calls, as the command shows them to programs."""
-    done = subprocess.run(
-        [os.environ["TIDEGATE"], "queue", "--json"], capture_output=True, text=True, timeout=30, check=True
-    )
-    return json.loads(done.stdout)["waiting"]
 
 
 def waits(seconds):
@@ -71,15 +26,6 @@ def waits(seconds):
     succeeded_with(events, f"here after {seconds}")
     assert took >= seconds - 1, f"it did not wait: {took} s"
     return events
-
-
-def succeeded_with(events, answer):
-    last = result(events)
-    equal((last["is_error"], last["result"].startswith(answer)), (False, True))
-
-
-def retries(events):
-    return [event for event in events if event.get("subtype") == "api_retry"]
 
 
 @case
@@ -111,7 +57,7 @@ def the_status_line_tells_the_place_of_a_session_that_waits():
 
 @case
 def a_wait_is_ended_by_hand_and_the_reason_is_shown():
-    with Session() as session, Slot(12):
+    with Session() as session, Slot(20):
         running = threading.Thread(target=cancel_when_it_waits, daemon=True)
         running.start()
         last = result(session.print(f"sim:say never {unique()}"))
@@ -135,14 +81,6 @@ def an_overload_after_a_held_wait_is_tried_again():
     equal([event["error_status"] for event in retries(events)], [529])
 
 
-def cancel_when_it_waits():
-    while not (waiting := queue()):
-        time.sleep(0.2)
-    (call,) = waiting
-    equal((call["place"], call["of"], call["away"]), (1, 1, False))
-    subprocess.run([os.environ["TIDEGATE"], "queue", "cancel", call["id"]], check=True, timeout=30, capture_output=True)
-
-
 if SLOW:
 
     @case
@@ -150,10 +88,18 @@ if SLOW:
         equal(retries(waits(50)), [])
 
     @case
-    def a_wait_beyond_its_patience_is_met_by_coming_back():
-        # It is sent away after some four minutes, comes back within 58 seconds, and finds its place kept.
+    def a_wait_that_is_longer_than_a_head_can_be_held_back_is_a_slow_answer():
+        # After some four minutes its stream is opened, and pinged until the answer begins.
+        before = metric("tidegate_gateway_opened_waits_total")
         events = waits(290)
-        equal([event["error_status"] for event in retries(events)], [429])
+        equal(retries(events), [])
+        equal(metric("tidegate_gateway_opened_waits_total"), before + 1)
+
+    @case
+    def a_wait_beyond_its_patience_is_met_by_coming_back():
+        # It is sent away, comes back within 58 seconds, and finds its place kept.
+        events = waits(350)
+        equal({event["error_status"] for event in retries(events)}, {429})
 
 
 if __name__ == "__main__":

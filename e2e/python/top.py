@@ -113,6 +113,26 @@ def q_ends_it_and_the_terminal_is_as_before():
         is_left_as_it_was(view, before)
 
 
+def ended_by(number):
+    """Sends a signal to a view that is drawn; the terminal is as before then."""
+    with top() as view:
+        before = termios.tcgetattr(view.master)
+        view.wait_for(shows("takes calls"), SOON, "the gateway")
+        view.program.send_signal(number)
+        equal(view.wait_for_end(SOON), 0)
+        is_left_as_it_was(view, before)
+
+
+@case
+def a_signal_to_end_leaves_the_terminal_as_before():
+    ended_by(signal.SIGTERM)
+
+
+@case
+def a_hang_up_leaves_the_terminal_as_before():
+    ended_by(signal.SIGHUP)
+
+
 @case
 def without_colours_it_is_drawn_without():
     with top(NO_COLOR="1") as view:

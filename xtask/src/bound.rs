@@ -9,8 +9,9 @@ pub(crate) const SERVER_READY: Duration = Duration::from_secs(20);
 /// `serve` lets streams run for 30 s after SIGTERM; what is still there after that is a defect.
 pub(crate) const SERVER_STOP: Duration = Duration::from_secs(40);
 
-/// The longest client program (Claude Code's, with its retries) takes about two minutes on two cores.
-pub(crate) const CLIENT_PROGRAM: Duration = Duration::from_mins(10);
+/// The longest client program (Claude Code's, with its retries) takes about two minutes on two cores, and with `--slow` waits for
+/// twelve more.
+pub(crate) const CLIENT_PROGRAM: Duration = Duration::from_mins(20);
 
 /// `cargo test --workspace` of a cold cache on two cores takes about ten minutes.
 pub(crate) const CARGO: Duration = Duration::from_mins(40);

@@ -237,7 +237,7 @@ fn enter(control: &Control, request: &Request, path: &str) -> Result<Option<Visi
     if route.is_some_and(|it| it.right == Right::None) {
         return Ok(None);
     }
-    let visitor = identify(control, request)?;
+    let visitor = identify(control, request, None)?;
     let Some(route) = route else {
         let allowed: Vec<&str> = routes().map(|it| it.method.as_str()).collect();
         return Err(if allowed.is_empty() {
@@ -253,11 +253,11 @@ fn enter(control: &Control, request: &Request, path: &str) -> Result<Option<Visi
     Ok(Some(visitor))
 }
 
-/// Says who sends a request, as the engine does for calls; knows the local token besides.
-fn identify(control: &Control, request: &Request) -> Result<Visitor, Error> {
+/// What a request shows of who sent it. `key` was typed into a form, and stands for a header.
+pub(crate) fn presented<'a>(request: &'a Request, key: Option<&'a str>) -> Presented<'a> {
     let headers = request.headers();
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let presented = Presented {
+    Presented {
         peer: peer(request),
         host: single(headers, header::HOST.as_str()).or(authority),
         origin: page_origin(
@@ -266,8 +266,18 @@ fn identify(control: &Control, request: &Request) -> Result<Visitor, Error> {
         ),
         x_api_key: single(headers, "x-api-key"),
         authorization: single(headers, header::AUTHORIZATION.as_str()),
-        tidegate_key: single(headers, "x-tidegate-key"),
-    };
+        tidegate_key: key.or_else(|| single(headers, "x-tidegate-key")),
+    }
+}
+
+/// Says who sends a request, as the engine does for calls; knows the local token besides. `key` was
+/// typed into a form.
+pub(crate) fn identify(
+    control: &Control,
+    request: &Request,
+    key: Option<&str>,
+) -> Result<Visitor, Error> {
+    let presented = presented(request, key);
     let settings = control.engine.settings();
     if is_local(&presented)
         && presented
@@ -318,7 +328,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Where a request comes from. What a proxy on this machine passes on is not from this machine,
 /// and what nobody knows the origin of is not either.
-fn peer(request: &Request) -> IpAddr {
+pub(crate) fn peer(request: &Request) -> IpAddr {
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"];
     let is_forwarded = forwarded
         .iter()

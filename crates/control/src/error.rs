@@ -9,11 +9,12 @@ use tidegate_engine::{
     Engine, admissions::AdmissionError, approvals::ApprovalError, identity::Unidentified,
     queues::QueueError, tasks::TaskError,
 };
+use tidegate_logins::ConfirmError;
 use tidegate_types::{Disposition, Role};
 
 use crate::{
     limits::BODY_BYTES_MAX,
-    limits::EVENT_STREAMS_MAX,
+    limits::{EVENT_STREAMS_MAX, TELEMETRY_BYTES_MAX},
     wire::{Failure, FailureDetail},
 };
 
@@ -44,6 +45,18 @@ pub(crate) enum Error {
     /// The key's role asks for nothing.
     #[error("a key with the role {0} may look but not ask for admissions")]
     MayNotAsk(Role),
+    /// A sign-in wants to confirm another.
+    #[error("a sign-in can't confirm or deny another")]
+    KeyOfOnesOwn,
+    /// A code, or who typed it.
+    #[error(transparent)]
+    Login(#[from] ConfirmError),
+    /// The operator gives no settings.
+    #[error("programs that are signed in are given no settings (`claude_code.managed = false`)")]
+    NoManagedSettings,
+    /// Telemetry is too long.
+    #[error("telemetry is longer than {TELEMETRY_BYTES_MAX} bytes: send it in smaller parts")]
+    TelemetryTooLong,
     /// Another organisation's, by name.
     #[error("`{asked}` is not the organisation of this key")]
     OtherOrganisation {
@@ -194,6 +207,9 @@ const fn with(status: StatusCode, code: &'static str, remedy: &'static str) -> T
 /// How long a client waits where we can't say when it gets better.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What whoever is only signed in does to confirm another.
+const USE_A_KEY: &str = "use a key of your own, or the `tidegate` command on the gateway's machine";
+
 impl Error {
     /// What the sender should do.
     pub(crate) const fn disposition(&self) -> Disposition {
@@ -209,12 +225,16 @@ impl Error {
             | Self::TooManyStreams
             | Self::Verifying
             | Self::Store => Disposition::RetryAfter(RETRY),
+            Self::Login(it) => it.disposition(),
             Self::Broken => Disposition::Escalate,
             Self::Unidentified(_)
             | Self::OtherCredential
             | Self::TokenNeeded
             | Self::RoleNeeded { .. }
             | Self::MayNotAsk(_)
+            | Self::KeyOfOnesOwn
+            | Self::NoManagedSettings
+            | Self::TelemetryTooLong
             | Self::OtherOrganisation { .. }
             | Self::OtherUser { .. }
             | Self::WholeGateway
@@ -252,15 +272,17 @@ impl Error {
         }
     }
 
+    /// The status it is told with.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.telling().status
+    }
+
     const fn telling(&self) -> Telling {
         use StatusCode as S;
         match self {
-            Self::Unidentified(it) => match it {
-                Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
-                Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
-                Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
-                Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
-            },
+            Self::Unidentified(it) => unidentified(*it),
+            Self::KeyOfOnesOwn => with(S::FORBIDDEN, "key_needed", USE_A_KEY),
+            Self::Login(it) => unconfirmed(*it),
             Self::OtherCredential => with(
                 S::UNAUTHORIZED,
                 "unknown_key",
@@ -293,9 +315,11 @@ impl Error {
                 "`GET /api/v1/openapi.json` lists what there is",
             ),
             Self::Method { .. } => told(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::NoSuch { .. } => told(S::NOT_FOUND, "not_found"),
+            Self::NoSuch { .. } | Self::NoManagedSettings => told(S::NOT_FOUND, "not_found"),
             Self::NotJson => told(S::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Self::BodyTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
+            Self::BodyTooLong | Self::TelemetryTooLong => {
+                told(S::PAYLOAD_TOO_LARGE, "body_too_long")
+            }
             Self::BodyLost => told(S::BAD_REQUEST, "body_lost"),
             Self::Body(_) => told(S::BAD_REQUEST, "bad_body"),
             Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),
@@ -318,6 +342,26 @@ impl Error {
             Self::Verifying => told(S::CONFLICT, "verifying"),
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+const fn unidentified(error: Unidentified) -> Telling {
+    use StatusCode as S;
+    match error {
+        Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
+        Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
+        Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
+        Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
+        Unidentified::SignedOut => told(S::UNAUTHORIZED, "signed_out"),
+    }
+}
+
+const fn unconfirmed(error: ConfirmError) -> Telling {
+    match error {
+        ConfirmError::UnknownCode => told(StatusCode::NOT_FOUND, "unknown_code"),
+        ConfirmError::TooManyGuesses { .. } => {
+            told(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses")
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod limits;
 mod openapi;
 mod operations;
+mod page;
 mod read;
 mod routes;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::{net::SocketAddr, sync::Arc};
 use parking_lot::Mutex;
 use tidegate_engine::Engine;
 use tidegate_ledger::keys;
+use tidegate_logins::Logins;
 use tidegate_observe::event;
 use tidegate_types::Secret;
 use tokio::sync::Semaphore;
@@ -37,6 +39,7 @@ pub struct Peer(pub SocketAddr);
 /// The control API of one engine.
 pub struct Control {
     engine: Arc<Engine>,
+    logins: Arc<Logins>,
     operations: Arc<dyn Operations>,
     /// Of the token; `None` where it is empty, which opens nothing.
     token: Option<[u8; 32]>,
@@ -61,12 +64,14 @@ impl Control {
     /// sends it from this machine as bearer, may do everything.
     pub fn new(
         engine: Arc<Engine>,
+        logins: Arc<Logins>,
         operations: Arc<dyn Operations>,
         token: Secret<String>,
     ) -> Self {
         let token = token.expose().trim();
         Self {
             engine,
+            logins,
             operations,
             token: (!token.is_empty()).then(|| keys::hash(token)),
             limits: Mutex::default(),
@@ -87,7 +92,19 @@ impl Control {
         path == "/api/v1"
             || path.starts_with("/api/v1/")
             || path.starts_with("/approvals/")
-            || matches!(path, "/healthz" | "/readyz" | "/metrics")
+            || path.starts_with("/oauth/")
+            || matches!(
+                path,
+                "/healthz"
+                    | "/readyz"
+                    | "/metrics"
+                    | "/.well-known/oauth-authorization-server"
+                    | "/device"
+                    | "/managed/settings"
+                    | "/v1/metrics"
+                    | "/v1/logs"
+                    | "/v1/traces"
+            )
     }
 
     fn is_token(&self, authorization: &str) -> bool {

@@ -107,8 +107,9 @@ pub enum NoticeUntested {
 /// What the program does for its operators: it knows the configuration's file, the engine does not.
 ///
 /// Every method may wait for files or the network: none is called on a thread that serves calls, but
-/// for [`is_draining`](Self::is_draining), [`measure`](Self::measure) and
-/// [`notice_channels`](Self::notice_channels), which must be quick.
+/// for [`is_draining`](Self::is_draining), [`measure`](Self::measure),
+/// [`notice_channels`](Self::notice_channels) and [`managed_settings`](Self::managed_settings), which
+/// must be quick.
 pub trait Operations: Send + Sync + 'static {
     /// Reads the configuration again and puts it in force; what is new, in words. The row in the
     /// audit is its own. An error says in a sentence what stands in the way; nothing changed then.
@@ -127,6 +128,10 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The effective configuration, without secrets.
     fn configuration(&self) -> Value;
+
+    /// The settings for programs that sign in, as Claude Code would read them from a file of managed
+    /// settings; `None` where the operator gives none.
+    fn managed_settings(&self) -> Option<Value>;
 
     /// Sends a test to a channel for notices, once, and says what came back.
     fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested>;

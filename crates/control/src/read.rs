@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::{
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    response::IntoResponse as _,
+};
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -67,6 +70,42 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     json.end()
         .map_err(|refused| Error::Body(format!("the body: {refused}")))?;
     Ok(value)
+}
+
+/// The fields of a form. Those that nobody knows are passed over, those that come twice are refused.
+#[derive(Debug)]
+pub(crate) struct Form<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> Form<T> {
+    /// Reads the body, whole.
+    pub(crate) async fn read(request: Request) -> Result<Self, Error> {
+        let (mut parts, body) = request.into_parts();
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let bytes = match body {
+            Ok(whole) => whole.to_bytes(),
+            Err(refused) if refused.is::<LengthLimitError>() => return Err(Error::BodyTooLong),
+            Err(_lost) => return Err(Error::BodyLost),
+        };
+        if bytes.is_empty() {
+            // No fields need no type.
+            let form = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+            parts.headers.insert(header::CONTENT_TYPE, form);
+        }
+        // Sent with `GET` its fields would be looked for in the address.
+        parts.method = http::Method::POST;
+        let request = Request::from_parts(parts, bytes.into());
+        let form = axum::extract::Form::<T>::from_request(request, &()).await;
+        let form = form.map_err(|refused| {
+            // Its words may quote a value, and values here are secrets.
+            let status = refused.into_response().status();
+            Error::Body(if status == http::StatusCode::UNSUPPORTED_MEDIA_TYPE {
+                "the body must be a form: send it with `content-type: application/x-www-form-urlencoded`".to_owned()
+            } else {
+                "the body is no form, or a field comes twice".to_owned()
+            })
+        });
+        Ok(Self(form?.0))
+    }
 }
 
 /// The query of the address.

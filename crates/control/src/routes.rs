@@ -5,12 +5,16 @@ mod approvals;
 mod budgets;
 mod calls;
 mod changes;
+mod device;
 mod keys;
 mod ledger;
 mod limits;
 mod links;
+mod logins;
+mod managed;
 mod metrics;
 mod notices;
+mod oauth;
 mod prices;
 mod queue;
 mod quotas;
@@ -91,6 +95,25 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/keys", Right::Administer),
     route(Method::POST, "/api/v1/keys", Right::Administer),
     route(Method::DELETE, "/api/v1/keys/{id}", Right::Administer),
+    route(Method::GET, "/api/v1/logins", Right::Look),
+    route(Method::POST, "/api/v1/logins", Right::Ask),
+    route(Method::DELETE, "/api/v1/logins/{id}", Right::Ask),
+    // Codes and tokens are the right.
+    route(
+        Method::GET,
+        "/.well-known/oauth-authorization-server",
+        Right::None,
+    ),
+    route(Method::POST, "/oauth/device_authorization", Right::None),
+    route(Method::POST, "/oauth/token", Right::None),
+    route(Method::POST, "/oauth/revoke", Right::None),
+    // It asks for a key itself.
+    route(Method::GET, "/device", Right::None),
+    route(Method::POST, "/device", Right::None),
+    route(Method::GET, "/managed/settings", Right::Look),
+    route(Method::POST, "/v1/metrics", Right::Look),
+    route(Method::POST, "/v1/logs", Right::Look),
+    route(Method::POST, "/v1/traces", Right::Look),
     route(Method::GET, "/api/v1/audit", Right::LookAround),
     route(Method::GET, "/api/v1/config", Right::LookAround),
     route(Method::POST, "/api/v1/reload", Right::Operate),
@@ -143,6 +166,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/prices", get(prices::prices))
         .route("/api/v1/keys", get(keys::list).post(keys::make))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .merge(signing_in())
         .route("/api/v1/audit", get(changes::audit))
         .route("/api/v1/config", get(changes::configuration))
         .route("/api/v1/reload", post(changes::reload))
@@ -155,11 +179,36 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .with_state(control)
 }
 
+/// What programs that sign in use, and those who confirm them.
+fn signing_in() -> Router<Arc<Control>> {
+    Router::new()
+        .route(
+            "/api/v1/logins",
+            get(logins::list_logins).post(logins::decide_login),
+        )
+        .route("/api/v1/logins/{id}", delete(logins::end_login))
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(oauth::login_metadata),
+        )
+        .route(
+            "/oauth/device_authorization",
+            post(oauth::device_authorization),
+        )
+        .route("/oauth/token", post(oauth::token))
+        .route("/oauth/revoke", post(oauth::sign_out))
+        .route("/device", get(device::sign_in_page).post(device::sign_in))
+        .route("/managed/settings", get(managed::managed_settings))
+        .route("/v1/metrics", post(managed::take_metrics))
+        .route("/v1/logs", post(managed::take_logs))
+        .route("/v1/traces", post(managed::take_traces))
+}
+
 /// The handlers as the description of the API sees them.
 pub(crate) mod described {
     pub(crate) use super::{
-        admissions::*, approvals::*, budgets::*, calls::*, changes::*, keys::*, ledger::*,
-        limits::*, links::*, metrics::*, notices::*, prices::*, queue::*, quotas::*, sessions::*,
-        status::*, tasks::*, waits::*,
+        admissions::*, approvals::*, budgets::*, calls::*, changes::*, device::*, keys::*,
+        ledger::*, limits::*, links::*, logins::*, managed::*, metrics::*, notices::*, oauth::*,
+        prices::*, queue::*, quotas::*, sessions::*, status::*, tasks::*, waits::*,
     };
 }

@@ -6,6 +6,7 @@ mod answers;
 mod budgets;
 mod description;
 mod links;
+mod logins;
 mod refusals;
 mod tasks;
 mod world;

@@ -11,7 +11,9 @@ mod call;
 mod change;
 mod key;
 mod ledger;
+mod login;
 mod money;
+mod oauth;
 mod price;
 mod provider;
 mod queue;
@@ -34,13 +36,18 @@ pub use call::{Call, CallFields, CallMoney, CallQuery, Calls};
 pub use change::{Change, ChangeQuery, Changes, Reloaded};
 pub use key::{Key, KeyMade, KeyRequest, KeyRevoked, Keys};
 pub use ledger::{Entries, EntriesQuery, EntryRow, Overrun, Verification};
+pub use login::{Login, LoginDecided, LoginDecision, LoginEnded, Logins};
 pub(crate) use money::plain as money_text;
 pub use money::{Amount, Money, Usd};
+pub use oauth::{
+    DeviceCodes, DeviceRequest, LoginMetadata, OauthFailure, SignOutRequest, TokenAnswer,
+    TokenRequest,
+};
 pub use price::{Factors, Price, PriceQuery, PriceTier, Prices, TokenPrices};
 pub use provider::{Cooldown, PlanWindow, ProviderWord};
 pub use queue::{PromoteRequest, Queue, QueueClass, QueueQuery, Queues, WaitChanged, WaitingCall};
 pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
-pub use session::{Session, SessionQuery};
+pub use session::{Outlook, Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
     Penalty, Platform, Readiness, Reason, Refill, Status, Watched,

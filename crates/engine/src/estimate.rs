@@ -1,6 +1,6 @@
 //! What a call will need, and the most it can need: from what its session proved and what is new.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ const BYTES_PER_TOKEN_MIN: u64 = 2;
 const TOKENS_PER_100_BYTES: u64 = 30;
 
 /// How long a provider keeps a prompt cache that was last used just now.
-const CACHE_LIFE: std::time::Duration = std::time::Duration::from_mins(5);
+const CACHE_LIFE: Duration = Duration::from_mins(5);
 
 /// The input of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +93,17 @@ const SCALE: u64 = 1_024;
 /// One answer in this many may be longer than what is usual.
 const UNUSUAL_ONE_IN: u64 = 1_000;
 
-/// Answers that are remembered; then all count half, so that what a model no longer does is
+/// Of durations, one answer in this many is longer than what a client is promised.
+const LATE_ONE_IN: u64 = 10;
+
+/// Answers from which on their durations say anything: of fewer, the longest of ten is luck.
+const TIMED_MIN: u64 = 10;
+
+/// Numbers that are remembered; then all count half, so that what a model no longer does is
 /// forgotten.
 const REMEMBERED: u64 = 16_384;
 
-/// Lengths are counted in steps of a quarter of a doubling.
+/// Numbers are counted in steps of a quarter of a doubling.
 const STEPS: usize = 4 * 32;
 
 /// What answers of a kind are expected to have.
@@ -109,66 +115,120 @@ pub struct Expected {
     pub usual: Tokens,
 }
 
+/// How long answers of a kind take: nine of ten take no longer, to a fifth. `None` before ten were
+/// seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// From when the call was sent to its first byte.
+    pub first_byte: Option<Duration>,
+    /// From when the call was sent to its last byte.
+    pub whole: Option<Duration>,
+}
+
+/// What one answer had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its output.
+    pub output: Tokens,
+    /// From when the call was sent to its first byte.
+    pub first_byte: Duration,
+    /// From when the call was sent to its last byte.
+    pub whole: Duration,
+}
+
+/// How often numbers of each size were seen.
+#[derive(Clone, Debug)]
+struct Sizes {
+    counts: [u16; STEPS],
+    all: u64,
+}
+
+impl Sizes {
+    const NONE: Self = Self {
+        counts: [0; STEPS],
+        all: 0,
+    };
+
+    fn learn(&mut self, size: u32) {
+        if self.all >= REMEMBERED {
+            self.counts.iter_mut().for_each(|it| *it /= 2);
+            self.all = self.counts.iter().map(|it| u64::from(*it)).sum();
+        }
+        self.counts[step(size)] += 1;
+        self.all += 1;
+    }
+
+    /// What all but one in `one_in` had at most.
+    fn all_but_one_in(&self, one_in: u64) -> u64 {
+        let mut longer = self.all / one_in;
+        for (step, seen) in self.counts.iter().enumerate().rev() {
+            match longer.checked_sub(u64::from(*seen)) {
+                Some(rest) => longer = rest,
+                None => return most(step),
+            }
+        }
+        0
+    }
+
+    /// The same of durations, which are counted in milliseconds.
+    fn mostly_within(&self) -> Option<Duration> {
+        let known = self.all >= TIMED_MIN;
+        known.then(|| Duration::from_millis(self.all_but_one_in(LATE_ONE_IN)))
+    }
+}
+
 /// What is learned of one model and class.
 #[derive(Clone, Debug)]
 struct Learned {
     /// In 1/1024 token.
     mean: u64,
-    /// Answers by length, and how many they are.
-    lengths: [u16; STEPS],
-    answers: u64,
+    outputs: Sizes,
+    first_bytes: Sizes,
+    wholes: Sizes,
 }
 
 impl Learned {
     const fn new() -> Self {
         Self {
             mean: OUTPUT_PRIOR * SCALE,
-            lengths: [0; STEPS],
-            answers: 0,
+            outputs: Sizes::NONE,
+            first_bytes: Sizes::NONE,
+            wholes: Sizes::NONE,
         }
     }
 
-    fn learn(&mut self, output: u32) {
+    fn learn(&mut self, seen: &Seen) {
+        let output = u32::try_from(seen.output.0).unwrap_or(u32::MAX);
         self.mean =
             self.mean - self.mean / NEWEST_ONE_IN + u64::from(output) * SCALE / NEWEST_ONE_IN;
-        if self.answers >= REMEMBERED {
-            self.lengths.iter_mut().for_each(|it| *it /= 2);
-            self.answers = self.lengths.iter().map(|it| u64::from(*it)).sum();
-        }
-        self.lengths[step(output)] += 1;
-        self.answers += 1;
-    }
-
-    fn usual(&self) -> Tokens {
-        let mut longer = self.answers / UNUSUAL_ONE_IN;
-        for (step, answers) in self.lengths.iter().enumerate().rev() {
-            match longer.checked_sub(u64::from(*answers)) {
-                Some(rest) => longer = rest,
-                None => return Tokens(most(step)),
-            }
-        }
-        Tokens(0)
+        self.outputs.learn(output);
+        self.first_bytes.learn(millis(seen.first_byte));
+        self.wholes.learn(millis(seen.whole));
     }
 }
 
-/// The step that a length is counted in: its highest bit, and the two below that.
-fn step(output: u32) -> usize {
-    let high = output.max(1).ilog2();
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// The step that a number is counted in: its highest bit, and the two below that.
+fn step(size: u32) -> usize {
+    let high = size.max(1).ilog2();
     let below = if high < 2 {
-        output << (2 - high)
+        size << (2 - high)
     } else {
-        output >> (high - 2)
+        size >> (high - 2)
     };
     (high * 4 + (below & 3)) as usize
 }
 
-/// The greatest length of a step.
+/// The greatest number of a step.
 const fn most(step: usize) -> u64 {
     let (high, below) = (step / 4, step as u64 % 4);
     ((below + 5) << high) / 4 - (high >= 2) as u64
 }
 
-/// What answers of each model and class had.
+/// What answers of each model and class had, and how long they took.
 #[derive(Debug, Default)]
 pub struct Outputs(Mutex<HashMap<Box<str>, ByClass, FixedState>>);
 
@@ -181,12 +241,22 @@ impl Outputs {
         let learned = all.get(model).and_then(|it| it[class.index()].as_ref());
         Expected {
             mean: Tokens(learned.map_or(OUTPUT_PRIOR, |it| it.mean / SCALE)),
-            usual: learned.map_or(Tokens(0), |it| it.usual()),
+            usual: Tokens(learned.map_or(0, |it| it.outputs.all_but_one_in(UNUSUAL_ONE_IN))),
         }
     }
 
-    /// An answer had this many.
-    pub fn learn(&self, model: &str, class: RequestClass, output: Tokens) {
+    /// How long the next answer will probably take.
+    pub fn durations(&self, model: &str, class: RequestClass) -> Durations {
+        let all = self.0.lock();
+        let learned = all.get(model).and_then(|it| it[class.index()].as_ref());
+        learned.map_or(Durations::default(), |it| Durations {
+            first_byte: it.first_bytes.mostly_within(),
+            whole: it.wholes.mostly_within(),
+        })
+    }
+
+    /// An answer had this.
+    pub fn learn(&self, model: &str, class: RequestClass, seen: &Seen) {
         let mut all = self.0.lock();
         if !all.contains_key(model) {
             if all.len() >= MODELS_MAX {
@@ -196,7 +266,7 @@ impl Outputs {
         }
         if let Some(by_class) = all.get_mut(model) {
             let learned = by_class[class.index()].get_or_insert_with(|| Box::new(Learned::new()));
-            learned.learn(u32::try_from(output.0).unwrap_or(u32::MAX));
+            learned.learn(seen);
         }
     }
 }

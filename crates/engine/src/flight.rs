@@ -17,6 +17,7 @@ use crate::{
     Engine, account,
     books::binds,
     call::{Identified, Moment, Routed},
+    estimate::Seen,
     gate::Gate,
     heard::Trying,
     reserve::{Found, Holding, Reserved},
@@ -499,7 +500,8 @@ impl InFlight {
         let list = charge.cost.saturating_add(charge.notional);
         engine.standing.spend(&routed, list);
         engine.holds.learn(now.mono.since(sent_at.mono));
-        learn(&routed, &engine, &charge, first_byte_at.unwrap_or(now));
+        let times = (sent_at, first_byte_at.unwrap_or(now), now);
+        learn(&routed, &engine, &charge, times);
         (routed, charge, now)
     }
 
@@ -525,18 +527,28 @@ impl InFlight {
 }
 
 /// Exact totals make the next call of the conversation exact but for what is new in it.
-fn learn(routed: &Routed, engine: &Engine, charge: &Charge, began: Moment) {
+fn learn(
+    routed: &Routed,
+    engine: &Engine,
+    charge: &Charge,
+    (sent, first_byte, now): (Moment, Moment, Moment),
+) {
     let call = &routed.call;
     if let (Some(usage), false) = (&charge.usage, charge.estimated) {
         let proven = Proven {
             body_bytes: call.record.body_bytes,
             total: usage.total(),
-            at: began.mono,
+            at: first_byte.mono,
         };
         engine.sessions.learn(&call.tracked, call.thread, proven);
+        let seen = Seen {
+            output: usage.output,
+            first_byte: first_byte.mono.since(sent.mono),
+            whole: now.mono.since(sent.mono),
+        };
         engine
             .outputs
-            .learn(&call.record.model_sent, call.record.class, usage.output);
+            .learn(&call.record.model_sent, call.record.class, &seen);
     }
 }
 

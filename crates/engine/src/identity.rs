@@ -4,8 +4,8 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use foldhash::fast::FixedState;
 
-use tidegate_ledger::keys::{self, Key};
-use tidegate_types::{Caller, KeyId, Priority, Role};
+use tidegate_ledger::keys::{self, ACCESS_PREFIX, Bearers, Key};
+use tidegate_types::{Caller, KeyId, Priority, Role, Timestamp};
 
 use crate::settings::Local;
 
@@ -83,6 +83,9 @@ pub enum Unidentified {
     /// A key that is not, or no longer, one of ours.
     #[error("the Tidegate key is unknown or revoked: ask an admin for one (`tidegate keys add`)")]
     UnknownKey,
+    /// An access token that stands for nobody, or no longer.
+    #[error("this sign-in is over or was revoked: sign in again (`/login` in Claude Code)")]
+    SignedOut,
     /// No key, and not from this machine.
     #[error("a Tidegate key is needed: send it as x-api-key, as bearer token or as x-tidegate-key")]
     KeyNeeded,
@@ -167,6 +170,50 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// What of all that is presented counts.
+struct Shown<'a> {
+    /// A key of ours, or a token.
+    secret: Option<&'a str>,
+    /// The caller's own credential.
+    own: Credential,
+    /// `x-api-key` or `authorization` carries the secret.
+    in_credential: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(presented: &Presented<'a>) -> Self {
+        let token = presented.authorization.and_then(bearer);
+        let ours = |it: &&str| it.starts_with(KEY_PREFIX);
+        let in_credential = presented.x_api_key.filter(ours).or(token.filter(ours));
+        let own = match (presented.x_api_key, token) {
+            _ if in_credential.is_some() => Credential::None,
+            (_, Some(token)) if token.starts_with("sk-ant-oat") => Credential::Subscription,
+            (None, None) if presented.authorization.is_none() => Credential::None,
+            _ => Credential::Key,
+        };
+        Self {
+            secret: presented.tidegate_key.or(in_credential),
+            own,
+            in_credential: in_credential.is_some(),
+        }
+    }
+
+    fn stands_for(&self, key: &Key) -> Principal {
+        Principal {
+            organisation: Arc::from(key.organisation.as_str()),
+            user: Arc::from(key.user.as_str()),
+            key: Some(key.id),
+            role: key.role,
+            caller: Caller::Asking,
+            default_priority: key.default_priority,
+            highest_priority: key.highest_priority,
+            default_task_type: key.default_task_type.as_deref().map(Arc::from),
+            credential: self.own,
+            credential_is_ours: self.in_credential,
+        }
+    }
+}
+
 /// Says who presents this.
 pub fn identify(
     presented: &Presented<'_>,
@@ -174,38 +221,40 @@ pub fn identify(
     local: &Local,
     keyless_allowed: bool,
 ) -> Result<Principal, Unidentified> {
-    let token = presented.authorization.and_then(bearer);
-    let ours = |it: &&str| it.starts_with(KEY_PREFIX);
-    let in_credential = presented.x_api_key.filter(ours).or(token.filter(ours));
-    let own = match (presented.x_api_key, token) {
-        _ if in_credential.is_some() => Credential::None,
-        (_, Some(token)) if token.starts_with("sk-ant-oat") => Credential::Subscription,
-        (None, None) if presented.authorization.is_none() => Credential::None,
-        _ => Credential::Key,
-    };
-    let secret = presented.tidegate_key.or(in_credential);
-    let Some(secret) = secret else {
+    let shown = Shown::of(presented);
+    let Some(secret) = shown.secret else {
         if !keyless_allowed {
             return Err(Unidentified::KeyNeeded);
         }
         if !is_local(presented) {
             return Err(Unidentified::Foreign);
         }
-        return Ok(keyless(local, own));
+        return Ok(keyless(local, shown.own));
     };
+    if secret.starts_with(ACCESS_PREFIX) {
+        // A sign-in's, where such are known: see `identify_bearer`.
+        return Err(Unidentified::SignedOut);
+    }
     let key = keys.find(secret).ok_or(Unidentified::UnknownKey)?;
-    Ok(Principal {
-        organisation: Arc::from(key.organisation.as_str()),
-        user: Arc::from(key.user.as_str()),
-        key: Some(key.id),
-        role: key.role,
-        caller: Caller::Asking,
-        default_priority: key.default_priority,
-        highest_priority: key.highest_priority,
-        default_task_type: key.default_task_type.as_deref().map(Arc::from),
-        credential: own,
-        credential_is_ours: in_credential.is_some(),
-    })
+    Ok(shown.stands_for(key))
+}
+
+/// Says who presents the access token of a sign-in.
+pub fn identify_bearer(
+    presented: &Presented<'_>,
+    bearers: &dyn Bearers,
+    keyless_allowed: bool,
+    now: Timestamp,
+) -> Result<Principal, Unidentified> {
+    let shown = Shown::of(presented);
+    // The table is asked by hash, as that of keys is.
+    let bearer = shown.secret.map(keys::hash);
+    let bearer = bearer.and_then(|it| bearers.bearer(&it, now));
+    let bearer = bearer.ok_or(Unidentified::SignedOut)?;
+    if bearer.here_only && !(keyless_allowed && is_local(presented)) {
+        return Err(Unidentified::SignedOut);
+    }
+    Ok(shown.stands_for(&bearer.key))
 }
 
 fn keyless(local: &Local, credential: Credential) -> Principal {

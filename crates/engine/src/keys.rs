@@ -91,7 +91,13 @@ impl Engine {
         Ok(())
     }
 
-    fn key_changed(&self, change: Change, key: KeyId) {
+    /// An id that no key has, nor will have.
+    pub fn next_key_id(&self) -> KeyId {
+        self.ids.next(self.clock.now())
+    }
+
+    /// Reports and records a change of a key, or of a sign-in.
+    pub fn key_changed(&self, change: Change, key: KeyId) {
         self.report(&event::KeyChanged {
             by: change.who.clone(),
             key,

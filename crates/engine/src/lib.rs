@@ -46,7 +46,7 @@ use std::{
     collections::HashMap,
     hash::BuildHasher as _,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -54,7 +54,7 @@ use std::{
 use arc_swap::ArcSwap;
 use foldhash::fast::{FixedState, RandomState};
 use tidegate_admission::{BucketIndex, Need, UserSlot};
-use tidegate_ledger::keys::KeyStore;
+use tidegate_ledger::keys::{Bearers, KeyStore};
 use tidegate_observe::{
     audit::AuditStore,
     calls::CallRecord,
@@ -138,6 +138,7 @@ pub struct Engine {
     holds: holding::Holds,
     standing: Arc<heard::Standing>,
     ring: ArcSwap<KeyRing>,
+    bearers: OnceLock<Arc<dyn Bearers>>,
     open: admissions::Open,
     waits: admissions::Waits,
     alarms: alarms::Alarms,
@@ -214,12 +215,24 @@ impl Engine {
     /// Says who sent a request.
     pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Principal, Unidentified> {
         let settings = self.settings.load();
-        identity::identify(
+        let known = identity::identify(
             presented,
             &self.ring.load(),
             &settings.local,
             settings.keyless,
-        )
+        );
+        match (known, self.bearers.get()) {
+            (Err(Unidentified::SignedOut), Some(bearers)) => {
+                let now = self.clock.now();
+                identity::identify_bearer(presented, &**bearers, settings.keyless, now)
+            }
+            (known, _) => known,
+        }
+    }
+
+    /// Takes access tokens of sign-ins for what `bearers` says they stand for; the first time only.
+    pub fn accept_bearers(&self, bearers: Arc<dyn Bearers>) {
+        self.bearers.get_or_init(|| bearers);
     }
 
     /// Sets aside what a call needs, on its path as it is now.

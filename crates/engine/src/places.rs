@@ -34,19 +34,19 @@ const PLACES_MAX: usize = 100_000;
 /// Places of an earlier run that are remembered.
 pub(crate) const REMEMBERED_MAX: usize = 10_000;
 
-/// By what a client is known when it comes back: whose session, and which body.
+/// By what a client is known when it comes back: whose session, and what it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PlaceKey([u8; 16]);
 
 impl PlaceKey {
-    /// Of a body that `session` of `user` sends. Nothing can be read from it.
-    pub fn of(organisation: &str, user: &str, session: &str, body: &[u8]) -> Self {
+    /// Of what `session` of `user` asks, in its parts. Nothing can be read from it.
+    pub fn of(organisation: &str, user: &str, session: &str, asked: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
-        for part in [organisation, user, session] {
+        let whose = [organisation, user, session];
+        for part in whose.map(str::as_bytes).iter().chain(asked) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        hash.update(body);
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);
         Self(key)

@@ -129,6 +129,7 @@ impl Engine {
         let writer = Writer::start(making, driven).map_err(StartError::Thread)?;
         let engine = Arc::new(Self {
             latest: parts.stores.ledger.latest()?.unwrap_or_default(),
+            bearers: std::sync::OnceLock::new(),
             ring: ArcSwap::from_pointee(KeyRing::new(parts.keys.list()?)),
             clock: parts.clock,
             settings: ArcSwap::from_pointee(parts.settings),

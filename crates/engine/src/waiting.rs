@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::{
     Engine,
     call::Routed,
+    estimate::Durations,
     gate::{SharedGate, Turn},
     places::{KEPT_BEYOND, Kept, KeptAt, Place, PlaceKey, REMEMBERED_MAX, Remembered},
     reserve::{Obstacle, Reserved},
@@ -136,6 +137,12 @@ impl Engine {
             freed += size.max(1);
         }
         freed
+    }
+
+    /// How long the answer to a call will probably take.
+    pub fn durations(&self, routed: &Routed) -> Durations {
+        let record = &routed.call.record;
+        self.outputs.durations(&record.model_sent, record.class)
     }
 
     /// Whether a place is kept under that key, and on which platform, if that is known.
@@ -347,13 +354,15 @@ fn entered(
     Ok(ticket)
 }
 
-/// Whether the call that came back asks for the same as the one that was kept.
+/// Whether the call that came back asks for the same as the one that was kept. One with another
+/// output cap keeps its age alone: what was set aside, or is waited for, is not what it needs.
 fn is_like(kept: &Routed, back: &Routed) -> bool {
     let (ours, theirs) = (kept.ask(), back.ask());
     ours.priority == theirs.priority
         && ours.user == theirs.user
         && ours.caller == theirs.caller
         && Arc::ptr_eq(&kept.gate, &back.gate)
+        && kept.cap == back.cap
 }
 
 fn micros(duration: Duration) -> u64 {

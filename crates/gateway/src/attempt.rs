@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tidegate_engine::{
     call::{Identified, Moment, Routed},
     flight::{End, InFlight, Unbookable},
@@ -27,7 +27,9 @@ use crate::{
     dialect::refusal,
     gateway::{Call, Gateway, Provider, micros},
     headers::{downward, text},
+    hold::Opening,
     inlet::Held,
+    opened::is_stream,
     relay::{Flying, Relay, Relaying},
     reply::ReplyBody,
     upstream::{AnswerBody, SendError},
@@ -43,16 +45,16 @@ const ALONE: &str = "; there is no other platform that could take over";
 
 /// How a platform is tried.
 #[derive(Clone, Copy)]
-struct How {
+pub(crate) struct How<'a> {
     /// No other comes after it.
-    is_last: bool,
-    /// Waits for its turn there, at the place that is kept under this key; else only what fits at
-    /// once goes.
-    key: Option<PlaceKey>,
+    pub(crate) is_last: bool,
+    /// Waits for its turn there, at the place that is kept under this key, and has its stream opened if
+    /// need be; else only what fits at once goes.
+    pub(crate) wait: Option<(PlaceKey, &'a Opening)>,
 }
 
 /// How one platform took the call.
-enum Tried {
+pub(crate) enum Tried {
     /// It answers; this goes to the client.
     Answer(Response<ReplyBody>),
     /// It can't; the call goes on to the next, or ends like this where there is none.
@@ -60,7 +62,7 @@ enum Tried {
 }
 
 /// How a call ends that no platform answers.
-struct Ending {
+pub(crate) struct Ending {
     refusal: Refusal,
     outcome: Option<Outcome>,
     /// How long it would have to wait there, where that is all.
@@ -81,11 +83,15 @@ struct Refused {
 impl Gateway {
     /// Tries the platforms in their order.
     pub(crate) async fn attempt(
-        &self,
+        self: Arc<Self>,
         call: Call,
         identified: Box<Identified>,
-        held: Held,
+        mut held: Held,
     ) -> Response<ReplyBody> {
+        let key = self.key_of_kept(&call, &identified, &held);
+        if let Some(answer) = key.and_then(|it| self.continued(&identified, it)) {
+            return answer;
+        }
         let settings = self.engine.settings().clone();
         let mut identified = identified;
         let candidates = match route::candidates(&identified, call.dialect, &settings) {
@@ -97,14 +103,14 @@ impl Gateway {
         let mut soonest: Option<(Duration, &Arc<Platform>)> = None;
         let last = candidates.len() - 1;
         let id = identified.record.id;
-        let kept = self.kept_place(&identified, &held, &candidates);
+        let kept = key.and_then(|it| self.kept_place(it, &candidates));
         let at_once = candidates.iter().filter(|_| kept.is_none()).enumerate();
         for (place, platform) in at_once {
             let how = How {
                 is_last: place == last && soonest.is_none(),
-                key: None,
+                wait: None,
             };
-            let tried = self.try_platform(&call, identified, platform, &held, how);
+            let tried = self.try_platform(&call, identified, platform, &mut held, how);
             match Box::pin(tried).await {
                 Tried::Answer(answer) => {
                     if let (Some(ending), Some(first)) = (first_ending, candidates.first()) {
@@ -129,24 +135,16 @@ impl Gateway {
             }
         }
         if let Some(platform) = kept.or(soonest.map(|it| it.1)) {
-            let how = How {
-                is_last: true,
-                key: Some(Self::place_key(&identified, &held)),
-            };
-            let tried = self.try_platform(&call, identified, platform, &held, how);
-            match Box::pin(tried).await {
-                Tried::Answer(answer) => return answer,
-                Tried::Next(call, ending) => {
-                    identified = call;
-                    first_ending = Some(ending);
-                }
-            }
+            let key = key.unwrap_or_else(|| Self::place_key(&call, &identified, &held));
+            let platform = (Arc::clone(platform), key);
+            // Boxed: most calls never wait, and need no room for it.
+            return Box::pin(self.hold(call, identified, held, platform)).await;
         }
         self.unanswered(&call, identified.record, first_ending)
     }
 
     /// Ends a call that no platform answered.
-    fn unanswered(
+    pub(crate) fn unanswered(
         &self,
         call: &Call,
         mut record: Box<CallRecord>,
@@ -173,17 +171,13 @@ impl Gateway {
         }
     }
 
-    /// The platform at which a place is kept for this call, whose client was sent away before.
+    /// The platform at which a place is kept under this key, for a client that was sent away before.
     fn kept_place<'a>(
         &self,
-        identified: &Identified,
-        held: &Held,
+        key: PlaceKey,
         candidates: &'a [Arc<Platform>],
     ) -> Option<&'a Arc<Platform>> {
-        if !self.engine.keeps_places() {
-            return None;
-        }
-        let at = self.engine.kept_at(Self::place_key(identified, held))?;
+        let at = self.engine.kept_at(key)?;
         let named = candidates
             .iter()
             .find(|it| at == KeptAt::Platform(Arc::clone(&it.name)));
@@ -191,13 +185,13 @@ impl Gateway {
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the try")]
-    async fn try_platform(
+    pub(crate) async fn try_platform(
         &self,
         call: &Call,
         identified: Box<Identified>,
         platform: &Arc<Platform>,
-        held: &Held,
-        how: How,
+        held: &mut Held,
+        how: How<'_>,
     ) -> Tried {
         let Some(provider) = self.providers.load().get(&platform.provider).cloned() else {
             return Tried::Next(identified, Ending::of(nothing_answered()));
@@ -206,10 +200,9 @@ impl Gateway {
         let mut routed = self.engine.route(identified, platform, began);
         let now = self.engine.now();
         routed.call.record.phases.route = micros(now, began);
-        let reserved = match how.key {
+        let reserved = match how.wait {
             None => self.engine.reserve(routed, now),
-            // Boxed: most calls never wait, and need no room for it.
-            Some(key) => match Box::pin(self.in_turn(call, routed, key)).await {
+            Some(wait) => match Box::pin(self.in_turn(call, routed, held, wait)).await {
                 Ok(reserved) => Ok(reserved),
                 Err(NoTurn::Refused(routed, obstacle)) => Err((routed, obstacle)),
                 Err(NoTurn::SentAway(record, refusal)) => {
@@ -222,7 +215,7 @@ impl Gateway {
             Err((routed, obstacle)) => return self.obstructed(routed, obstacle),
         };
         // A turn may have come long after.
-        let now = how.key.map_or(now, |_| self.engine.now());
+        let now = how.wait.map_or(now, |_| self.engine.now());
         let sent = match self.engine.send_at_once(reserved, now) {
             Ok(sent) => sent,
             Err(reserved) => self.send_off_the_worker(reserved, now).await,
@@ -385,10 +378,7 @@ impl Gateway {
                 claude_code::show(&mut headers, &call.parts.headers, in_flight, &self.engine);
             }
         }
-        let is_stream = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        let is_stream = is_stream(&parts.headers);
         let about = Relaying {
             dialect: call.dialect,
             streamed: is_stream,

@@ -31,8 +31,10 @@ use tidegate_types::Role;
 
 use crate::{
     claude_code,
+    continuation::Continuations,
     dialect::{Route, is_claude_code, refused, route},
     inlet::{BodyBounds, Held, Inlet, InletError},
+    patience::Patience,
     reply::ReplyBody,
     server::{Answerer, Answering, HEAD_BYTES_MAX, HEADERS_MAX},
     upstream::Upstream,
@@ -67,7 +69,9 @@ pub struct Gateway {
     pub(crate) engine: Arc<Engine>,
     pub(crate) providers: ArcSwap<Providers>,
     pub(crate) closing: Arc<AtomicBool>,
-    inlet: Inlet,
+    pub(crate) inlet: Inlet,
+    pub(crate) patience: ArcSwap<Patience>,
+    pub(crate) continuations: Continuations,
     elsewhere: Arc<dyn Elsewhere>,
 }
 
@@ -85,7 +89,7 @@ impl Answerer for Arc<Gateway> {
             return self.elsewhere.answer(request, peer);
         }
         let gateway = Self::clone(self);
-        Box::pin(async move { gateway.serve(request, peer).await })
+        Box::pin(gateway.serve(request, peer))
     }
 
     fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>> {
@@ -117,6 +121,8 @@ impl Gateway {
             providers: ArcSwap::from_pointee(providers),
             closing: Arc::default(),
             inlet: Inlet::new(bounds),
+            patience: ArcSwap::default(),
+            continuations: Continuations::default(),
             elsewhere,
         }
     }
@@ -126,8 +132,14 @@ impl Gateway {
         self.providers.store(Arc::new(providers));
     }
 
-    /// Closes connections that nobody used for a while. To be called about once a second.
+    /// Holds the clients of calls that begin to wait from here on otherwise.
+    pub fn put_patience(&self, patience: Patience) {
+        self.patience.store(Arc::new(patience));
+    }
+
+    /// Closes connections that nobody used for a while, and forgets answers that nobody came for. To be called about once a second.
     pub fn tidy(&self) {
+        self.continuations.tidy();
         for provider in self.providers.load().values() {
             provider.upstream.close_old();
         }
@@ -143,7 +155,11 @@ impl Gateway {
         self.inlet.held_bytes()
     }
 
-    async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let (dialect, metered) = match route(&parts.method, path, &parts.headers) {
@@ -193,10 +209,7 @@ impl Gateway {
                 return Err((record, Refusal::Unauthenticated { sentence }));
             }
         };
-        let make_room = |bytes| {
-            let _freed_soon = self.engine.send_away(bytes);
-        };
-        let held = match self.inlet.read(body, make_room).await {
+        let held = match self.inlet.read(body, |bytes| self.make_room(bytes)).await {
             Ok(held) => held,
             Err(error) => return Err((record, unread(&error))),
         };
@@ -225,6 +238,11 @@ impl Gateway {
                 Err((record, Refusal::InvalidRequest { sentence }))
             }
         }
+    }
+
+    /// Sends waiting clients away, so that so many bytes of bodies are free soon.
+    pub(crate) fn make_room(&self, bytes: u64) {
+        let _freed_soon = self.engine.send_away(bytes);
     }
 
     fn facts(call: &Call, held: &Held) -> Result<RequestFacts, String> {
@@ -357,7 +375,7 @@ fn written(response: Response<ReplyBody>) -> Vec<u8> {
     let body = match body {
         ReplyBody::Whole(body) => body.unwrap_or_default(),
         // No refusal is made of anything else.
-        ReplyBody::Relayed(_) | ReplyBody::Other(_) => Bytes::new(),
+        ReplyBody::Relayed(_) | ReplyBody::Opened(_) | ReplyBody::Other(_) => Bytes::new(),
     };
     let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {
@@ -438,7 +456,7 @@ fn heard(headers: &HeaderMap, peer: SocketAddr) -> (Presented<'_>, Signals<'_>) 
     (presented, it)
 }
 
-fn unread(error: &InletError) -> Refusal {
+pub(crate) fn unread(error: &InletError) -> Refusal {
     let sentence = error.to_string();
     match error {
         InletError::TooLarge { .. } => Refusal::TooLarge { sentence },

@@ -1,7 +1,10 @@
 //! Request bodies: read whole, within one memory budget for all of them.
 
+mod packed;
+
 use std::{sync::Arc, time::Duration};
 
+use self::packed::Packed;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -19,6 +22,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a body waits for memory before its call is told to come back.
 const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often room is made again while a body waits for memory: those that were sent away may have
+/// held less than they once did.
+const ROOM_AGAIN: Duration = Duration::from_millis(500);
 
 /// Bytes of an oversized body that are read and thrown away, so that a client that sends all before
 /// it reads still gets to see why it was refused.
@@ -61,14 +68,17 @@ pub enum InletError {
 pub struct Inlet {
     bounds: BodyBounds,
     permits: Arc<Semaphore>,
+    /// Whoever packs a body has it.
+    packer: Arc<Semaphore>,
 }
 
 /// A body, and the memory it holds until dropped.
 #[derive(Debug)]
 pub struct Held {
-    /// The body.
+    /// The body; nothing while it is packed.
     pub bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    packed: Option<Packed>,
+    memory: OwnedSemaphorePermit,
 }
 
 impl Inlet {
@@ -78,6 +88,7 @@ impl Inlet {
         Self {
             bounds,
             permits: Arc::new(Semaphore::new(permits(bounds.all_bytes_max) as usize)),
+            packer: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -101,16 +112,10 @@ impl Inlet {
         }
         let mut memory = self.memory(size.lower().max(1), &make_room).await?;
         let Some(first) = next(&mut body).await? else {
-            return Ok(Held {
-                bytes: Bytes::new(),
-                _memory: memory,
-            });
+            return Ok(Held::new(Bytes::new(), memory));
         };
         if size.exact() == Some(first.len() as u64) {
-            return Ok(Held {
-                bytes: first,
-                _memory: memory,
-            });
+            return Ok(Held::new(first, memory));
         }
         let expected = usize::try_from(size.lower()).unwrap_or(0);
         let mut whole = BytesMut::with_capacity(expected.max(first.len()));
@@ -133,10 +138,7 @@ impl Inlet {
             }
             whole.extend_from_slice(&more);
         }
-        Ok(Held {
-            bytes: whole.freeze(),
-            _memory: memory,
-        })
+        Ok(Held::new(whole.freeze(), memory))
     }
 
     async fn memory(
@@ -147,14 +149,22 @@ impl Inlet {
         if let Ok(memory) = Arc::clone(&self.permits).try_acquire_many_owned(permits(bytes)) {
             return Ok(memory);
         }
-        let free = self.permits.available_permits() as u64 * PERMIT_BYTES;
-        make_room(bytes.saturating_sub(free));
         let wanted = Arc::clone(&self.permits).acquire_many_owned(permits(bytes));
-        match timeout(MEMORY_WAIT_MAX, wanted).await {
-            Ok(Ok(memory)) => Ok(memory),
-            _ => Err(InletError::Busy {
-                all_max: self.bounds.all_bytes_max,
-            }),
+        let wanted = timeout(MEMORY_WAIT_MAX, wanted);
+        let mut wanted = std::pin::pin!(wanted);
+        let mut again = tokio::time::interval(ROOM_AGAIN);
+        loop {
+            tokio::select! {
+                biased;
+                memory = &mut wanted => return match memory {
+                    Ok(Ok(memory)) => Ok(memory),
+                    _ => Err(InletError::Busy { all_max: self.bounds.all_bytes_max }),
+                },
+                _ = again.tick() => {
+                    let free = self.permits.available_permits() as u64 * PERMIT_BYTES;
+                    make_room(bytes.saturating_sub(free));
+                }
+            }
         }
     }
 }

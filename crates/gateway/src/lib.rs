@@ -6,11 +6,15 @@
 mod altered;
 mod attempt;
 mod claude_code;
+mod continuation;
 mod dialect;
 mod gateway;
 mod headers;
 mod hear;
+mod hold;
 pub mod inlet;
+mod opened;
+pub mod patience;
 mod quota;
 mod relay;
 pub mod reply;
@@ -19,4 +23,5 @@ pub mod upstream;
 mod waiting;
 
 pub use gateway::{Elsewhere, Gateway, Provider, Providers};
+pub use opened::Opened;
 pub use relay::Relay;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::relay::Relay;
+use crate::{opened::Opened, relay::Relay};
 
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +21,8 @@ pub enum ReplyBody {
     Whole(Option<Bytes>),
     /// An upstream answer, passed on as it comes.
     Relayed(Box<Relay>),
+    /// A stream that was opened before there is an answer.
+    Opened(Box<Opened>),
     /// Somebody else's.
     Other(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -30,6 +32,7 @@ impl fmt::Debug for ReplyBody {
         f.write_str(match self {
             Self::Whole(_) => "Whole",
             Self::Relayed(_) => "Relayed",
+            Self::Opened(_) => "Opened",
             Self::Other(_) => "Other",
         })
     }
@@ -56,6 +59,7 @@ impl Body for ReplyBody {
             Self::Relayed(relay) => relay
                 .poll_piece(cx)
                 .map(|it| it.map(|it| it.map(Frame::data))),
+            Self::Opened(opened) => opened.poll_frame(cx),
             Self::Other(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -63,7 +67,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Relayed(_) => false,
+            Self::Relayed(_) | Self::Opened(_) => false,
             Self::Other(body) => body.is_end_stream(),
         }
     }
@@ -73,7 +77,7 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64))
             }
-            Self::Relayed(_) => SizeHint::default(),
+            Self::Relayed(_) | Self::Opened(_) => SizeHint::default(),
             Self::Other(body) => body.size_hint(),
         }
     }

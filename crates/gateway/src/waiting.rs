@@ -1,11 +1,12 @@
-//! A call is held while it waits for its turn: its client sees nothing but a slow answer.
+//! A call waits for its turn, or for somebody's yes, and is sent away with its place kept where that
+//! takes longer than its client can be held.
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
 use tidegate_engine::{
+    Engine,
     approvals::{Approval, Parked},
-    call::{Identified, Routed},
+    call::Routed,
     gate::Turn,
     places::PlaceKey,
     reserve::{Obstacle, Reserved},
@@ -20,20 +21,10 @@ use tidegate_observe::{
 use tidegate_providers::{Refusal, refusal::CLAUDE_CODE_WAIT_MAX};
 
 use crate::{
-    gateway::{Call, Gateway},
-    headers::text,
+    gateway::{Call, Gateway, unread},
+    hold::{Client, Opening},
     inlet::Held,
 };
-
-/// How long Claude Code waits for the head of an answer before it asks again: some six minutes. What
-/// the provider then takes to begin must fit in, too.
-const CLAUDE_CODE_PATIENCE: Duration = Duration::from_secs(230);
-
-/// How long SDKs wait where they don't say: ten minutes for the whole answer.
-const SDK_TIMEOUT: Duration = Duration::from_mins(10);
-
-/// What of that the answer itself may take.
-const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// The shortest wait that a client is told: asking again at once would find nothing changed.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -47,40 +38,62 @@ pub(crate) enum NoTurn {
 }
 
 impl Gateway {
-    /// By what a client is known when it comes back after it was sent away.
-    pub(crate) fn place_key(identified: &Identified, held: &Held) -> PlaceKey {
-        let record = &identified.record;
-        PlaceKey::of(
-            &record.organisation,
-            &record.user,
-            &identified.tracked,
-            &held.bytes,
-        )
+    /// Waits for the call's turn, and for whoever has to approve it, for as long as its client can be
+    /// held. Its body is packed meanwhile.
+    pub(crate) async fn in_turn(
+        &self,
+        call: &Call,
+        routed: Box<Routed>,
+        held: &mut Held,
+        (key, opening): (PlaceKey, &Opening),
+    ) -> Result<Reserved, NoTurn> {
+        let client = self.client(call, &routed, opening);
+        let turn = tokio::select! {
+            biased;
+            turn = self.decided(call, routed, key, client) => turn,
+            never = held.packed(&self.inlet) => match never {},
+        };
+        self.unpacked(turn?, held).await
     }
 
-    /// Waits for the call's turn, and for whoever has to approve it, for as long as its client has
-    /// patience.
-    pub(crate) async fn in_turn(
+    async fn decided(
         &self,
         call: &Call,
         mut routed: Box<Routed>,
         key: PlaceKey,
+        mut client: Client<'_>,
     ) -> Result<Reserved, NoTurn> {
-        let began = tokio::time::Instant::now();
-        let said = routed.call.max_wait;
-        let patience = said.unwrap_or_else(|| patience(call.claude_code, &call.parts.headers));
-        // A task that has to be done by then gains nothing from a turn that comes later.
-        let deadline = routed.call.record.deadline;
-        let in_time = deadline.map(|it| it.since(self.engine.now().wall));
-        let patience = in_time.map_or(patience, |it| it.min(patience));
         loop {
-            let left = patience.saturating_sub(began.elapsed());
-            match self.turn(call, routed, key, left).await {
+            match self.turn(call, routed, key, &mut client).await {
                 Err(NoTurn::Refused(unapproved, Obstacle::Approval(shortage))) => {
-                    let left = patience.saturating_sub(began.elapsed());
-                    routed = self.approved(unapproved, &shortage, left).await?;
+                    routed = self.approved(unapproved, &shortage, client.left()).await?;
                 }
                 other => return other,
+            }
+        }
+    }
+
+    /// Has the body of a call whose turn has come as it was read.
+    async fn unpacked(&self, reserved: Reserved, held: &mut Held) -> Result<Reserved, NoTurn> {
+        if !held.is_packed() {
+            return Ok(reserved);
+        }
+        // Its client may go meanwhile.
+        let mut unsent = Unsent {
+            engine: Arc::clone(&self.engine),
+            reserved: Some(reserved),
+        };
+        let unpacked = held.unpack(&self.inlet, |bytes| self.make_room(bytes));
+        let unpacked = unpacked.await;
+        let Some(reserved) = unsent.reserved.take() else {
+            unreachable!("nothing but this and its end takes it")
+        };
+        match unpacked {
+            Ok(()) => Ok(reserved),
+            Err(error) => {
+                self.engine.give_back(reserved.holding);
+                let record = reserved.routed.call.record;
+                Err(NoTurn::SentAway(record, unread(&error)))
             }
         }
     }
@@ -124,7 +137,7 @@ impl Gateway {
         call: &Call,
         routed: Box<Routed>,
         key: PlaceKey,
-        patience: Duration,
+        client: &mut Client<'_>,
     ) -> Result<Reserved, NoTurn> {
         let waiting = self.engine.wait(routed, key);
         let mut waiting = waiting.map_err(|(routed, full)| NoTurn::Refused(routed, full))?;
@@ -135,20 +148,19 @@ impl Gateway {
         let mut outlook = waiting.outlook();
         // What is told is the least that it has to wait.
         let least = waiting.told().and_then(|it| it.wait);
-        if outlook
-            .map(|it| it.p90)
-            .max(waiting.cooling())
-            .max(least)
-            .is_none_or(|it| it <= patience)
-        {
-            let away = waiting.away();
+        let mut longer = outlook.map(|it| it.p90).max(waiting.cooling()).max(least);
+        let mut holds = longer.is_none_or(|it| client.can_wait(it));
+        let away = waiting.away();
+        while holds {
             tokio::select! {
                 biased;
                 turn = waiting.turn() => return taken(turn, began.elapsed()),
-                () = tokio::time::sleep(patience) => {}
-                () = away.notified() => {}
+                () = tokio::time::sleep(client.quiet()) => {}
+                () = away.notified() => holds = false,
             }
             outlook = waiting.outlook();
+            longer = outlook.map(|it| it.p90).max(waiting.cooling());
+            holds = holds && client.hold_on(longer.unwrap_or_default());
         }
         self.send_away(call, waiting, outlook).await
     }
@@ -194,18 +206,21 @@ fn taken(turn: Turn, waited: Duration) -> Result<Reserved, NoTurn> {
     }
 }
 
-/// How long a client surely waits for the head of an answer.
-///
-/// Claude Code's was measured; SDKs made by Stainless say theirs, in seconds.
-fn patience(claude_code: bool, headers: &HeaderMap) -> Duration {
-    if claude_code {
-        return CLAUDE_CODE_PATIENCE;
+/// A turn whose call is not sent yet. Dropped, everything is given back, since its client has gone.
+struct Unsent {
+    engine: Arc<Engine>,
+    reserved: Option<Reserved>,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            self.engine.give_back(reserved.holding);
+            let mut record = reserved.routed.call.record;
+            record.outcome = Outcome::ClientGone;
+            self.engine.finish(record);
+        }
     }
-    let seconds = |name| text(headers, name)?.parse::<f64>().ok();
-    let said = seconds("x-stainless-read-timeout").or_else(|| seconds("x-stainless-timeout"));
-    let said = said.and_then(|it| Duration::try_from_secs_f64(it).ok());
-    let whole = said.unwrap_or(SDK_TIMEOUT).min(SDK_TIMEOUT);
-    whole.saturating_sub(ANSWER_MAX.min(whole / 2))
 }
 
 /// Who may approve it, and how; or that somebody did not.
@@ -236,25 +251,4 @@ fn sentence(told: Option<Told>, outlook: Option<Outlook>) -> String {
     let why = told.map_or_else(|| "this call waits".to_owned(), |it| it.sentence);
     let place = outlook.map_or_else(String::new, |it| format!(", {} of {},", it.place, it.of));
     format!("{why} · its place in the queue{place} is kept for the same request")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_is_what_the_client_says_less_what_the_answer_takes() {
-        let of = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, http::HeaderValue::from_static(value));
-            patience(false, &headers).as_secs_f64()
-        };
-        let exact = |said: f64, expected: f64| assert!((said - expected).abs() < 1e-9, "{said}");
-        exact(of("x-stainless-timeout", "600"), 540.0);
-        exact(of("x-stainless-read-timeout", "10.0"), 5.0);
-        exact(of("x-stainless-timeout", "-4"), 540.0);
-        exact(of("x-stainless-timeout", "NOT_GIVEN"), 540.0);
-        exact(of("accept", "x"), 540.0);
-        assert_eq!(patience(true, &HeaderMap::new()), CLAUDE_CODE_PATIENCE);
-    }
 }

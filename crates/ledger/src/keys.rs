@@ -1,5 +1,7 @@
 //! Keys: who may call, as whom, and how much it may claim to matter.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tidegate_types::{KeyId, Priority, Role, Secret, Timestamp};
@@ -8,6 +10,9 @@ use crate::StoreError;
 
 /// What every secret begins with.
 pub const SECRET_PREFIX: &str = "tg-";
+
+/// What the access tokens of sign-ins begin with. They are no keys, and are looked up elsewhere.
+pub const ACCESS_PREFIX: &str = "tg-access-";
 
 /// Random bytes in a secret: more than can be guessed, and a hash of them needs no salt.
 pub const SECRET_BYTES: usize = 32;
@@ -60,6 +65,22 @@ pub fn secret(random: &[u8; SECRET_BYTES]) -> Secret<String> {
 #[must_use]
 pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// What an access token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The sign-in, as a key.
+    pub key: Arc<Key>,
+    /// Good only where calls without any key would be taken.
+    pub here_only: bool,
+}
+
+/// Where access tokens are known. Asked for each call that carries one: it must take no longer than a
+/// look into a table, and tell nothing by how long it takes.
+pub trait Bearers: Send + Sync {
+    /// What the token with this hash stands for now.
+    fn bearer(&self, hash: &[u8; 32], now: Timestamp) -> Option<Bearer>;
 }
 
 /// Where keys are kept.

@@ -43,6 +43,10 @@ pub enum Action {
     KeyAdded,
     /// A key was revoked.
     KeyRevoked,
+    /// A program that waited to be signed in was confirmed.
+    LoginConfirmed,
+    /// A sign-in was ended before its time.
+    LoginEnded,
     /// A limit was set or changed its mode.
     LimitSet,
     /// The configuration was read again and took effect.
@@ -71,6 +75,8 @@ impl Action {
         match self {
             Self::KeyAdded => "key_added",
             Self::KeyRevoked => "key_revoked",
+            Self::LoginConfirmed => "login_confirmed",
+            Self::LoginEnded => "login_ended",
             Self::LimitSet => "limit_set",
             Self::ConfigReloaded => "config_reloaded",
             Self::UnknownSettled => "unknown_settled",
@@ -100,7 +106,7 @@ pub struct AuditRow {
     pub organisation: Option<Arc<str>>,
     /// What was done.
     pub action: Action,
-    /// To what: a key id, a limit's name, a reservation id, a file.
+    /// To what: a key's id or a sign-in's, a limit's name, a reservation id, a file.
     pub object: String,
     /// How it was; absent for what did not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,4 +21,6 @@ pub use error::{ErrorKind, ErrorSignal, error_signal};
 pub use meter::{Meter, Metered};
 pub use refusal::{Answer, Period, Refusal, refuse};
 pub use relay::{RelayOut, StreamRelay, stream_error};
-pub use request::{CacheWrite, OutputCap, RequestError, RequestFacts, Rewrite, rewrite, scan};
+pub use request::{
+    CacheWrite, OutputCap, RequestError, RequestFacts, Rewrite, question, rewrite, scan,
+};

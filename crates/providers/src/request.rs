@@ -1,5 +1,6 @@
 //! What must be known of a request's body, found in one pass that builds no tree.
 
+mod question;
 mod rewrite;
 mod walk;
 
@@ -9,6 +10,7 @@ use std::ops::Range;
 
 use tidegate_types::{Disposition, Modifiers};
 
+pub use question::question;
 pub use rewrite::{Rewrite, rewrite};
 
 use crate::{Dialect, json::Malformed};

@@ -10,8 +10,10 @@ mod claude;
 mod client;
 mod config;
 mod doctor;
+mod hook;
 mod keys;
 mod ledger;
+mod login;
 mod notify;
 mod prices;
 mod program;
@@ -91,11 +93,17 @@ pub(crate) enum Command {
     /// Keys that callers present to the gateway
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Programs that sign in with a code (`/login`): `approve` one, `list` and `revoke` them
+    #[command(subcommand)]
+    Login(login::LoginCommand),
     /// The ledger: verify, export, settle what a crash left unknown
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     /// One line for Claude Code's status line: the session's JSON comes on standard input
     Statusline,
+    /// For Claude Code's hooks: what is known before a prompt begins, and its end; the event's JSON
+    /// comes on standard input
+    Hook,
     /// Claude Code's settings file: let it use the gateway and show it
     #[command(subcommand)]
     Claude(claude::ClaudeCommand),
@@ -259,6 +267,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Quota(args) => quota::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Claude(command) => claude::answer(command, &cli.sources())?,
+        Command::Hook => hook::answer(&cli.sources()),
         Command::Statusline => statusline::answer(&cli.sources()),
         Command::Approvals(format) => {
             approvals::list(*format, &Client::of(&cli.load()?.settings)?)?
@@ -266,6 +275,7 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Approve(args) => approvals::approve(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Deny(args) => approvals::deny(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Notify(command) => notify::answer(command, &Client::of(&cli.load()?.settings)?)?,
+        Command::Login(command) => login::answer(command, &Client::of(&cli.load()?.settings)?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))

@@ -19,6 +19,7 @@ use tidegate_gateway::{
     server::{Answering, Phase},
 };
 use tidegate_ledger::{LevelKind, Limit};
+use tidegate_logins::Logins;
 use tidegate_notify::Untested;
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_types::Secret;
@@ -33,9 +34,9 @@ pub(crate) struct Faces {
 }
 
 impl Faces {
-    pub(crate) fn new(engine: Arc<Engine>, token: Secret<String>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, logins: Arc<Logins>, token: Secret<String>) -> Self {
         let operator = Arc::new(Operator::default());
-        let control = Arc::new(Control::new(engine, operator.clone(), token));
+        let control = Arc::new(Control::new(engine, logins, operator.clone(), token));
         Self {
             router: control.router(),
             operator,
@@ -103,6 +104,12 @@ impl Operations for Operator {
             .iter()
             .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.origin.to_string() }));
         Value::Array(values.collect())
+    }
+
+    fn managed_settings(&self) -> Option<Value> {
+        let serving = self.serving().ok()?;
+        let loaded = serving.loaded.lock();
+        loaded.settings.claude_code.clone()
     }
 
     fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {

@@ -85,7 +85,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         .context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
     registry.start_time.with([]).set(clock.now().0);
-    let (engine, courier) =
+    let (engine, courier, logins) =
         wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
@@ -99,7 +99,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
     write_private(&address, &listen.to_string())?;
-    let faces = Arc::new(Faces::new(Arc::clone(&engine), token));
+    let faces = Arc::new(Faces::new(Arc::clone(&engine), logins, token));
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
         one_bytes_max: settings.server.body_bytes_max,
@@ -111,6 +111,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         bounds,
         faces.clone(),
     ));
+    gateway.put_patience(settings.waiting.clone());
     let (phase, _) = watch::channel(Phase::Running);
     let serving = Arc::new(Serving {
         engine,
@@ -306,6 +307,7 @@ impl Serving {
         self.logger
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
+        self.gateway.put_patience(settings.waiting.clone());
         self.courier.put_channels(settings.notify.channels.clone());
         self.courier
             .put_address(links_lead_to(settings, self.listen));

@@ -14,7 +14,8 @@ use tidegate_gateway::{
     Provider, Providers,
     upstream::{Origin, Roots, Upstream},
 };
-use tidegate_ledger::SettingStore as _;
+use tidegate_ledger::{SettingStore as _, keys::KeyStore};
+use tidegate_logins::Logins;
 use tidegate_notify::{Courier, outbox::Pace};
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::accounting::Family;
@@ -76,14 +77,14 @@ fn credential(
     Ok(Some((HeaderName::from_static(header), value)))
 }
 
-/// The engine on the data directory, which it has for itself from here on, and what delivers its
-/// notices.
+/// The engine on the data directory, which it has for itself from here on, what delivers its notices,
+/// and who is signed in there.
 pub(crate) fn engine(
     from: &Settings,
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
-) -> anyhow::Result<(Arc<Engine>, Arc<Courier>)> {
+) -> anyhow::Result<(Arc<Engine>, Arc<Courier>, Arc<Logins>)> {
     let lock = DirectoryLock::take(&from.data, clock.now())?;
     let store = Arc::new(SqliteStore::open(lock)?);
     let folder = from.data.join("journal");
@@ -106,6 +107,9 @@ pub(crate) fn engine(
     let courier = Courier::kept(store.as_ref(), links.clone(), Pace::default())?;
     courier.put_channels(from.notify.channels.clone());
     let courier = Arc::new(courier);
+    let keys = KeyStore::list(store.as_ref())?;
+    let in_force = |id| keys.iter().any(|it| it.id == id && it.revoked_at.is_none());
+    let logins = Arc::new(Logins::kept(store.clone(), in_force, clock.now())?);
     let engine = Engine::start(Parts {
         clock,
         settings,
@@ -119,7 +123,8 @@ pub(crate) fn engine(
         links,
         seed: random_seed(),
     })?;
-    Ok((engine, courier))
+    engine.accept_bearers(logins.clone());
+    Ok((engine, courier, logins))
 }
 
 /// The machine's clocks.

@@ -64,7 +64,7 @@ pub(super) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "claude-waiting",
-        proves: "Claude Code waits for its turn and notices nothing, or is told why not (longer waits with --slow)",
+        proves: "Claude Code waits for its turn, in silence or pinged, and notices nothing, or is told why not (longer waits with --slow)",
         needs: NODE,
         run: claude_waiting,
     },
@@ -79,6 +79,22 @@ pub(super) const SUITES: &[Suite] = &[
         proves: "Claude Code's own screens show our budgets: events, notice, bar, status line",
         needs: NODE,
         run: claude_shows,
+    },
+    Suite {
+        name: "claude-login",
+        proves: "Claude Code signs in with a code, takes our settings over and signs out; our hook blocks a prompt that would be refused",
+        needs: LOGIN,
+        run: claude_login,
+    },
+];
+
+/// Claude Code's managed settings are put where it alone sees them.
+const LOGIN: &[Package] = &[
+    Package::PythonClients,
+    Package::NodeClients,
+    Package::Debian {
+        program: "unshare",
+        package: "util-linux",
     },
 ];
 
@@ -101,6 +117,14 @@ version = 1
 resource = "concurrency"
 capacity = 1
 mode = "enforce"
+"#;
+
+/// Heads are held back for a few seconds only, so that streams are opened soon.
+const OPENS_SOON: &str = r#"
+[waiting]
+silent = "8s"
+opened = "2m"
+ping = "1s"
 "#;
 
 /// Somebody is asked before any task spends more than a hundredth of a cent.
@@ -178,11 +202,17 @@ fn top(rig: &Rig) -> anyhow::Result<Tally> {
 }
 
 fn claude_waiting(rig: &Rig) -> anyhow::Result<Tally> {
-    claude_with(rig, "waiting", ONE_SLOT, "claude_waiting.py")
+    let opens_soon = format!("{ONE_SLOT}{OPENS_SOON}");
+    let opened = claude_with(rig, "opened", &opens_soon, "claude_opened.py")?;
+    Ok(opened + claude_with(rig, "waiting", ONE_SLOT, "claude_waiting.py")?)
 }
 
 fn claude_shows(rig: &Rig) -> anyhow::Result<Tally> {
     claude_with(rig, "shows", OPERATOR_PAYS, "claude_shows.py")
+}
+
+fn claude_login(rig: &Rig) -> anyhow::Result<Tally> {
+    claude_with(rig, "login", OPERATOR_PAYS, "claude_login.py")
 }
 
 /// A program that uses Claude Code through a gateway with this configuration, and the gateway's own commands.

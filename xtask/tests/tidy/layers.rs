@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tidegate-tasks", 1),
     ("tidegate-engine", 2),
     ("tidegate-store", 2),
+    ("tidegate-logins", 2),
     ("tidegate-gateway", 3),
     ("tidegate-control", 3),
     ("tidegate-notify", 3),
@@ -29,10 +30,11 @@ const LAYERS: &[(&str, u32)] = &[
 ];
 
 /// Crates of one layer that meet in tests alone: the gateway against the emulated provider, the
-/// engine against real stores.
+/// engine and sign-ins against real stores.
 const TESTED_WITH: &[(&str, &str)] = &[
     ("tidegate-gateway", "tidegate-sim"),
     ("tidegate-engine", "tidegate-store"),
+    ("tidegate-logins", "tidegate-store"),
 ];
 
 /// Other people's code that is kept apart, the names of crates that may use it, and why.

@@ -132,10 +132,18 @@ pub(crate) async fn revoke(
             let sight = visitor.sight();
             let seen = |it: &stored::Key| it.id == key && sight.sees(&it.organisation, None);
             if !keys.iter().any(seen) {
-                return Ok(false);
+                return Ok::<_, Error>(false);
             }
             let revoked = control.engine.revoke_key(key, &visitor.principal);
-            revoked.map_err(|it| control.store_failed(&it))
+            let revoked = revoked.map_err(|it| control.store_failed(&it))?;
+            // What was confirmed with it ends with it.
+            let ended = control.logins.revoke_confirmed_by(key);
+            let ended = ended.map_err(|it| control.store_failed(&it))?;
+            let who = || (visitor.actor(), visitor.principal.role);
+            for it in &ended {
+                control.login_ended(who(), Some(it));
+            }
+            Ok(revoked)
         })
         .await?;
     if revoked? {

@@ -6,19 +6,17 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
-    response::{Html, IntoResponse as _, Response},
+    response::Response,
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
 use tidegate_engine::approvals::{Approval, ApprovalError, Decision, Link};
 use tidegate_observe::record::rfc3339_seconds;
 
-use crate::Control;
-
-/// Nothing is loaded, nothing is run, and nobody shows the page inside of theirs; its one form
-/// leads back here.
-const POLICY: &str =
-    "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+use crate::{
+    Control,
+    page::{page, paragraph},
+};
 
 /// What a link carries beside the request's id.
 #[derive(Debug, Default, Deserialize)]
@@ -166,35 +164,4 @@ fn standing(approval: &Approval) -> String {
             )
         }
     })
-}
-
-fn paragraph(text: &str) -> String {
-    let mut out = String::from("<p>");
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn page(status: StatusCode, body: &str) -> Response {
-    let html = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>Tidegate</title>{body}</html>\n"
-    );
-    let mut response = (status, Html(html)).into_response();
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        // The link is a right: nobody else is to learn it.
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("x-robots-tag"), "noindex"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
 }

@@ -28,6 +28,7 @@ use tidegate_engine::{
     writer::Stores,
 };
 use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
+use tidegate_logins::Logins;
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_store::MemoryStore;
@@ -113,6 +114,11 @@ impl Operations for Program {
 
     fn configuration(&self) -> Value {
         serde_json::json!({"listen": "127.0.0.1:8787"})
+    }
+
+    fn managed_settings(&self) -> Option<Value> {
+        (!self.refuses.load(Ordering::Relaxed))
+            .then(|| serde_json::json!({"env": {"B": "1", "A": "2"}}))
     }
 
     fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {
@@ -270,8 +276,14 @@ impl World {
             draining: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
         });
+        let keys = engine.list_keys().unwrap();
+        let in_force = |id| keys.iter().any(|it| it.id == id && it.revoked_at.is_none());
+        let logins = Logins::kept(Arc::clone(store) as _, in_force, clock.now());
+        let logins = Arc::new(logins.unwrap());
+        engine.accept_bearers(Arc::clone(&logins) as _);
         let control = Control::new(
             Arc::clone(&engine),
+            logins,
             Arc::clone(&program) as _,
             Secret::new(format!("{TOKEN}\n")),
         );
@@ -313,7 +325,7 @@ impl World {
         all.find(|(it, _, _)| *it == name).unwrap().1
     }
 
-    fn secret(&self, name: &str) -> &str {
+    pub(crate) fn secret(&self, name: &str) -> &str {
         let mut all = self.secrets.iter();
         &all.find(|(it, _, _)| *it == name).unwrap().2
     }

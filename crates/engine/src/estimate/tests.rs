@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -68,13 +68,44 @@ fn only_what_is_new_is_guessed() {
     );
 }
 
+fn seen(output: u64) -> Seen {
+    Seen {
+        output: Tokens(output),
+        first_byte: Duration::ZERO,
+        whole: Duration::ZERO,
+    }
+}
+
+#[test]
+fn nine_of_ten_answers_take_no_longer_than_is_foretold() {
+    let outputs = Outputs::default();
+    let learn = |seconds| {
+        let seen = Seen {
+            first_byte: Duration::from_millis(seconds * 100),
+            whole: Duration::from_secs(seconds),
+            ..seen(1)
+        };
+        outputs.learn("m", RequestClass::Main, &seen);
+    };
+    let foretold = || outputs.durations("m", RequestClass::Main);
+    (1..10).for_each(learn);
+    assert_eq!(foretold(), Durations::default(), "of nine nothing is said");
+    (10..=100).for_each(learn);
+    let whole = foretold().whole.unwrap().as_secs();
+    assert!((90..=112).contains(&whole), "{whole}");
+    let first_byte = foretold().first_byte.unwrap().as_millis();
+    assert!((9_000..=11_200).contains(&first_byte), "{first_byte}");
+    let other = outputs.durations("m", RequestClass::Auxiliary);
+    assert_eq!(other, Durations::default());
+}
+
 #[test]
 fn expected_output_follows_what_is_seen_per_model_and_class() {
     let outputs = Outputs::default();
     let expected = |class| outputs.expected("m", class).mean.0;
     assert_eq!(expected(RequestClass::Main), 440);
     for _ in 0..200 {
-        outputs.learn("m", RequestClass::Main, Tokens(2_000));
+        outputs.learn("m", RequestClass::Main, &seen(2_000));
     }
     assert!((1_950..=2_000).contains(&expected(RequestClass::Main)));
     assert_eq!(expected(RequestClass::Auxiliary), 440);
@@ -83,7 +114,7 @@ fn expected_output_follows_what_is_seen_per_model_and_class() {
 #[test]
 fn what_is_usual_leaves_out_one_answer_in_a_thousand() {
     let outputs = Outputs::default();
-    let learn = |tokens| outputs.learn("m", RequestClass::Main, Tokens(tokens));
+    let learn = |tokens| outputs.learn("m", RequestClass::Main, &seen(tokens));
     let usual = || outputs.expected("m", RequestClass::Main).usual.0;
     assert_eq!(usual(), 0);
     learn(20_000);

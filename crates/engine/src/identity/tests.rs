@@ -179,3 +179,56 @@ fn an_unknown_or_revoked_key_is_refused_also_on_this_machine() {
         check("127.0.0.1", &format!("host: localhost\n{line}"), expected);
     }
 }
+
+/// Knows one access token until a second after the beginning of time.
+struct OneToken {
+    here_only: bool,
+}
+
+impl Bearers for OneToken {
+    fn bearer(&self, hash: &[u8; 32], now: Timestamp) -> Option<keys::Bearer> {
+        let known = *hash == keys::hash("tg-access-of-ann") && now < Timestamp::from_seconds(1);
+        known.then(|| keys::Bearer {
+            key: Arc::clone(ring().find(SECRET).unwrap()),
+            here_only: self.here_only,
+        })
+    }
+}
+
+#[test]
+fn an_access_token_stands_for_its_sign_in_while_it_is_known_and_where_it_is_good() {
+    let told = |token: &str, peer: &str, here_only, keyless, at| {
+        let authorization = format!("Bearer {token}");
+        let presented = Presented {
+            peer: peer.parse().unwrap(),
+            host: Some("127.0.0.1:8787"),
+            origin: None,
+            x_api_key: None,
+            authorization: Some(&authorization),
+            tidegate_key: None,
+        };
+        let local = Local {
+            organisation: "local".into(),
+            user: "local".into(),
+        };
+        // It is no key, whatever keys there are.
+        let as_key = identify(&presented, &ring(), &local, true);
+        assert_eq!(as_key.unwrap_err(), Unidentified::SignedOut);
+        let tokens = OneToken { here_only };
+        let known = identify_bearer(&presented, &tokens, keyless, Timestamp(at));
+        known.map(|it| {
+            assert!(it.credential_is_ours && it.credential == Credential::None);
+            it.user.to_string()
+        })
+    };
+    let (here, there) = ("127.0.0.1", "203.0.113.9");
+    let token = "tg-access-of-ann";
+    let ann = Ok("ann".to_owned());
+    let nobody = Err(Unidentified::SignedOut);
+    assert_eq!(told(token, there, false, false, 0), ann);
+    assert_eq!(told(token, there, false, false, 1_000_000_000), nobody);
+    assert_eq!(told("tg-access-other", there, false, false, 0), nobody);
+    assert_eq!(told(token, here, true, true, 0), ann);
+    assert_eq!(told(token, there, true, true, 0), nobody);
+    assert_eq!(told(token, here, true, false, 0), nobody);
+}

@@ -205,7 +205,7 @@ async fn who_waits_in_the_queue_waits_for_the_provider_too_and_goes_when_it_serv
         &crate::harness::body(100),
     );
     let routed = world.route(call, "sonnet");
-    let key = PlaceKey::of("local", "ann", "s", b"body");
+    let key = PlaceKey::of("local", "ann", "s", &[b"body"]);
     let waiting = world.engine.wait(routed, key);
     let mut waiting = waiting.map_err(|it| it.1).unwrap();
     assert!(waiting.turn_now().is_none());

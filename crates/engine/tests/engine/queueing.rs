@@ -34,7 +34,7 @@ fn of_slots(slots: u64) -> Settings {
     let units = BucketSpec {
         name: "units".to_owned(),
         resource: Resource::Units,
-        capacity: slots.max(4) * 10,
+        capacity: (slots + 1) * 10,
         refill: Some(Refill {
             amount: 10,
             period: Duration::from_secs(1),
@@ -140,7 +140,7 @@ impl Play {
                 self.clients.push(Client {
                     user,
                     priority: PRIORITIES[*priority],
-                    key: PlaceKey::of("local", user, "s", &number.to_le_bytes()),
+                    key: PlaceKey::of("local", user, "s", &[&number.to_le_bytes()]),
                     state: State::Gone,
                 });
                 self.wait(number);
@@ -315,7 +315,7 @@ fn a_place_survives_a_restart_with_its_age() {
         };
         World::on(narrow(), stores, clock.clone())
     };
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let world = run();
     let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
@@ -329,7 +329,7 @@ fn a_place_survives_a_restart_with_its_age() {
     let world = run();
     let holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
     clock.advance(Duration::from_secs(5));
-    let other = PlaceKey::of("local", "cleo", "s", b"body");
+    let other = PlaceKey::of("local", "cleo", "s", &[b"body"]);
     let _other = world
         .engine
         .wait(routed(&world, "cleo", "high"), other)
@@ -367,7 +367,7 @@ fn what_was_learned_of_waits_outlasts_a_restart() {
             let call = world.send(&keyed("bob"), 100);
             call.settle(end(Some(answered(10, 5)), Outcome::Answered));
         }
-        let key = PlaceKey::of("local", "ada", "s", b"body");
+        let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
         let waiting = world.engine.wait(routed(world, "ada", "high"), key);
         let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
         let told = waiting.outlook().unwrap();
@@ -392,7 +392,7 @@ fn what_was_learned_of_waits_outlasts_a_restart() {
 fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
     let world = World::start(narrow());
     let mut holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let mut waiting = waiting.map_err(|(_, it)| it).unwrap();
     assert!(waiting.turn_now().is_none());
@@ -413,7 +413,7 @@ fn what_a_call_gives_back_is_the_next_ones_turn_at_once() {
 fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
     let world = World::start(of_slots(16));
     let holders: Vec<InFlight> = (0..16).map(|_| world.send(&keyed("bob"), 100)).collect();
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let waiting = waiting.map_err(|(_, it)| it).unwrap();
     assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());
@@ -431,7 +431,7 @@ fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
 fn a_large_turn_is_not_kept_but_goes_first_when_its_client_is_back() {
     let world = World::start(narrow());
     let mut holders: Vec<InFlight> = (0..3).map(|_| world.send(&keyed("bob"), 100)).collect();
-    let key = PlaceKey::of("local", "ada", "s", b"body");
+    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
     let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
     let waiting = waiting.map_err(|(_, it)| it).unwrap();
     assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());
@@ -445,5 +445,7 @@ fn a_large_turn_is_not_kept_but_goes_first_when_its_client_is_back() {
         panic!("it has its turn")
     };
     holders.push(*call);
-    holders.into_iter().for_each(|it| drop(settle(it)));
+    for holder in holders {
+        settle(holder);
+    }
 }

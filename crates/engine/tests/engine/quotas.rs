@@ -100,7 +100,7 @@ fn a_call_over_a_slot_waits_and_has_its_turn_when_one_ends() {
         retry after Some(1s), may wait Some(0ns)
     "#]],
     );
-    let key = |name: &str| PlaceKey::of("local", name, "s", b"body");
+    let key = |name: &str| PlaceKey::of("local", name, "s", &[b"body"]);
     let mut waiting = world
         .engine
         .wait(routed(&world, "ann", "t"), key("ann"))

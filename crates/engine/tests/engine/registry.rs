@@ -384,7 +384,7 @@ fn a_cancelled_task_is_called_for_no_more_and_gives_back_what_it_had() {
     let running = world.sent(&of("t", None));
     let waits = |task: &str| {
         let routed = world.route(world.called(&of(task, None)).unwrap(), "sonnet");
-        let key = PlaceKey::of("local", "ann", task, b"body");
+        let key = PlaceKey::of("local", "ann", task, &[b"body"]);
         let mut waiting = world.engine.wait(routed, key).map_err(|it| it.1).unwrap();
         assert!(waiting.turn_now().is_none());
         waiting
@@ -465,7 +465,7 @@ fn an_ended_task_gives_its_slot_to_the_next() {
     settle(world.sent(&of("one", None)));
     assert_eq!(slots(&world), 1);
     let routed = world.route(world.called(&of("two", None)).unwrap(), "sonnet");
-    let key = PlaceKey::of("local", "ann", "two", b"body");
+    let key = PlaceKey::of("local", "ann", "two", &[b"body"]);
     let mut waiting = world.engine.wait(routed, key).map_err(|it| it.1).unwrap();
     assert!(waiting.turn_now().is_none());
     let waits = world.engine.quota_waits();

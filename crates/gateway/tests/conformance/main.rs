@@ -20,6 +20,7 @@ mod harness;
 mod hearing;
 mod input;
 mod limits;
+mod opened;
 mod passing;
 mod patience;
 mod quotas;

@@ -272,6 +272,25 @@ events! {
     }
     "fell_back" from "gateway" says "a call was sent to a fallback platform" at Warning; // CallSettled counts it from the record.
 
+    /// The stream of a waiting call was opened: its head could be held back no longer.
+    StreamOpened {
+        /// The call.
+        call: CallId = shown,
+    }
+    "stream_opened" from "gateway" says "the stream of a call that waits was opened" at Info
+    counts |_it, registry| registry.opened_waits.with([]).increment();
+
+    /// A client asked again after an opened stream had ended with an error, and was given the answer
+    /// itself.
+    CallContinued {
+        /// The call whose answer it was.
+        call: CallId = shown,
+        /// The answer's status.
+        status: u64 = with,
+    }
+    "call_continued" from "gateway" says "an answer was given to the client that asked again" at Info
+    counts |_it, registry| registry.continued_calls.with([]).increment();
+
     /// The output cap of a call was lowered so that a hard limit could hold it.
     MaxTokensLowered<'a> {
         /// The call.
@@ -339,13 +358,13 @@ events! {
     }
     "limit_changed" from "ledger" says "a limit was changed" at Info; // The gauge of the budget shows it; changes themselves are rows of the audit.
 
-    /// A key was made or revoked.
+    /// A key was made or revoked, a sign-in confirmed or ended.
     KeyChanged<'a> {
         /// Who.
         by: Actor = shown,
-        /// The key.
+        /// The key, or the sign-in.
         key: KeyId = shown,
-        /// `added` or `revoked`.
+        /// As the audit calls it.
         action: &'a str = with,
     }
     "key_changed" from "control" says "a key was changed" at Info

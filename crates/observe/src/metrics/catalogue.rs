@@ -62,6 +62,10 @@ registry! {
     soft_limit_calls: Counter "tidegate_gateway_soft_limit_calls_total" CALLS, [limit];
     /// Calls that went to another platform than the first choice
     fallback_calls: Counter "tidegate_gateway_fallback_calls_total" CALLS, [from, to];
+    /// Waits that were longer than a head can be held back, so that the stream was opened
+    opened_waits: Counter "tidegate_gateway_opened_waits_total" Unit::Count("waits"), [];
+    /// Calls that were asked again because their opened stream had ended with an error, and given its answer
+    continued_calls: Counter "tidegate_gateway_continued_calls_total" CALLS, [];
     /// Calls whose output cap was lowered so that a hard limit could hold it
     lowered_calls: Counter "tidegate_gateway_lowered_calls_total" CALLS, [limit];
     /// Calls of models the price table does not know, charged at its dearest row
@@ -142,10 +146,12 @@ registry! {
     broken_invariants: Counter "tidegate_engine_broken_invariants_total" Unit::Count("invariants"), [invariant];
     /// Configurations read, by result: applied, refused
     config_reloads: Counter "tidegate_engine_config_reloads_total" Unit::Count("reloads"), [result];
-    /// Keys made and revoked
+    /// Keys made and revoked, sign-ins confirmed and ended
     changed_keys: Counter "tidegate_control_changed_keys_total" Unit::Count("keys"), [action];
     /// Requests to the control API, by route and status
     control_requests: Counter "tidegate_control_answered_requests_total" Unit::Count("requests"), [route, status];
+    /// Requests with telemetry (OTLP) that were taken and dropped, by signal
+    dropped_telemetry: Counter "tidegate_control_dropped_telemetry_requests_total" Unit::Count("requests"), [signal];
     /// Log records that were dropped because the buffer was full
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written

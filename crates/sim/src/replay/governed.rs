@@ -192,7 +192,12 @@ impl Governed {
     fn key(&self, call: &Announced) -> PlaceKey {
         let user = &self.tenants[usize::from(call.tenant)];
         let body = call.id.call.to_le_bytes();
-        PlaceKey::of("fleet", user, &format!("session-{}", call.id.task), &body)
+        PlaceKey::of(
+            "fleet",
+            user,
+            &format!("session-{}", call.id.task),
+            &[&body],
+        )
     }
 
     /// Lets a call wait for its turn, for as long as its client has patience.

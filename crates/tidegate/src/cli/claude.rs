@@ -1,9 +1,11 @@
 //! `tidegate claude install|uninstall`: Claude Code's own settings file, so that every session goes
 //! through the gateway and shows it, without `tidegate run`.
 //!
-//! Only three members are touched. What they were is written down beside the file, and so is what
-//! they were set to: what somebody has changed since is theirs, and stays.
+//! Only a few members are touched. What they were is written down beside the file, and so is what
+//! they were set to: what somebody has changed since is theirs, and stays. To lists of hooks one is
+//! added, and taken out again.
 
+mod hooks;
 mod members;
 
 use std::{
@@ -42,7 +44,7 @@ const STATUS_LINE: &[&str] = &["statusLine"];
 const BASE_URL: &[&str] = &["env", "ANTHROPIC_BASE_URL"];
 const HINTS: &[&str] = &["env", "CLAUDE_CODE_GATEWAY_HINT_HEADERS"];
 
-/// All that is ever touched, in the order in which it is set.
+/// All that is set to one value, in the order in which it is set.
 const TOUCHED: [&[&str]; 3] = [STATUS_LINE, BASE_URL, HINTS];
 
 /// The largest settings file that is read. Theirs have a few kilobytes.
@@ -62,7 +64,13 @@ struct Done {
 struct Record {
     made_the_file: bool,
     made_env: bool,
+    /// Whether there were no hooks.
+    #[serde(default)]
+    made_hooks: bool,
     done: BTreeMap<String, Done>,
+    /// What was added to lists of hooks, by the event.
+    #[serde(default)]
+    hooks: BTreeMap<String, hooks::Added>,
 }
 
 pub(super) fn answer(command: &ClaudeCommand, sources: &Sources) -> anyhow::Result<Said> {
@@ -77,7 +85,8 @@ pub(super) fn answer(command: &ClaudeCommand, sources: &Sources) -> anyhow::Resu
             }
             let address = super::client::reachable(settings.listen);
             let wanted = Wanted {
-                status_line: status_line(sources)?,
+                status_line: to_run(sources, "statusline")?,
+                hook: to_run(sources, "hook")?,
                 base_url: format!("http://{address}"),
                 replaces: args.replace_status_line,
             };
@@ -154,12 +163,13 @@ impl Place {
 /// What the settings are to say.
 struct Wanted {
     status_line: String,
+    hook: String,
     base_url: String,
     replaces: bool,
 }
 
-/// The command of the status line: this program, with the options it was given.
-fn status_line(sources: &Sources) -> anyhow::Result<String> {
+/// What Claude Code is to run: this program, with the options it was given.
+fn to_run(sources: &Sources, what: &str) -> anyhow::Result<String> {
     let own = std::env::current_exe().context("this program's own file is not known")?;
     let mut command = quoted(&own.to_string_lossy());
     for (option, value) in [("--config", &sources.file), ("--data", &sources.data)] {
@@ -169,7 +179,7 @@ fn status_line(sources: &Sources) -> anyhow::Result<String> {
             command.extend([" ", option, " ", &quoted(&whole.to_string_lossy())]);
         }
     }
-    command.push_str(" statusline");
+    command.extend([" ", what]);
     Ok(command)
 }
 
@@ -188,6 +198,7 @@ fn install(place: &Place, wanted: &Wanted) -> anyhow::Result<Said> {
     let mut record = place.recorded()?.unwrap_or_else(|| Record {
         made_the_file: before.is_none(),
         made_env: members.get(&["env"]).is_none(),
+        made_hooks: members.get(&["hooks"]).is_none(),
         ..Record::default()
     });
     let theirs = is_theirs(&members, &record, STATUS_LINE) && !wanted.replaces;
@@ -212,6 +223,7 @@ fn install(place: &Place, wanted: &Wanted) -> anyhow::Result<Said> {
             .with_context(|| place.unchanged())?;
         done.set = value;
     }
+    hooks::add(&mut members, &mut record.hooks, &wanted.hook).with_context(|| place.unchanged())?;
     write_all(place, before.as_deref(), members.text(), &record)?;
     let mut said = format!(
         "Claude Code's calls go through {} from its next start on, with its own login or key; `tidegate serve` has to run there\nset in {}\n",
@@ -291,7 +303,11 @@ fn uninstall(place: &Place) -> anyhow::Result<Said> {
                 (None, _) => {}
             }
         }
+        kept.extend(hooks::take_out(&mut members, &record.hooks)?);
         let empty = serde_json::json!({});
+        if record.made_hooks && members.get(&["hooks"]).as_ref() == Some(&empty) {
+            members.remove(&["hooks"]);
+        }
         if record.made_env && members.get(&["env"]).as_ref() == Some(&empty) {
             members.remove(&["env"]);
         }

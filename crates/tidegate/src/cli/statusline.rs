@@ -77,21 +77,23 @@ pub(super) fn answer(sources: &Sources) -> Said {
     let told: Told = serde_json::from_slice(&input).unwrap_or_default();
     let session = told.session_id.as_deref().and_then(|id| {
         let asked = Asked::of(&sources.environment);
-        ask(sources, &asked, id, told.prompt_id.as_deref())
+        let path = session_path(&asked, id, told.prompt_id.as_deref(), false);
+        let client = client(sources, &asked)?;
+        client.hurried(PATIENCE).get(&path).ok()
     });
     Said::fine(line(&told, session.as_ref()))
 }
 
 /// What the environment, which Claude Code passes on, says of where its calls go and as whose.
 #[derive(Debug, Default)]
-struct Asked {
+pub(super) struct Asked {
     gateway: Option<SocketAddr>,
-    key: Option<Secret<String>>,
-    task: Option<String>,
+    pub(super) key: Option<Secret<String>>,
+    pub(super) task: Option<String>,
 }
 
 impl Asked {
-    fn of(environment: &BTreeMap<String, String>) -> Self {
+    pub(super) fn of(environment: &BTreeMap<String, String>) -> Self {
         let value = |name: &str| environment.get(name).map(|it| it.trim());
         let url = value("ANTHROPIC_BASE_URL").and_then(|it| it.strip_prefix("http://"));
         let own = |name: &str| {
@@ -118,14 +120,27 @@ impl Asked {
     }
 }
 
-/// What the gateway knows of the session; `None` where none answers in time.
-fn ask(sources: &Sources, asked: &Asked, session: &str, prompt: Option<&str>) -> Option<Session> {
-    let path = query(
+/// Where a session is asked for.
+pub(super) fn session_path(
+    asked: &Asked,
+    session: &str,
+    prompt: Option<&str>,
+    queues: bool,
+) -> String {
+    query(
         &format!("/api/v1/sessions/{}", escaped(session)),
-        &[("task", asked.task.as_deref()), ("prompt", prompt)],
-    );
+        &[
+            ("task", asked.task.as_deref()),
+            ("prompt", prompt),
+            ("queues", queues.then_some("true")),
+        ],
+    )
+}
+
+/// The gateway that the calls go to, as their sender; `None` where none is known.
+pub(super) fn client(sources: &Sources, asked: &Asked) -> Option<Client> {
     let ours = || Client::of(&config::load(sources).ok()?.settings).ok();
-    let client = match (asked.gateway, &asked.key) {
+    Some(match (asked.gateway, &asked.key) {
         // Its calls carry the key to that address anyway.
         (Some(address), Some(key)) => Client::to(address, Some(key.clone())),
         (Some(address), None) => match ours().filter(|it| it.address() == address) {
@@ -134,8 +149,7 @@ fn ask(sources: &Sources, asked: &Asked, session: &str, prompt: Option<&str>) ->
             None => Client::to(address, None),
         },
         (None, _) => ours()?,
-    };
-    client.hurried(PATIENCE).get(&path).ok()
+    })
 }
 
 /// The line. What is at hand is said in this order: whether a call waits, the task, the limit that is

@@ -1,11 +1,13 @@
 //! From what was read to what the program uses: everything that one value alone cannot say.
 
 mod budgets;
+mod claude_code;
 mod notify;
 mod platforms;
 mod providers;
 mod quotas;
 mod secrets;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -35,6 +37,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     }
     let data = data(root.data.as_ref(), reader, sources);
     let server = server(&root.server, reader);
+    let waiting = waiting::check(&root.waiting, reader);
     let local = local(&root.identity, reader);
     let providers = providers::check(&root.providers, reader, sources);
     let platforms = platforms::check(&root, &providers, reader);
@@ -46,11 +49,13 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let free = providers.iter().filter(|it| it.1.free);
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
+    let claude_code = claude_code::check(&root.claude_code, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
         data: data?,
         server,
+        waiting,
         local,
         providers,
         platforms,
@@ -60,6 +65,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         weights,
         prices,
         notify,
+        claude_code,
         redactor: redactor?,
         log: Log {
             level: root.log.level,

@@ -33,6 +33,8 @@ sections! {
         value enforce: bool = false;
         /// Bounds of the gateway itself.
         section server: Server;
+        /// How long clients are held while their calls wait.
+        section waiting: Waiting;
         /// Who calls without a key act as.
         section identity: Identity;
         /// Providers by name: who answers, at which address, with whose credential. `anthropic`
@@ -57,6 +59,8 @@ sections! {
         section prices: Prices;
         /// What is told by itself, and to whom.
         section notify: Notify;
+        /// What Claude Code is given when it signs in (`/login`).
+        section claude_code: ClaudeCode;
         /// What is removed from logs, records and errors.
         section redact: Redact;
         /// The program's own log.
@@ -72,6 +76,35 @@ sections! {
         value body_max: Bytes = "32 MB";
         /// How long running answers may go on after the first signal to stop.
         value drain: Duration = "30s";
+    }
+
+    /// How long clients are held while their calls wait for a turn or a yes. A client is never held for
+    /// longer than it waits for an answer itself, less what nine of ten answers take; then it is told
+    /// when to come back, and its place is kept. `x-tidegate-max-wait` on a call says otherwise for it.
+    Waiting {
+        /// How long the head of an answer is held back in silence, while any status can be sent still;
+        /// what the first byte then takes is included.
+        value silent: Duration = "240s";
+        /// How long a call may wait in all whose stream is opened then, because its turn will come
+        /// in that time. Zero opens none.
+        value opened: Duration = "330s";
+        /// How often a stream is pinged that is opened and has no answer yet.
+        value ping: Duration = "10s";
+        /// How long clients wait for an answer that don't say (`x-stainless-timeout`).
+        value timeout: Duration = "10m";
+        /// Clients of which something else is known, by any name.
+        named clients: WaitingClient;
+    }
+
+    /// How one kind of client is held.
+    WaitingClient {
+        /// What its `user-agent` begins with, like `claude-cli/`, in any case. Of several that fit the
+        /// longest counts.
+        required agent: String = "nightly-job/";
+        /// How long it waits for an answer, whatever it says itself.
+        optional timeout: Duration = "30m";
+        /// Whether its streams may be opened before there is an answer.
+        value opens: bool = true;
     }
 
     /// Who calls without a key act as.
@@ -372,6 +405,25 @@ sections! {
         /// What it is told of: `approval_asked`, `approval_decided`, `approval_expired`,
         /// `limit_reached`, `limit_foreseen`, `overspent`; all where none is named.
         value events: Vec<Topic> = [];
+    }
+
+    /// What Claude Code is given when it signs in (`/login`): settings that it fetches at each start
+    /// and once an hour, and puts above its user's own.
+    ClaudeCode {
+        /// Whether it is given any.
+        value managed: bool = true;
+        /// Environment variables. These are given unless they are named here; an empty text leaves
+        /// one out: ANTHROPIC_MODEL = "claude-opus-5-5", ANTHROPIC_DEFAULT_OPUS_MODEL =
+        /// "claude-opus-5-5", ANTHROPIC_DEFAULT_SONNET_MODEL = "claude-sonnet-5-5",
+        /// ANTHROPIC_DEFAULT_HAIKU_MODEL = "claude-haiku-5-5". Without them it asks for older models
+        /// than with a key of its own. Everybody who signs in reads all of it.
+        value env: Pairs = {};
+        /// The command of its status line; none where nobody says otherwise, since it is run on the
+        /// user's machine. With Tidegate installed there: `tidegate statusline`.
+        optional status_line: String = "tidegate statusline";
+        /// A file with further settings, a JSON object as in Claude Code's own files. What is said
+        /// here goes before what it says.
+        optional settings_file: PathBuf = "/etc/tidegate/claude-code.json";
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

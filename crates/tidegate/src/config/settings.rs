@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use tidegate_admission::QuotaTable;
 use tidegate_engine::settings::{Local, Platform, ReserveRules, Weights};
+use tidegate_gateway::patience::Patience;
 use tidegate_ledger::{BudgetPolicy, LevelKind};
 use tidegate_observe::{record::Level, redact::Redactor};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
@@ -20,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// Bounds of the gateway itself.
     pub(crate) server: Server,
+    /// How clients are held while their calls wait.
+    pub(crate) waiting: Patience,
     /// Who calls without a key act as.
     pub(crate) local: Local,
     /// Providers by name.
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) prices: PriceBook,
     /// What is told by itself, and to whom.
     pub(crate) notify: Notify,
+    /// The settings for Claude Code where it signs in; `None`: none.
+    pub(crate) claude_code: Option<serde_json::Value>,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.

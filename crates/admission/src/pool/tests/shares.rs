@@ -305,10 +305,7 @@ fn a_restart_forgives_nobody_and_lasts_no_longer_than_it_did() {
             user: pool.user("acme", "bob", now),
             ..waiting
         };
-        assert!(matches!(
-            pool.check(&waiting, now),
-            Check::Deferred { .. }
-        ));
+        assert!(matches!(pool.check(&waiting, now), Check::Deferred { .. }));
         match pool.check(&spender, now) {
             Check::Deferred { wait, reason, .. } => format!("{wait}: {reason}"),
             other => format!("{other:?}"),

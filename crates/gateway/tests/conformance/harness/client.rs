@@ -164,6 +164,13 @@ impl Heard {
         );
         let mut events: Vec<String> = Vec::new();
         for event in text.split("\n\n").filter(|it| !it.is_empty()) {
+            // What a reader of events passes over.
+            if event.lines().all(|it| it.starts_with(':')) {
+                if events.last().is_none_or(|it| it != "comment") {
+                    events.push("comment".to_owned());
+                }
+                continue;
+            }
             let name = event.lines().find_map(|it| it.strip_prefix("event: "));
             let data = event.lines().find_map(|it| it.strip_prefix("data: "));
             let data = data.unwrap_or_else(|| panic!("an event without data: {event}"));
@@ -299,7 +306,8 @@ impl Client {
         Some(heard)
     }
 
-    fn chunked(&mut self, body: &mut Vec<u8>) -> bool {
+    /// The chunks of a body, to its end; false where they break off.
+    pub(crate) fn chunked(&mut self, body: &mut Vec<u8>) -> bool {
         loop {
             let Ok(line) = self.until(b"\r\n") else {
                 return false;

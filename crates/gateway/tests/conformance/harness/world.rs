@@ -23,6 +23,7 @@ use tidegate_engine::{
 use tidegate_gateway::{
     Elsewhere, Gateway, Provider,
     inlet::BodyBounds,
+    patience::Patience,
     reply::ReplyBody,
     server::{self, Answering, Phase},
     upstream::{Origin, Roots, Upstream},
@@ -63,6 +64,7 @@ pub(crate) struct Setup {
     pub(crate) silence_max: Duration,
     pub(crate) head_max: Duration,
     pub(crate) http2: bool,
+    pub(crate) patience: Patience,
     /// The gateway's time-outs stand still but for [`World::advance`].
     pub(crate) paused: bool,
 }
@@ -117,6 +119,7 @@ impl Setup {
             silence_max: PATIENCE,
             head_max: PATIENCE,
             http2: false,
+            patience: Patience::default(),
             paused: false,
         }
     }
@@ -223,6 +226,7 @@ impl World {
             setup.bounds,
             nowhere,
         ));
+        gateway.put_patience(setup.patience.clone());
         let (phase, watching) = watch::channel(Phase::Running);
         let (advance, advances) = mpsc::channel(1);
         let advances = setup.paused.then_some(advances);

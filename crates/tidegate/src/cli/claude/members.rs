@@ -9,9 +9,11 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unchangeable {
     #[error("line {line}: {problem}")]
-    NotJson { line: usize, problem: String },
+    Syntax { line: usize, problem: String },
     #[error("line {line}: `{place}` must be an object, in braces")]
     NotAnObject { line: usize, place: String },
+    #[error("line {line}: `{place}` must be a list, in brackets")]
+    NotAList { line: usize, place: String },
 }
 
 /// One member of an object.
@@ -45,7 +47,7 @@ impl Members {
                 line: 1,
                 place: "the file".to_owned(),
             }),
-            Err(error) => Err(Unchangeable::NotJson {
+            Err(error) => Err(Unchangeable::Syntax {
                 line: error.line(),
                 problem: error.to_string(),
             }),
@@ -72,6 +74,27 @@ impl Members {
         let object = self.object(parents).ok()??;
         let member = object.members.into_iter().rfind(|it| it.key == **last)?;
         Some(&self.0[member.value])
+    }
+
+    /// The list at a path; `None` where nothing is there.
+    pub(super) fn list(&self, path: &[&str]) -> Result<Option<Vec<Value>>, Unchangeable> {
+        match self.get(path) {
+            None => Ok(None),
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(_) => Err(Unchangeable::NotAList {
+                line: self.line(path),
+                place: path.join("."),
+            }),
+        }
+    }
+
+    /// The line on which the value at a path begins.
+    fn line(&self, path: &[&str]) -> usize {
+        let raw = self.raw(path).unwrap_or_default();
+        // Both are parts of one text.
+        let before = (raw.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize);
+        let before = self.0.get(..before).unwrap_or_default();
+        before.matches('\n').count() + 1
     }
 
     /// Puts a value, written as JSON, at a path of one or two keys; an object on the way that is

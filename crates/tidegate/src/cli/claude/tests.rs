@@ -18,6 +18,7 @@ fn folder(settings: Option<&str>) -> (TempDir, Place) {
 fn wanted() -> Wanted {
     Wanted {
         status_line: "/bin/tidegate statusline".to_owned(),
+        hook: "/bin/tidegate hook".to_owned(),
         base_url: "http://127.0.0.1:8787".to_owned(),
         replaces: false,
     }
@@ -47,7 +48,13 @@ fn what_is_installed_is_taken_back_to_the_byte() {
         	"z": 1,
         	"env": { "A": "b", "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787", "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1" },
         	"unknown": [true],
-        	"statusLine": {"command":"/bin/tidegate statusline","type":"command"}
+        	"statusLine": {"command":"/bin/tidegate statusline","type":"command"},
+        	"hooks": {
+        	  "UserPromptSubmit": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "Stop": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "StopFailure": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+        	  "SessionEnd": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}]
+        	}
         }"#]]
     .assert_eq(&settings(&place));
     assert_eq!(fs::read_to_string(&place.backup).unwrap(), THEIRS);
@@ -72,6 +79,12 @@ fn where_there_were_no_settings_there_are_none_afterwards() {
           "env": {
             "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787",
             "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"
+          },
+          "hooks": {
+            "UserPromptSubmit": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "Stop": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "StopFailure": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}],
+            "SessionEnd": [{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}]
           }
         }
     "#]]
@@ -153,4 +166,48 @@ fn a_link_stays_a_link_and_permissions_stay_as_they_are() {
 fn paths_are_words_of_a_shell() {
     assert_eq!(quoted("/usr/bin/tidegate"), "/usr/bin/tidegate");
     assert_eq!(quoted("/my programs/it's"), r"'/my programs/it'\''s'");
+}
+
+#[test]
+fn hooks_of_others_stay_where_they_are() {
+    let before = "{\n  \"hooks\": {\n    \"Stop\": [ {\"hooks\": [{\"type\": \"command\", \"command\": \"mine\"}]} ],\n    \"Else\": []\n  }\n}";
+    let (_folder, place) = folder(Some(before));
+    install(&place, &wanted()).unwrap();
+    let once = settings(&place);
+    let stop = |text: &str| serde_json::from_str::<Value>(text).unwrap()["hooks"]["Stop"].clone();
+    expect![[r#"[{"hooks":[{"command":"mine","type":"command"}]},{"hooks":[{"command":"/bin/tidegate hook","timeout":5,"type":"command"}]}]"#]]
+        .assert_eq(&stop(&once).to_string());
+    install(&place, &wanted()).unwrap();
+    assert_eq!(settings(&place), once);
+    uninstall(&place).unwrap();
+    assert_eq!(settings(&place), before);
+    // What somebody has added since stays, and ours goes.
+    install(&place, &wanted()).unwrap();
+    let other = settings(&place).replace(
+        "[{\"hooks\":[{\"command\":\"mine\"",
+        "[{\"hooks\":[]},{\"hooks\":[{\"command\":\"mine\"",
+    );
+    fs::write(&place.settings, other).unwrap();
+    let moved = Wanted {
+        hook: "/new/tidegate hook".to_owned(),
+        ..wanted()
+    };
+    install(&place, &moved).unwrap();
+    assert_eq!(settings(&place).matches("tidegate hook").count(), 4);
+    uninstall(&place).unwrap();
+    expect![[r#"[{"hooks":[]},{"hooks":[{"command":"mine","type":"command"}]}]"#]]
+        .assert_eq(&stop(&settings(&place)).to_string());
+}
+
+#[test]
+fn what_is_no_list_of_hooks_is_left_as_it_is() {
+    let before = "{\n  \"hooks\": {\n    \"Stop\": 5\n  }\n}";
+    let (folder, place) = folder(Some(before));
+    let error = format!("{:#}", install(&place, &wanted()).unwrap_err());
+    assert!(
+        error.contains("line 3: `hooks.Stop` must be a list"),
+        "{error}"
+    );
+    assert_eq!(settings(&place), before);
+    assert_eq!(files(&folder), ["settings.json"]);
 }

@@ -61,6 +61,8 @@ fn session(budgets: Vec<Budget>, waiting: usize) -> Session {
     Session {
         session: "s".to_owned(),
         task: None,
+        task_state: None,
+        queues: Vec::new(),
         budgets,
         waiting: vec![call; waiting],
     }

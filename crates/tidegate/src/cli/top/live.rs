@@ -1,7 +1,11 @@
 //! The live view: a thread asks the gateway once a second, and the screen shows what it said.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -12,6 +16,7 @@ use ratatui::{
 };
 use tidegate_control::wire::{Approval, DecideRequest, PromoteRequest, WaitChanged};
 use tidegate_types::Priority;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Paint,
@@ -34,14 +39,63 @@ const KEY_WAIT: Duration = Duration::from_millis(100);
 
 /// Shows the gateway until the user leaves. The terminal is as before then, whatever happens.
 pub(super) fn run(settings: &Settings, colours: bool) -> anyhow::Result<()> {
+    // Before the terminal is changed: a signal in between would leave it so.
+    let asked = AskedToEnd::listen().context("signals can't be listened to")?;
     let mut terminal = ratatui::try_init().context("the terminal can't be drawn on")?;
     with_news(settings, |news, again| {
-        let ended = watch(&mut terminal, settings, colours, (news, again));
+        let ended = watch(&mut terminal, settings, colours, (news, again), &asked);
         // Before the thread is waited for, which may wait for a gateway that says nothing.
         let restored = ratatui::try_restore();
+        if asked.is_heard() {
+            // After a hang-up there may be no terminal any more that could be read or put back.
+            return Ok(());
+        }
         restored.context("the terminal can't be put back: `reset` does that")?;
         ended
     })
+}
+
+/// Whether a signal has asked the program to end. Heard by a thread of its own: what only sets a
+/// flag needs no more.
+struct AskedToEnd {
+    heard: Arc<AtomicBool>,
+    /// Listens for as long as it is there.
+    _listening: tokio::runtime::Runtime,
+}
+
+impl AskedToEnd {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_io()
+            .build()?;
+        let heard = Arc::new(AtomicBool::new(false));
+        let inside = runtime.enter();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        // Keys are read raw: this one comes from elsewhere.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        drop(inside);
+        let flag = Arc::clone(&heard);
+        let listening = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            flag.store(true, Ordering::Relaxed);
+        };
+        // It ends with the runtime, whether it has heard anything or not.
+        drop(runtime.spawn(listening));
+        Ok(Self {
+            heard,
+            _listening: runtime,
+        })
+    }
+
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
 }
 
 /// Runs `act` beside a thread that asks the gateway.
@@ -85,6 +139,7 @@ fn watch(
     settings: &Settings,
     colours: bool,
     (news, again): (&Receiver<News>, &SyncSender<()>),
+    asked: &AskedToEnd,
 ) -> anyhow::Result<()> {
     let mut view = View::default();
     let mut snapshot = Snapshot {
@@ -92,7 +147,7 @@ fn watch(
         ..Snapshot::default()
     };
     let mut changed = true;
-    loop {
+    while !asked.is_heard() {
         match news.try_recv() {
             Ok(Ok(newer)) => {
                 snapshot = *newer;
@@ -135,6 +190,7 @@ fn watch(
             }
         }
     }
+    Ok(())
 }
 
 /// Tells the gateway, and says what became of it.
