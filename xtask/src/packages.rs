@@ -26,6 +26,8 @@ pub(crate) enum Package {
     },
     /// The official SDKs of PyPI, a terminal emulator and Node.js, in a virtual environment: `e2e/python/requirements.txt`.
     PythonClients,
+    /// Programs of PyPI that read Parquet, in a virtual environment of their own: `e2e/python/parts.txt`.
+    PythonReaders,
     /// The official SDKs of npm and Claude Code: `e2e/js/package-lock.json`.
     NodeClients,
 }
@@ -40,6 +42,7 @@ impl std::fmt::Display for Package {
         match self {
             Self::Debian { package, .. } => write!(to, "Debian's {package}"),
             Self::PythonClients => to.write_str("PyPI's clients"),
+            Self::PythonReaders => to.write_str("PyPI's readers of Parquet"),
             Self::NodeClients => to.write_str("npm's clients"),
         }
     }
@@ -74,6 +77,12 @@ impl Packages {
         Ok(folder.map_err(anyhow::Error::msg)?.join("bin/python"))
     }
 
+    /// The Python of the virtual environment that has pyarrow and DuckDB.
+    pub(crate) fn readers(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.ensure(Package::PythonReaders);
+        Ok(folder.map_err(anyhow::Error::msg)?.join("bin/python"))
+    }
+
     /// The folder that holds `node_modules`, and the Node.js to run it with.
     pub(crate) fn node(&self) -> anyhow::Result<(PathBuf, PathBuf)> {
         let folder = self.ensure(Package::NodeClients);
@@ -92,7 +101,13 @@ impl Packages {
             Package::PythonClients => {
                 let requirements = shell::root().join("e2e/python/requirements.txt");
                 cached("python", &[&requirements], |folder| {
-                    python_clients(folder, &requirements)
+                    python_packages(folder, &requirements)
+                })
+            }
+            Package::PythonReaders => {
+                let requirements = shell::root().join("e2e/python/parts.txt");
+                cached("readers", &[&requirements], |folder| {
+                    python_packages(folder, &requirements)
                 })
             }
             Package::NodeClients => {
@@ -211,9 +226,9 @@ fn debian(program: &str, package: &str) -> anyhow::Result<PathBuf> {
     on_path(program).with_context(|| format!("{package} brought no `{program}`"))
 }
 
-fn python_clients(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
+fn python_packages(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
     report::say(format_args!(
-        "installing PyPI's clients in {}",
+        "installing packages of PyPI in {}",
         folder.display()
     ));
     let has_venv =

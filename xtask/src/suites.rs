@@ -10,6 +10,7 @@ mod rust;
 mod secrets;
 mod sessions;
 mod tally;
+mod telemetry;
 mod wire;
 
 use std::{
@@ -51,6 +52,7 @@ const SUITES: &[&[Suite]] = &[
     secrets::SUITES,
     overshoot::SUITES,
     crash::SUITES,
+    telemetry::SUITES,
     sessions::SUITES,
     browser::SUITES,
 ];

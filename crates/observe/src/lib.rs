@@ -11,6 +11,7 @@ pub mod notice;
 pub mod overspend;
 pub mod record;
 pub mod redact;
+pub mod telemetry;
 pub mod trace;
 
 use std::{error::Error, fmt};

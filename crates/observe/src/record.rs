@@ -364,6 +364,11 @@ pub fn rfc3339(at: Timestamp) -> String {
     format_at(at, 6)
 }
 
+/// `2026-11-21T10:00:00.123456789Z`.
+pub fn rfc3339_nanos(at: Timestamp) -> String {
+    format_at(at, 9)
+}
+
 /// `2026-11-21T10:00:00Z`.
 pub fn rfc3339_seconds(at: Timestamp) -> String {
     format_at(at, 0)

@@ -22,13 +22,15 @@ pub mod measure;
 mod plan;
 mod run;
 pub mod stats;
+mod system;
 mod transcript;
 
 pub use fleet::{Fleet, FleetError};
 pub use governed::GovernedError;
 pub use measure::{Measured, measure};
 pub use plan::{Call, CallId, Plan, Task};
-pub use run::{Played, PlayedCall, SystemKind, run};
+pub use run::{Played, PlayedCall, run};
+pub use system::SystemKind;
 pub use transcript::Transcript;
 
 use std::{sync::Arc, time::Duration};

@@ -9,6 +9,7 @@ mod failure;
 mod journal;
 mod lock;
 mod memory;
+mod reserve;
 mod sqlite;
 mod staging;
 

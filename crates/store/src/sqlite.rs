@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tidegate_ledger::StoreError;
 
-use crate::{failure, lock::DirectoryLock};
+use crate::{failure, lock::DirectoryLock, reserve::Reserve};
 
 pub use self::calls::CALLS_MAX;
 use self::{
@@ -47,7 +47,10 @@ impl SqliteStore {
     pub fn open(lock: DirectoryLock) -> Result<Self, StoreError> {
         let directory = lock.directory().to_owned();
         Ok(Self {
-            state: Database::open(directory.join("state.db"), &STATE)?,
+            state: Database {
+                reserve: Some(Reserve::keep(&directory)),
+                ..Database::open(directory.join("state.db"), &STATE)?
+            },
             calls: CallFile::new(Database::open(directory.join("calls.db"), &CALLS)?),
             _lock: Some(lock),
         })
@@ -71,6 +74,8 @@ struct Database {
     /// Closed before the writer: the last connection tidies the file up, which one for reading can't.
     readers: Mutex<Vec<Connection>>,
     writer: Mutex<Option<Writer>>,
+    /// Room that is given back when there is none left to write in.
+    reserve: Option<Reserve>,
 }
 
 /// The connection that writes, and what it knows of the ledger without asking.
@@ -94,6 +99,7 @@ impl Database {
                 ledger: LedgerWriter::default(),
             })),
             readers: Mutex::new(Vec::new()),
+            reserve: None,
         })
     }
 
@@ -103,10 +109,11 @@ impl Database {
             path,
             writer: Mutex::new(None),
             readers: Mutex::new(vec![reader]),
+            reserve: None,
         })
     }
 
-    /// Lends the writer.
+    /// Lends the writer. Where the disk is full, the reserve is given back.
     fn write<T>(
         &self,
         work: impl FnOnce(&Path, &mut Writer) -> Result<T, StoreError>,
@@ -118,7 +125,14 @@ impl Database {
                 source: "it was opened for reading".into(),
             });
         };
-        work(&self.path, writer)
+        let done = work(&self.path, writer);
+        if matches!(done, Err(StoreError::Full { .. }))
+            && let Some(reserve) = &self.reserve
+        {
+            // Whoever writes tries again, and then there is room.
+            reserve.give();
+        }
+        done
     }
 
     /// Lends a reader. All that it reads in `work` is as it was at one moment.

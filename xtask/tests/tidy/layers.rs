@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tidegate-engine", 2),
     ("tidegate-store", 2),
     ("tidegate-logins", 2),
+    ("tidegate-segments", 2),
     ("tidegate-gateway", 3),
     ("tidegate-control", 3),
     ("tidegate-notify", 3),
@@ -76,11 +77,15 @@ const QUARANTINE: &[(&[&str], Allowed, &str)] = &[
             "tokio-postgres",
             "deadpool-postgres",
             "redis",
-            "parquet",
             "object_store",
         ],
-        Allowed::Only(&["tidegate-store"]),
-        "what is durable is behind ports, in `store`",
+        Allowed::Only(&["tidegate-store", "tidegate-segments"]),
+        "what is durable is behind ports, in `store`, and telemetry in `segments`",
+    ),
+    (
+        &["parquet", "zstd"],
+        Allowed::Only(&["tidegate-segments"]),
+        "they take longer to build than anything else, and only `segments` waits for them",
     ),
     (
         &["clap", "anyhow", "ureq", "ratatui"],
@@ -173,7 +178,7 @@ fn a_sibling_a_higher_layer_and_quarantined_code_are_found() {
         `tidegate-ledger` (layer 1) must not depend on `tidegate-store`
         `tidegate-admission` must not depend on `tokio`: the domain is pure: no IO, no threads, no randomness but as an argument
         `tidegate-engine` must not depend on `hyper`: HTTP lives in layer 3 and nowhere below
-        `tidegate-engine` must not depend on `rusqlite`: what is durable is behind ports, in `store`
+        `tidegate-engine` must not depend on `rusqlite`: what is durable is behind ports, in `store`, and telemetry in `segments`
         `tidegate-control` must not depend on `anyhow`: libraries say what went wrong in types of their own, and read no command line and draw no screen
         `tidegate-helpers` has no layer: add it to LAYERS and to ARCHITECTURE.md"#]]
     .assert_eq(&findings(&broken).join("\n"));

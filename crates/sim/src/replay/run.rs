@@ -13,6 +13,7 @@ use super::{
     clairvoyant::Clairvoyant,
     clock::VirtualClock,
     governed::{Governed, GovernedError},
+    system::SystemKind,
 };
 use crate::{
     rng::Seeded,
@@ -30,63 +31,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How long a person takes to see that a client has given up, and to have it go on.
 const RESUMES_AFTER: Duration = Duration::from_mins(1);
-
-/// What stands between clients and the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SystemKind {
-    /// Nothing, and no limits: what the day would be if nobody ever waited.
-    Unlimited,
-    /// (a) Nothing; the client's SDK retries twice.
-    Retry2,
-    /// (b) Nothing; the client retries ten times, as Claude Code does.
-    Retry10,
-    /// (c) A queue in the order of arrival, before a bucket that counts all input.
-    FifoFull,
-    /// (d) The same, with a bucket that knows what the prompt cache holds.
-    FifoCacheAware,
-    /// (g) Tidegate.
-    Tidegate,
-    /// (h) Who knows everything: the bound for all others.
-    Clairvoyant,
-    /// (i) The smallest first, `critical` before it, with four pings for each idle prefix.
-    Shortest,
-}
-
-impl SystemKind {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Unlimited,
-        Self::Retry2,
-        Self::Retry10,
-        Self::FifoFull,
-        Self::FifoCacheAware,
-        Self::Tidegate,
-        Self::Clairvoyant,
-        Self::Shortest,
-    ];
-
-    /// The written form.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unlimited => "unlimited",
-            Self::Retry2 => "retry-2",
-            Self::Retry10 => "retry-10",
-            Self::FifoFull => "fifo-full",
-            Self::FifoCacheAware => "fifo",
-            Self::Tidegate => "tidegate",
-            Self::Clairvoyant => "clairvoyant",
-            Self::Shortest => "shortest",
-        }
-    }
-
-    /// Retries of the client where it is told 429.
-    const fn retries(self) -> u32 {
-        match self {
-            Self::Retry2 => 2,
-            _ => 10,
-        }
-    }
-}
 
 /// What became of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -16,6 +16,7 @@ use crate::{
         records::{call, records_contract},
         reserve, settle,
     },
+    reserve::{RESERVE, RESERVE_BYTES},
 };
 
 fn open(directory: &Path) -> SqliteStore {
@@ -154,8 +155,11 @@ fn a_full_disk_refuses_the_batch_names_the_file_and_goes_on_when_there_is_room()
         set.unwrap()
     };
     let many: Vec<Entry> = (2..2_000).map(|it| reserve(it, 1)).collect();
+    let reserve = directory.path().join(RESERVE);
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
     pages("1");
     let refused = LedgerStore::append(&store, &many).unwrap_err();
+    assert!(!reserve.exists(), "the room that was kept is given back");
     assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
     assert!(refused.to_string().contains("state.db"), "{refused}");
     assert_eq!(store.rows(0, 9).unwrap().len(), 1);
@@ -163,7 +167,9 @@ fn a_full_disk_refuses_the_batch_names_the_file_and_goes_on_when_there_is_room()
     store.append_entries(&many);
     assert_eq!(store.open_reservations().unwrap().len(), 1_999);
     assert!(verify_store(&store).unwrap().is_clean());
-    drop(directory);
+    drop(store);
+    drop(open(directory.path()));
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
 }
 
 #[test]

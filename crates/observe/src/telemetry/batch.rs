@@ -1,0 +1,553 @@
+//! Rows of one kind, column by column.
+
+use std::{borrow::Cow, fmt::Write as _, ops::Range};
+
+use serde_json::{Map, Value as Json};
+use tidegate_types::Timestamp;
+
+use super::schema::{AT, ColumnType, ID, Kind, Schema};
+use crate::record::rfc3339_nanos;
+
+/// Stands for "absent" among integers: the one value a column can't hold.
+pub const NONE: i64 = i64::MIN;
+
+/// The longest text of one column of one row. What is longer is cut, and says so: a log line of
+/// that length is a file somebody printed.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// The most text of one column of one batch; what would pass it is left out. Batches are refused
+/// long before, by whoever takes them in.
+const COLUMN_BYTES_MAX: usize = 1 << 30;
+
+/// Rows of one kind. Columns may be missing from one that was read for a few of them: their values
+/// are absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    schema: &'static Schema,
+    rows: usize,
+    columns: Vec<Values>,
+}
+
+/// The values of one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    Integers(Vec<i64>),
+    Wide(Vec<u128>),
+    Texts(Texts),
+}
+
+/// Texts one after another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Texts {
+    pub(super) bytes: String,
+    pub(super) ends: Vec<u32>,
+}
+
+/// A value as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Of a column of times, integers, flags or spans.
+    Integer(i64),
+    /// Of a column of traces.
+    Wide(u128),
+    /// Of a column of words or texts; never empty.
+    Text(&'a str),
+}
+
+impl Texts {
+    fn get(&self, row: usize) -> Option<&str> {
+        let end = usize::try_from(*self.ends.get(row)?).ok()?;
+        let start = match row.checked_sub(1) {
+            Some(before) => usize::try_from(self.ends[before]).ok()?,
+            None => 0,
+        };
+        self.bytes.get(start..end)
+    }
+
+    fn push(&mut self, text: &str) {
+        if self.bytes.len() + text.len() <= COLUMN_BYTES_MAX {
+            self.bytes.push_str(text);
+        }
+        self.ends
+            .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+}
+
+impl Values {
+    pub(super) fn new(holds: ColumnType) -> Self {
+        match holds {
+            ColumnType::Time | ColumnType::Integer | ColumnType::Flag | ColumnType::SpanId => {
+                Self::Integers(Vec::new())
+            }
+            ColumnType::TraceId => Self::Wide(Vec::new()),
+            ColumnType::Word | ColumnType::Text => Self::Texts(Texts::default()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Integers(them) => them.len(),
+            Self::Wide(them) => them.len(),
+            Self::Texts(them) => them.ends.len(),
+        }
+    }
+
+    fn pad(&mut self, rows: usize) {
+        match self {
+            Self::Integers(them) => them.resize(rows, NONE),
+            Self::Wide(them) => them.resize(rows, 0),
+            Self::Texts(them) => {
+                let end = u32::try_from(them.bytes.len()).unwrap_or(u32::MAX);
+                them.ends.resize(rows, end);
+            }
+        }
+    }
+
+    fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        match (self, from) {
+            (Self::Integers(to), Self::Integers(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Wide(to), Self::Wide(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Texts(to), Self::Texts(from)) => {
+                for row in rows {
+                    to.push(from.get(row).unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn gather(&self, rows: &[u32]) -> Self {
+        let places = || rows.iter().map(|it| usize::try_from(*it).unwrap_or(0));
+        match self {
+            Self::Integers(them) => Self::Integers(places().map(|it| them[it]).collect()),
+            Self::Wide(them) => Self::Wide(places().map(|it| them[it]).collect()),
+            Self::Texts(them) => {
+                let mut gathered = Texts::default();
+                gathered.bytes.reserve(them.bytes.len());
+                gathered.ends.reserve(rows.len());
+                for row in places() {
+                    gathered.push(them.get(row).unwrap_or_default());
+                }
+                Self::Texts(gathered)
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// No rows yet.
+    pub fn new(kind: Kind) -> Self {
+        let schema = kind.schema();
+        let columns = schema.columns.iter().map(|it| Values::new(it.holds));
+        Self {
+            schema,
+            rows: 0,
+            columns: columns.collect(),
+        }
+    }
+
+    /// Of these columns, which have one value for each row or, where they were not read, none.
+    pub(super) fn of_columns(kind: Kind, rows: usize, columns: Vec<Values>) -> Self {
+        Self {
+            schema: kind.schema(),
+            rows,
+            columns,
+        }
+    }
+
+    /// What its rows are.
+    pub fn kind(&self) -> Kind {
+        self.schema.kind
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &'static Schema {
+        self.schema
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// About what it occupies in memory.
+    pub fn bytes(&self) -> usize {
+        let sizes = self.columns.iter().map(|it| match it {
+            Values::Integers(them) => them.len() * 8,
+            Values::Wide(them) => them.len() * 16,
+            Values::Texts(them) => them.bytes.len() + them.ends.len() * 4,
+        });
+        sizes.sum()
+    }
+
+    /// Begins a row; it is there when the writer is dropped, with what was not set absent. Its
+    /// [`ID`] is given when it is taken in. Times beyond the year 2262 are cut there.
+    pub fn row(&mut self, at: Timestamp) -> RowWriter<'_> {
+        let mut writer = RowWriter { batch: self };
+        writer.integer(AT, i64::try_from(at.0).unwrap_or(i64::MAX));
+        writer
+    }
+
+    /// Puts in the rows of a batch of the same kind.
+    ///
+    /// # Panics
+    /// If the batch is of another kind, or has fewer rows.
+    pub fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        assert!(
+            self.kind() == from.kind(),
+            "rows of {} and {} don't mix: keep a batch for each kind",
+            self.kind(),
+            from.kind()
+        );
+        for (to, from) in self.columns.iter_mut().zip(&from.columns) {
+            if from.len() < rows.end {
+                to.pad(self.rows + rows.len());
+            } else {
+                to.extend(from, rows.clone());
+            }
+        }
+        self.rows += rows.len();
+    }
+
+    /// The rows at these places, in this order.
+    #[must_use]
+    pub fn gather(&self, rows: &[u32]) -> Self {
+        let gathered = self
+            .columns
+            .iter()
+            .zip(self.schema.columns)
+            .map(|(it, column)| {
+                if it.len() == self.rows {
+                    it.gather(rows)
+                } else {
+                    Values::new(column.holds)
+                }
+            });
+        Self {
+            schema: self.schema,
+            rows: rows.len(),
+            columns: gathered.collect(),
+        }
+    }
+
+    /// The places of its rows, oldest first; those of one time by their ids.
+    pub fn by_time(&self) -> Vec<u32> {
+        let rows = u32::try_from(self.rows).unwrap_or(u32::MAX);
+        let mut order: Vec<u32> = (0..rows).collect();
+        order.sort_by_key(|it| {
+            let row = usize::try_from(*it).unwrap_or(0);
+            (self.integer(AT, row), self.integer(ID, row))
+        });
+        order
+    }
+
+    /// Gives its rows the ids that follow `first`, in order.
+    pub fn number(&mut self, first: i64) {
+        let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
+        self.columns[ID] = Values::Integers((first..first.saturating_add(rows)).collect());
+    }
+
+    /// Replaces a time that is outside of `sane` by `now`, keeping what it was in `claimed_time`
+    /// where the kind has that column.
+    pub fn correct_times(&mut self, sane: &Range<i64>, now: i64) {
+        let claimed = self.schema.place("claimed_time");
+        for row in 0..self.rows {
+            let Some(at) = self.integer(AT, row).filter(|it| !sane.contains(it)) else {
+                continue;
+            };
+            self.set(AT, row, now);
+            if let Some(claimed) = claimed {
+                self.set(claimed, row, at);
+            }
+        }
+    }
+
+    fn set(&mut self, column: usize, row: usize, value: i64) {
+        if let Values::Integers(them) = &mut self.columns[column]
+            && let Some(it) = them.get_mut(row)
+        {
+            *it = value;
+        }
+    }
+
+    /// The value of a column of times, integers, flags or spans.
+    pub fn integer(&self, column: usize, row: usize) -> Option<i64> {
+        match &self.columns[column] {
+            Values::Integers(them) => them.get(row).copied().filter(|it| *it != NONE),
+            Values::Wide(_) | Values::Texts(_) => None,
+        }
+    }
+
+    /// The value of a column of words or texts.
+    pub fn text(&self, column: usize, row: usize) -> Option<&str> {
+        match &self.columns[column] {
+            Values::Texts(them) => them.get(row).filter(|it| !it.is_empty()),
+            Values::Integers(_) | Values::Wide(_) => None,
+        }
+    }
+
+    /// The value of a column of traces.
+    pub fn wide(&self, column: usize, row: usize) -> Option<u128> {
+        match &self.columns[column] {
+            Values::Wide(them) => them.get(row).copied().filter(|it| *it != 0),
+            Values::Integers(_) | Values::Texts(_) => None,
+        }
+    }
+
+    /// The value of any column.
+    pub fn value(&self, column: usize, row: usize) -> Option<Value<'_>> {
+        match &self.columns[column] {
+            Values::Integers(_) => self.integer(column, row).map(Value::Integer),
+            Values::Wide(_) => self.wide(column, row).map(Value::Wide),
+            Values::Texts(_) => self.text(column, row).map(Value::Text),
+        }
+    }
+
+    /// The values of a column of times, integers, flags or spans, [`NONE`] where they are absent;
+    /// nothing for another column.
+    pub fn integers(&self, column: usize) -> &[i64] {
+        match &self.columns[column] {
+            Values::Integers(them) => them,
+            Values::Wide(_) | Values::Texts(_) => &[],
+        }
+    }
+
+    /// The text of all rows of a column one after another, and where each ends in it; nothing for
+    /// another column.
+    pub fn texts(&self, column: usize) -> (&str, &[u32]) {
+        match &self.columns[column] {
+            Values::Texts(them) => (&them.bytes, &them.ends),
+            Values::Integers(_) | Values::Wide(_) => ("", &[]),
+        }
+    }
+
+    /// The columns that have a value in some row, the first as the lowest bit.
+    pub fn present(&self) -> u64 {
+        let is_there = |values: &Values| match values {
+            Values::Integers(them) => them.iter().any(|it| *it != NONE),
+            Values::Wide(them) => them.iter().any(|it| *it != 0),
+            Values::Texts(them) => !them.bytes.is_empty(),
+        };
+        let columns = self.columns.iter().enumerate();
+        columns.fold(0, |bits, (place, it)| {
+            bits | u64::from(is_there(it)) << place
+        })
+    }
+
+    /// Puts whole columns in place: integers, [`NONE`] where they are absent.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than rows.
+    pub fn fill_integers(&mut self, column: usize, values: Vec<i64>) {
+        assert!(values.len() == self.rows, "one value for each row");
+        if let Values::Integers(them) = &mut self.columns[column] {
+            *them = values;
+        }
+    }
+
+    /// Puts whole columns in place: ids of traces, 0 where they are absent.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than rows.
+    pub fn fill_wide(&mut self, column: usize, values: Vec<u128>) {
+        assert!(values.len() == self.rows, "one value for each row");
+        if let Values::Wide(them) = &mut self.columns[column] {
+            *them = values;
+        }
+    }
+
+    /// Puts whole columns in place: texts, empty where they are absent.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than rows.
+    pub fn fill_texts<'a>(
+        &mut self,
+        column: usize,
+        values: impl ExactSizeIterator<Item = &'a str>,
+    ) {
+        assert!(values.len() == self.rows, "one value for each row");
+        if let Values::Texts(them) = &mut self.columns[column] {
+            *them = Texts::default();
+            for text in values {
+                them.push(text);
+            }
+        }
+    }
+
+    /// As many rows without values, to be filled column by column.
+    pub fn unfilled(kind: Kind, rows: usize) -> Self {
+        Self {
+            rows,
+            ..Self::new(kind)
+        }
+    }
+
+    /// One row, taken out.
+    pub fn take(&self, row: usize) -> Row {
+        let mut taken = Self::new(self.kind());
+        taken.extend(self, row..row + 1);
+        Row { batch: taken }
+    }
+
+    pub(super) fn columns(&self) -> &[Values] {
+        &self.columns
+    }
+}
+
+/// Writes one row. A value that is set twice keeps the first, and one of another type than its
+/// column is a defect of the caller.
+#[derive(Debug)]
+pub struct RowWriter<'a> {
+    batch: &'a mut Batch,
+}
+
+impl RowWriter<'_> {
+    /// Sets a time, an integer, a flag or a span.
+    pub fn integer(&mut self, column: usize, value: i64) -> &mut Self {
+        let rows = self.batch.rows;
+        if let Some(Values::Integers(them)) = self.missing(column) {
+            them.resize(rows, NONE);
+            them.push(value);
+        }
+        self
+    }
+
+    /// Sets a trace.
+    pub fn wide(&mut self, column: usize, value: u128) -> &mut Self {
+        let rows = self.batch.rows;
+        if let Some(Values::Wide(them)) = self.missing(column) {
+            them.resize(rows, 0);
+            them.push(value);
+        }
+        self
+    }
+
+    /// Sets a word or a text. One that is longer than [`TEXT_BYTES_MAX`] is cut.
+    pub fn text(&mut self, column: usize, value: &str) -> &mut Self {
+        let rows = self.batch.rows;
+        if let Some(it @ Values::Texts(_)) = self.missing(column) {
+            it.pad(rows);
+            if let Values::Texts(them) = it {
+                them.push(&cut(value));
+            }
+        }
+        self
+    }
+
+    /// The column, unless this row has its value.
+    fn missing(&mut self, column: usize) -> Option<&mut Values> {
+        let rows = self.batch.rows;
+        let values = &mut self.batch.columns[column];
+        (values.len() <= rows).then_some(values)
+    }
+}
+
+impl Drop for RowWriter<'_> {
+    fn drop(&mut self) {
+        self.batch.rows += 1;
+        let rows = self.batch.rows;
+        for values in &mut self.batch.columns {
+            values.pad(rows);
+        }
+    }
+}
+
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX - 40);
+    Cow::Owned(format!(
+        "{}… ({} bytes cut)",
+        &text[..end],
+        text.len() - end
+    ))
+}
+
+/// One row of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    batch: Batch,
+}
+
+impl Row {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.batch.kind()
+    }
+
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        Timestamp(
+            self.batch
+                .integer(AT, 0)
+                .map_or(0, |it| u64::try_from(it).unwrap_or(0)),
+        )
+    }
+
+    /// Its number.
+    pub fn id(&self) -> i64 {
+        self.batch.integer(ID, 0).unwrap_or(0)
+    }
+
+    /// The value of a column.
+    pub fn value(&self, column: usize) -> Option<Value<'_>> {
+        self.batch.value(column, 0)
+    }
+
+    /// The text of a column.
+    pub fn text(&self, column: usize) -> Option<&str> {
+        self.batch.text(column, 0)
+    }
+
+    /// The integer of a column.
+    pub fn integer(&self, column: usize) -> Option<i64> {
+        self.batch.integer(column, 0)
+    }
+
+    /// As a JSON object without absent columns: times in RFC 3339, ids in hexadecimal digits, and
+    /// what is JSON in a text as JSON.
+    pub fn json(&self) -> Json {
+        let mut object = Map::new();
+        for (place, column) in self.batch.schema.columns.iter().enumerate() {
+            let Some(value) = self.value(place) else {
+                continue;
+            };
+            let shown = match value {
+                Value::Text(text) if matches!(column.name, "attributes" | "events" | "links") => {
+                    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+                }
+                Value::Integer(it) if column.holds == ColumnType::Flag => Json::Bool(it != 0),
+                Value::Integer(it) if column.holds == ColumnType::Integer => it.into(),
+                _ => shown(column.holds, value).into(),
+            };
+            object.insert(column.name.to_owned(), shown);
+        }
+        Json::Object(object)
+    }
+}
+
+/// The written form of a value, as filters take it.
+pub(super) fn shown(holds: ColumnType, value: Value<'_>) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = match (holds, value) {
+        (ColumnType::Time, Value::Integer(it)) => {
+            out = rfc3339_nanos(Timestamp(u64::try_from(it).unwrap_or(0)));
+            Ok(())
+        }
+        (ColumnType::SpanId, Value::Integer(it)) => write!(out, "{:016x}", it.cast_unsigned()),
+        (_, Value::Integer(it)) => write!(out, "{it}"),
+        (_, Value::Wide(it)) => write!(out, "{it:032x}"),
+        (_, Value::Text(it)) => write!(out, "{it}"),
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests;

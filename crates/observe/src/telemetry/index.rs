@@ -1,0 +1,351 @@
+//! The index that stands beside a part: where in it a record can be, and counts by the minute.
+
+use std::ops::Range;
+
+use super::{
+    Batch,
+    bloom::{BLOCK_BYTES, Bloom, BloomShape},
+    counts::Counts,
+    schema::{AT, ColumnType, Kind, Search},
+    token::{Key, Section, exact_key, hash_words},
+    wire::{Bytes, UnreadableBatch, put, unzigzag, zigzag},
+};
+
+/// Bits for each word of a group: about one in eighty groups is read in vain.
+const WORD_BITS: usize = 10;
+
+/// Bits for each whole value: lookups by id ask every group there is.
+const EXACT_BITS: usize = 16;
+
+/// What an index file begins with.
+const MAGIC: &[u8; 8] = b"TGINDEX1";
+
+/// The magic, the head's length and the head's checksum.
+pub const PREAMBLE_BYTES: usize = 16;
+
+/// The longest head that is read: that of a thousand million records.
+pub const INDEX_HEAD_MAX: usize = 64 << 20;
+
+/// An index that can't be used; it can be made anew from its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the index is damaged: {0}")]
+pub struct DamagedIndex(&'static str);
+
+impl From<UnreadableBatch> for DamagedIndex {
+    fn from(_: UnreadableBatch) -> Self {
+        Self("its head breaks off")
+    }
+}
+
+/// The two filters of a group of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterBits {
+    /// Whole values of columns.
+    pub ids: Bloom,
+    /// Words of texts.
+    pub words: Bloom,
+}
+
+impl FilterBits {
+    /// Whether a row with this key may be among them.
+    pub fn may_hold(&self, key: Key) -> bool {
+        match key.section {
+            Section::Ids => self.ids.may_hold(key.hash),
+            Section::Words => self.words.may_hold(key.hash),
+        }
+    }
+}
+
+/// What rows can be found by, as it is gathered.
+#[derive(Debug)]
+pub struct Findable {
+    ids: Vec<u64>,
+    words: Vec<u64>,
+    /// Hashes that came lately: most words come again at once, and need no sorting.
+    lately: Vec<u64>,
+}
+
+const LATELY: usize = 1 << 12;
+
+impl Findable {
+    /// The filters of some rows of a batch.
+    pub fn of(batch: &Batch, rows: Range<usize>) -> FilterBits {
+        let mut found = Self {
+            ids: Vec::new(),
+            words: Vec::new(),
+            lately: vec![0; LATELY],
+        };
+        for (place, column) in batch.schema().columns.iter().enumerate() {
+            match column.search {
+                Search::Scan => {}
+                Search::Words => {
+                    for row in rows.clone() {
+                        if let Some(text) = batch.text(place, row) {
+                            hash_words(text, |it| {
+                                Self::note(&mut found.words, &mut found.lately, it);
+                            });
+                        }
+                    }
+                }
+                Search::Exact => found.exact(batch, place, rows.clone()),
+            }
+        }
+        FilterBits {
+            ids: Bloom::of(&mut found.ids, EXACT_BITS),
+            words: Bloom::of(&mut found.words, WORD_BITS),
+        }
+    }
+
+    fn exact(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
+        let column = batch.schema().columns[place];
+        if column.holds == ColumnType::TraceId {
+            let mut before = 0;
+            for wide in rows.filter_map(|it| batch.wide(place, it)) {
+                if wide != before {
+                    let key = exact_key(column.name, &format!("{wide:032x}"));
+                    Self::note(&mut self.ids, &mut self.lately, key.hash);
+                }
+                before = wide;
+            }
+            return;
+        }
+        let mut before = "";
+        for text in rows.filter_map(|it| batch.text(place, it)) {
+            if text != before {
+                let key = exact_key(column.name, text);
+                Self::note(&mut self.ids, &mut self.lately, key.hash);
+            }
+            before = text;
+        }
+    }
+
+    fn note(to: &mut Vec<u64>, lately: &mut [u64], hash: u64) {
+        let place = usize::try_from(hash % LATELY as u64).unwrap_or(0);
+        if lately[place] != hash {
+            lately[place] = hash;
+            to.push(hash);
+        }
+    }
+}
+
+/// What is known of one row group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupIndex {
+    /// Its rows.
+    pub rows: usize,
+    /// Its earliest time, in nanoseconds since 1970.
+    pub first: i64,
+    /// Its latest time.
+    pub last: i64,
+    /// Which columns have a value in some row, as [`Batch::present`] says: others need not be read.
+    pub present: u64,
+    /// The filter of whole values.
+    pub ids: BloomShape,
+    /// The filter of words.
+    pub words: BloomShape,
+    /// The checksum of each column's bytes in the part, in the order of the part's columns.
+    pub sums: Vec<u32>,
+}
+
+impl GroupIndex {
+    /// The index of rows with these filters; checksums are added when they were written.
+    pub fn of(batch: &Batch, bits: &FilterBits) -> Self {
+        let times = batch.integers(AT);
+        Self {
+            rows: batch.rows(),
+            first: times.iter().copied().min().unwrap_or(0),
+            last: times.iter().copied().max().unwrap_or(0),
+            present: batch.present(),
+            ids: bits.ids.shape(),
+            words: bits.words.shape(),
+            sums: Vec::new(),
+        }
+    }
+}
+
+/// An index without its filters, which are read block by block from behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartIndex {
+    /// What the part holds.
+    pub kind: Kind,
+    /// The part's own size.
+    pub part_bytes: u64,
+    /// The checksum of the end of the part, which says where everything is.
+    pub footer_sum: u32,
+    /// The parts whose records it holds, too: they are obsolete where both are there.
+    pub replaces: Vec<u64>,
+    /// Its row groups.
+    pub groups: Vec<GroupIndex>,
+    /// Its records by the minute.
+    pub counts: Counts,
+    /// The checksum of all filters.
+    pub filters_sum: u32,
+    /// The length of everything before the filters.
+    head_bytes: u64,
+}
+
+impl PartIndex {
+    /// The index of a part, to be completed by [`Self::encode`].
+    pub fn new(kind: Kind, groups: Vec<GroupIndex>, counts: Counts) -> Self {
+        Self {
+            kind,
+            part_bytes: 0,
+            footer_sum: 0,
+            replaces: Vec::new(),
+            groups,
+            counts,
+            filters_sum: 0,
+            head_bytes: 0,
+        }
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> usize {
+        self.groups.iter().map(|it| it.rows).sum()
+    }
+
+    /// The earliest and the latest time.
+    pub fn times(&self) -> (i64, i64) {
+        let first = self.groups.iter().map(|it| it.first).min();
+        let last = self.groups.iter().map(|it| it.last).max();
+        (first.unwrap_or(0), last.unwrap_or(0))
+    }
+
+    /// Where a group's filter begins in the file, and its shape.
+    pub fn filter_at(&self, group: usize, section: Section) -> (u64, BloomShape) {
+        let before = self.groups.iter().take(group);
+        let before: usize = before.map(|it| it.ids.bytes() + it.words.bytes()).sum();
+        let group = &self.groups[group];
+        let at = self.head_bytes + before as u64;
+        match section {
+            Section::Ids => (at, group.ids),
+            Section::Words => (at + group.ids.bytes() as u64, group.words),
+        }
+    }
+
+    /// The length of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        let filters: usize = self
+            .groups
+            .iter()
+            .map(|it| it.ids.bytes() + it.words.bytes())
+            .sum();
+        self.head_bytes + filters as u64
+    }
+
+    /// Where the filters begin.
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
+
+    /// What stands before the filters. `sum` is the checksum of a piece of bytes.
+    pub fn encode(&mut self, sum: impl Fn(&[u8]) -> u32) -> Vec<u8> {
+        let mut head = vec![self.kind.code()];
+        put(&mut head, self.part_bytes);
+        put(&mut head, u64::from(self.footer_sum));
+        put(&mut head, u64::from(self.filters_sum));
+        put(&mut head, self.replaces.len() as u64);
+        for it in &self.replaces {
+            put(&mut head, *it);
+        }
+        put(&mut head, self.groups.len() as u64);
+        let mut before = 0;
+        for it in &self.groups {
+            put(&mut head, it.rows as u64);
+            put(&mut head, zigzag(it.first.wrapping_sub(before)));
+            put(&mut head, zigzag(it.last.wrapping_sub(it.first)));
+            put(&mut head, it.present);
+            put(&mut head, u64::from(it.ids.blocks));
+            put(&mut head, u64::from(it.words.blocks));
+            put(&mut head, it.sums.len() as u64);
+            head.extend(it.sums.iter().flat_map(|it| it.to_be_bytes()));
+            before = it.first;
+        }
+        head.extend(self.counts.encode());
+        let mut out = MAGIC.to_vec();
+        out.extend(u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend(sum(&head).to_be_bytes());
+        out.extend(head);
+        self.head_bytes = out.len() as u64;
+        out
+    }
+
+    /// The length of the head and its checksum, by the file's first [`PREAMBLE_BYTES`].
+    ///
+    /// # Errors
+    /// A file that is no index, or whose head would be longer than [`INDEX_HEAD_MAX`].
+    pub fn preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<(usize, u32), DamagedIndex> {
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Err(DamagedIndex("it begins otherwise"));
+        }
+        let (numbers, _) = rest.as_chunks::<4>();
+        let length = usize::try_from(u32::from_be_bytes(numbers[0])).unwrap_or(usize::MAX);
+        if length > INDEX_HEAD_MAX {
+            return Err(DamagedIndex("its head is too long"));
+        }
+        Ok((length, u32::from_be_bytes(numbers[1])))
+    }
+
+    /// From the head's bytes, whose checksum was found to be right.
+    ///
+    /// # Errors
+    /// Bytes that [`Self::encode`] did not write.
+    pub fn decode(head: &[u8]) -> Result<Self, DamagedIndex> {
+        let mut from = Bytes(head);
+        let kind = Kind::from_code(from.take(1)?[0]).ok_or(DamagedIndex("its kind is unknown"))?;
+        let part_bytes = from.number()?;
+        let footer_sum = narrow(from.number()?)?;
+        let filters_sum = narrow(from.number()?)?;
+        let mut replaces = Vec::new();
+        for _ in 0..from.length()? {
+            replaces.push(from.number()?);
+        }
+        let mut groups = Vec::new();
+        let mut before = 0i64;
+        for _ in 0..from.length()? {
+            let rows = from.length()?;
+            let first = before.wrapping_add(unzigzag(from.number()?));
+            let last = first.wrapping_add(unzigzag(from.number()?));
+            let present = from.number()?;
+            let ids = BloomShape {
+                blocks: narrow(from.number()?)?,
+            };
+            let words = BloomShape {
+                blocks: narrow(from.number()?)?,
+            };
+            let length = from.length()?.saturating_mul(4);
+            let (sums, _) = from.take(length)?.as_chunks();
+            let sums = sums.iter().map(|it| u32::from_be_bytes(*it)).collect();
+            groups.push(GroupIndex {
+                rows,
+                first,
+                last,
+                present,
+                ids,
+                words,
+                sums,
+            });
+            before = first;
+        }
+        Ok(Self {
+            kind,
+            part_bytes,
+            footer_sum,
+            replaces,
+            groups,
+            counts: Counts::decode(from.0)?,
+            filters_sum,
+            head_bytes: (PREAMBLE_BYTES + head.len()) as u64,
+        })
+    }
+}
+
+fn narrow(number: u64) -> Result<u32, DamagedIndex> {
+    u32::try_from(number).map_err(|_| DamagedIndex("a number is too large"))
+}
+
+const _: () = assert!(BLOCK_BYTES == 64, "stored shapes count blocks of 64 bytes");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! Batches are taken in, and committed in groups by a thread of their own.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::{Condvar, Mutex};
+use sha2::{Digest as _, Sha256};
+use tidegate_observe::telemetry::{AT, Batch, Counts, Findable, Kind};
+use tidegate_types::{Clock, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::{
+    catalogue::{self, NewBlock},
+    error::{Refused, SegmentsError},
+    limits::{
+        AHEAD_MAX, BLOCK_LEVEL, BLOCK_ROWS, GROUP_BYTES, GROUP_WAIT, HASHES_KEPT, QUEUE_BYTES_MAX,
+        RETRY_QUEUE, RETRY_RECENT,
+    },
+    segments::{Core, nanos},
+};
+
+/// Tells a batch that is sent again from a new one: half of the SHA-256 of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BodyHash([u8; 16]);
+
+impl BodyHash {
+    /// The hash of a body as it was received.
+    pub fn of(body: &[u8]) -> Self {
+        let whole = Sha256::digest(body);
+        let mut half = [0; 16];
+        half.copy_from_slice(&whole[..16]);
+        Self(half)
+    }
+}
+
+/// A batch is durable, and every query that begins from now on sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Its rows.
+    pub rows: usize,
+    /// Whether it had been taken before: then nothing was added.
+    pub repeated: bool,
+}
+
+/// Word on a batch, which comes when its group was committed.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<Result<Acknowledged, Refused>>);
+
+impl Receipt {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// Why none of it was kept.
+    pub async fn acknowledged(self) -> Result<Acknowledged, Refused> {
+        self.0.await.unwrap_or(Err(Refused::Closed))
+    }
+
+    /// Waits for it on a thread that may wait.
+    ///
+    /// # Errors
+    /// Why none of it was kept.
+    ///
+    /// # Panics
+    /// Inside of an asynchronous task: use [`Self::acknowledged`] there.
+    pub fn wait(self) -> Result<Acknowledged, Refused> {
+        self.0.blocking_recv().unwrap_or(Err(Refused::Closed))
+    }
+}
+
+/// A batch that waits to be committed.
+#[derive(Debug)]
+pub(crate) struct Job {
+    batch: Batch,
+    hash: Option<BodyHash>,
+    reply: oneshot::Sender<Result<Acknowledged, Refused>>,
+}
+
+/// What waits to be committed, bounded by its bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    inner: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn put(&self, batch: Batch, hash: Option<BodyHash>) -> Result<Receipt, Refused> {
+        let bytes = batch.bytes();
+        if bytes > QUEUE_BYTES_MAX {
+            let most = QUEUE_BYTES_MAX;
+            return Err(Refused::TooLarge { bytes, most });
+        }
+        let mut waiting = self.inner.lock();
+        if waiting.closed {
+            return Err(Refused::Closed);
+        }
+        if waiting.bytes + bytes > QUEUE_BYTES_MAX {
+            return Err(Refused::Busy {
+                retry_after: RETRY_QUEUE,
+            });
+        }
+        let (reply, receipt) = oneshot::channel();
+        waiting.bytes += bytes;
+        waiting.jobs.push_back(Job { batch, hash, reply });
+        self.changed.notify_one();
+        Ok(Receipt(receipt))
+    }
+
+    /// What waits now, as soon as there is something: after a moment in which more may come,
+    /// unless it is enough. `None` when the queue is closed and empty.
+    pub(crate) fn gather(&self, clock: &dyn Clock) -> Option<Vec<Job>> {
+        let mut waiting = self.inner.lock();
+        while waiting.jobs.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            self.changed.wait(&mut waiting);
+        }
+        let began = clock.monotonic();
+        while waiting.bytes < GROUP_BYTES && !waiting.closed {
+            let Some(left) = GROUP_WAIT.checked_sub(clock.monotonic().since(began)) else {
+                break;
+            };
+            // A clock that stands still must not make this wait for ever.
+            if self.changed.wait_for(&mut waiting, left).timed_out() {
+                break;
+            }
+        }
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while bytes < GROUP_BYTES {
+            let Some(job) = waiting.jobs.pop_front() else {
+                break;
+            };
+            bytes += job.batch.bytes();
+            group.push(job);
+        }
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        Some(group)
+    }
+
+    /// Refuses everything from now on; what waits is still committed.
+    pub(crate) fn close(&self) {
+        self.inner.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Commits group after group, until the queue is closed and empty.
+pub(crate) fn run(core: &Core) {
+    while let Some(group) = core.queue.gather(&*core.clock) {
+        commit(core, group);
+        core.look_at_recent();
+    }
+}
+
+fn commit(core: &Core, group: Vec<Job>) {
+    let now = core.clock.now();
+    let done = known(core, &group, now).and_then(|known| {
+        let fresh = group.iter().zip(&known).filter(|(_, known)| !**known);
+        let fresh: Vec<&Job> = fresh.map(|(job, _)| job).collect();
+        let batches = write(core, &fresh, now)?;
+        Ok((known, batches))
+    });
+    match done {
+        Ok((known, batches)) => {
+            for batch in batches {
+                core.tails.send(batch);
+            }
+            for (job, repeated) in group.into_iter().zip(known) {
+                let rows = job.batch.rows();
+                // Whoever no longer waits need not be told.
+                let _gone = job.reply.send(Ok(Acknowledged { rows, repeated }));
+            }
+        }
+        Err(error) => {
+            let refused = core.refusal(error);
+            for job in group {
+                let _gone = job.reply.send(Err(refused.clone()));
+            }
+        }
+    }
+}
+
+/// Which of the batches were taken before, or stand twice in the group.
+fn known(core: &Core, group: &[Job], now: Timestamp) -> Result<Vec<bool>, SegmentsError> {
+    let since =
+        nanos(now).saturating_sub(i64::try_from(HASHES_KEPT.as_nanos()).unwrap_or(i64::MAX));
+    core.catalogue.ask(|catalogue| {
+        let mut here = HashSet::new();
+        let known = |job: &Job| match job.hash {
+            Some(hash) => {
+                Ok(!here.insert(hash) || catalogue::knows_hash(catalogue, &hash.0, since)?)
+            }
+            None => Ok(false),
+        };
+        group.iter().map(known).collect()
+    })
+}
+
+/// Makes the batches durable, and gives them as they were written, joined by kind.
+fn write(core: &Core, jobs: &[&Job], now: Timestamp) -> Result<Vec<Arc<Batch>>, SegmentsError> {
+    let mut joined: BTreeMap<Kind, Batch> = BTreeMap::new();
+    for job in jobs {
+        let kind = job.batch.kind();
+        let batch = joined.entry(kind).or_insert_with(|| Batch::new(kind));
+        batch.extend(&job.batch, 0..job.batch.rows());
+    }
+    let mut blocks = Vec::new();
+    for batch in joined.values_mut() {
+        let keep = core.options.keep.of(batch.kind());
+        let sane = nanos(Timestamp(
+            now.0
+                .saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX)),
+        ))..nanos(now.after(AHEAD_MAX));
+        batch.correct_times(&sane, nanos(now));
+        let rows = batch.rows();
+        for start in (0..rows).step_by(BLOCK_ROWS) {
+            let mut some = Batch::new(batch.kind());
+            some.extend(batch, start..rows.min(start + BLOCK_ROWS));
+            let first = core.number(&mut some, now);
+            blocks.push((first, block(&some)?, some));
+        }
+    }
+    let expired = now
+        .0
+        .saturating_sub(u64::try_from(HASHES_KEPT.as_nanos()).unwrap_or(u64::MAX));
+    core.catalogue.change(|change| {
+        for (first, block, _) in &blocks {
+            catalogue::put_block(change, *first, block, nanos(now))?;
+        }
+        for hash in jobs.iter().filter_map(|it| it.hash) {
+            catalogue::put_hash(change, &hash.0, nanos(now))?;
+        }
+        catalogue::forget_hashes(change, nanos(Timestamp(expired)))
+    })?;
+    Ok(blocks
+        .into_iter()
+        .map(|(_, _, batch)| Arc::new(batch))
+        .collect())
+}
+
+fn block(batch: &Batch) -> Result<NewBlock, SegmentsError> {
+    let times = batch.integers(AT);
+    let plain = batch.encode();
+    let records = zstd::bulk::compress(&plain, BLOCK_LEVEL);
+    let records = records.map_err(|it| SegmentsError::io("a block of records".as_ref(), it))?;
+    let bits = Findable::of(batch, 0..batch.rows());
+    Ok(NewBlock {
+        kind: batch.kind(),
+        rows: batch.rows(),
+        first: times.iter().copied().min().unwrap_or(0),
+        last: times.iter().copied().max().unwrap_or(0),
+        plain_bytes: batch.bytes(),
+        counts: Counts::of(batch).encode(),
+        ids: bits.ids.bytes().to_vec(),
+        words: bits.words.bytes().to_vec(),
+        records,
+    })
+}
+
+impl Core {
+    /// What a batch that could not be written is told: that recent records have their share of
+    /// the disk is no failure, but a reason to come back.
+    fn refusal(&self, error: SegmentsError) -> Refused {
+        let used = self.catalogue.used_bytes().map_or(0, |it| it.0);
+        if matches!(error, SegmentsError::Full { .. }) && used > self.options.recent_bytes / 2 {
+            return Refused::Busy {
+                retry_after: RETRY_RECENT,
+            };
+        }
+        Refused::Unwritten(error)
+    }
+}

@@ -1,0 +1,41 @@
+//! Telemetry on disk: recent records as blocks in a database of their own, older ones as ordinary
+//! Parquet files, each with an index beside it.
+//!
+//! [`Segments::append`] takes a batch; when its [`Receipt`] says so, the batch is durable and can be
+//! found. [`Segments::rows`], [`Segments::count`] and [`Segments::histogram`] read, each as of one
+//! moment, and [`Segments::tail`] follows what comes. [`Segments::tend`] does what is due now and
+//! then: it seals blocks into parts, merges parts, and drops what is too old or too much;
+//! [`Segments::start_tending`] calls it every second.
+//!
+//! One process at a time has a directory:
+//!
+//! ```text
+//! telemetry.db                        recent blocks, and the catalogue of parts
+//! parts/logs-0000000000000012.parquet records, for every program that reads Parquet
+//! parts/logs-0000000000000012.index   where to look in it; made anew if it is lost
+//! damaged/                            what could not be read, set aside
+//! lock
+//! ```
+
+mod append;
+mod catalogue;
+mod directory;
+mod error;
+mod files;
+mod limits;
+mod part;
+mod query;
+mod scan;
+mod seal;
+mod segments;
+mod tail;
+mod tend;
+
+pub use append::{Acknowledged, BodyHash, Receipt};
+pub use error::{Refused, SegmentsError};
+pub use limits::{Keep, Options, QUEUE_BYTES_MAX};
+pub use query::{Bar, Counted, QUERY_ROWS_MAX, Query, QueryError};
+pub use scan::Rows;
+pub use segments::{Recovery, Segments, Status};
+pub use tail::{Tail, Tailed};
+pub use tend::{Tended, Tending};

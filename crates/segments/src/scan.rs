@@ -1,0 +1,408 @@
+//! Rows that match, newest first, as of one moment.
+
+use std::{collections::BinaryHeap, ops::Range, sync::Arc};
+
+use rusqlite::Connection;
+use tidegate_observe::telemetry::{AT, Batch, Bloom, FilterBits, ID, Row};
+use tidegate_types::Monotonic;
+
+use crate::{
+    catalogue::{self, BlockHead},
+    error::SegmentsError,
+    limits::QUERY_TIME_MAX,
+    part::{Filters, Part, PartReader},
+    query::{Query, QueryError},
+    seal,
+    segments::Core,
+};
+
+/// Everything there is at one moment: what is sealed or dropped meanwhile stays readable.
+pub(crate) struct View {
+    core: Arc<Core>,
+    /// Missing where the database can't be read: then parts are all there is.
+    reader: Option<Connection>,
+    pub(crate) parts: Arc<Vec<Arc<Part>>>,
+    pub(crate) damaged: Vec<String>,
+    /// Parts of which something can't be read: set aside when this view of them ends, so that it
+    /// still has their other groups.
+    unreadable: Vec<Arc<Part>>,
+    /// Parts that are open, the one that was used last at the end.
+    open: Vec<Arc<PartReader>>,
+    until: Monotonic,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("parts", &self.parts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl View {
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        // Parts and blocks change together under this lock.
+        let parts = core.parts.read();
+        let reader = core.catalogue.reader();
+        let until = core.clock.monotonic().after(QUERY_TIME_MAX);
+        let mut view = Self {
+            core: core.clone(),
+            reader: None,
+            parts: parts.clone(),
+            damaged: Vec::new(),
+            unreadable: Vec::new(),
+            open: Vec::new(),
+            until,
+        };
+        drop(parts);
+        match reader {
+            Ok(reader) => view.reader = Some(reader),
+            Err(error) => view.damaged.push(error.to_string()),
+        }
+        view
+    }
+
+    /// Blocks and row groups in which rows of the query can be, the latest first.
+    pub(crate) fn sources(&mut self, query: &Query) -> Vec<Source> {
+        let range = query.range(&self.core);
+        let overlaps = |first: i64, last: i64| first < range.end && last >= range.start;
+        let mut sources = Vec::new();
+        let heads = match &self.reader {
+            Some(reader) => catalogue::blocks(reader, query.filter.kind()),
+            None => Ok(Vec::new()),
+        };
+        match heads {
+            Ok(heads) => {
+                let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
+                sources.extend(heads.map(Source::Block));
+            }
+            Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
+        }
+        for part in self
+            .parts
+            .iter()
+            .filter(|it| it.row.kind == query.filter.kind())
+        {
+            let groups = part.index.groups.iter().enumerate();
+            let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
+            sources.extend(groups.map(|(group, _)| Source::Group(part.clone(), group)));
+        }
+        sources.sort_by_key(|it| std::cmp::Reverse(it.times().1));
+        sources
+    }
+
+    /// What could not be read.
+    pub(crate) fn note(&mut self, error: SegmentsError) {
+        self.damaged.push(error.to_string());
+    }
+
+    /// The counts of a block by the minute.
+    pub(crate) fn counts(&self, block: i64) -> Result<Vec<u8>, SegmentsError> {
+        self.ask(|it| catalogue::counts(it, block))
+    }
+
+    fn ask<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SegmentsError> {
+        let path = self.core.catalogue.path();
+        let Some(reader) = &self.reader else {
+            return Err(SegmentsError::damaged(path, "it could not be opened"));
+        };
+        work(reader).map_err(|it| SegmentsError::sqlite(path, it))
+    }
+
+    /// Opens a source and finds its rows that match. With `whole`, all columns are there for them;
+    /// without, only those that the filter and the order need. A source that is damaged is noted,
+    /// and has none; a damaged part is set aside when the view ends.
+    pub(crate) fn open(
+        &mut self,
+        query: &Query,
+        source: &Source,
+        whole: bool,
+    ) -> Result<Option<Found>, QueryError> {
+        if self.core.clock.monotonic() >= self.until {
+            return Err(QueryError::TooLong {
+                seconds: QUERY_TIME_MAX.as_secs(),
+            });
+        }
+        let range = query.range(&self.core);
+        let found = match source {
+            Source::Block(head) => self.open_block(query, *head, range),
+            Source::Group(part, group) => self.open_group(query, (part, *group), range, whole),
+        };
+        match found {
+            Ok(found) => Ok(found),
+            Err(error @ SegmentsError::Damaged { .. }) => {
+                self.note(error);
+                if let Source::Group(part, _) = source
+                    && !self.unreadable.iter().any(|it| Arc::ptr_eq(it, part))
+                {
+                    self.unreadable.push(part.clone());
+                }
+                Ok(None)
+            }
+            Err(other) => Err(QueryError::Unreadable(other)),
+        }
+    }
+
+    fn open_block(
+        &self,
+        query: &Query,
+        head: BlockHead,
+        range: Range<i64>,
+    ) -> Result<Option<Found>, SegmentsError> {
+        if !query.filter.is_all() {
+            let (ids, words) = self.ask(|it| catalogue::filters(it, head.id))?;
+            let blooms = (Bloom::from_bytes(ids), Bloom::from_bytes(words));
+            // Filters that are damaged exclude nothing.
+            if let (Some(ids), Some(words)) = blooms {
+                let bits = FilterBits { ids, words };
+                if !query.filter.may_match(&mut |it| bits.may_hold(it)) {
+                    return Ok(None);
+                }
+            }
+        }
+        let packed = self.ask(|it| catalogue::records(it, head.id))?;
+        let batch = seal::unpack(&packed).map_err(|why| {
+            let path = self.core.catalogue.path();
+            SegmentsError::damaged(path, format!("block {}: {why}", head.id))
+        })?;
+        let rows = matching(query, &batch, range);
+        Ok((!rows.is_empty()).then_some(Found { batch, rows }))
+    }
+
+    fn open_group(
+        &mut self,
+        query: &Query,
+        (part, group): (&Arc<Part>, usize),
+        range: Range<i64>,
+        whole: bool,
+    ) -> Result<Option<Found>, SegmentsError> {
+        if !query.filter.is_all()
+            && let Some(filters) = part.filters()?
+            && !may_match(query, &filters, group)?
+        {
+            return Ok(None);
+        }
+        let reader = self.reader_of(part)?;
+        let mut first = query.filter.columns();
+        first.extend([AT, ID]);
+        first.extend(part.row.kind.schema().counted);
+        let mut batch = reader.read(group, first.iter().copied())?;
+        let rows = matching(query, &batch, range);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        if whole {
+            let others = 0..batch.schema().columns.len();
+            let mut few = rows.clone();
+            few.sort_unstable();
+            let few = (few.len() * FEW < batch.rows()).then_some(&few[..]);
+            let others = others.filter(|it| !first.contains(it));
+            reader.fill(&mut batch, group, others, few)?;
+        }
+        Ok(Some(Found { batch, rows }))
+    }
+
+    /// Opens a part, unless it is open.
+    fn reader_of(&mut self, part: &Arc<Part>) -> Result<Arc<PartReader>, SegmentsError> {
+        if let Some(place) = self.open.iter().position(|it| Arc::ptr_eq(it.part(), part)) {
+            let reader = self.open.remove(place);
+            self.open.push(reader.clone());
+            return Ok(reader);
+        }
+        let reader = Arc::new(PartReader::open(part)?);
+        if self.open.len() == READERS_MAX {
+            self.open.remove(0);
+        }
+        self.open.push(reader.clone());
+        Ok(reader)
+    }
+}
+
+/// Where fewer than one in so many rows match, the others' values are passed over.
+const FEW: usize = 8;
+
+/// Parts that a query has open at the same time: those of some hours. What is known of each takes
+/// a megabyte or two.
+const READERS_MAX: usize = 8;
+
+impl Drop for View {
+    fn drop(&mut self) {
+        for part in &self.unreadable {
+            // Where that fails, the next query finds it again.
+            let _left = self.core.set_aside(part);
+        }
+        if let Some(reader) = self.reader.take() {
+            self.core.catalogue.give_back(reader);
+        }
+    }
+}
+
+/// Whether a group may have a row that matches. What can't be asked is read.
+fn may_match(query: &Query, filters: &Filters<'_>, group: usize) -> Result<bool, SegmentsError> {
+    let mut failed = None;
+    let may = query
+        .filter
+        .may_match(&mut |key| match filters.may_hold(group, key) {
+            Ok(may) => may,
+            Err(error) => {
+                failed = Some(error);
+                true
+            }
+        });
+    failed.map_or(Ok(may), Err)
+}
+
+/// The rows that match, oldest first.
+fn matching(query: &Query, batch: &Batch, range: Range<i64>) -> Vec<u32> {
+    let (times, ids) = (batch.integers(AT), batch.integers(ID));
+    let is_in = |row: usize| {
+        let before = query.before.is_none_or(|it| (times[row], ids[row]) < it);
+        range.contains(&times[row]) && before
+    };
+    let marked = query.filter.matching(batch);
+    let rows = (0u32..).zip(&marked).enumerate();
+    let rows = rows.filter(|(row, (_, marked))| **marked && is_in(*row));
+    let mut rows: Vec<u32> = rows.map(|(_, (place, _))| place).collect();
+    rows.sort_by_key(|it| {
+        let row = usize::try_from(*it).unwrap_or(0);
+        (times[row], ids[row])
+    });
+    rows
+}
+
+/// Where rows can be.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Block(BlockHead),
+    Group(Arc<Part>, usize),
+}
+
+impl Source {
+    pub(crate) fn times(&self) -> (i64, i64) {
+        match self {
+            Self::Block(head) => (head.first, head.last),
+            Self::Group(part, group) => {
+                let index = &part.index.groups[*group];
+                (index.first, index.last)
+            }
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Block(head) => head.rows,
+            Self::Group(part, group) => part.index.groups[*group].rows,
+        }
+    }
+}
+
+/// Rows of a source that match, oldest first.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) batch: Batch,
+    pub(crate) rows: Vec<u32>,
+}
+
+/// An open source, ordered by its newest row.
+#[derive(Debug)]
+struct Open {
+    /// The time and the id of the newest row that is left.
+    newest: (i64, i64),
+    found: Found,
+}
+
+impl Open {
+    fn new(found: Found) -> Option<Self> {
+        let row = usize::try_from(*found.rows.last()?).ok()?;
+        let at = found.batch.integer(AT, row).unwrap_or(0);
+        let id = found.batch.integer(ID, row).unwrap_or(0);
+        let newest = (at, id);
+        Some(Self { newest, found })
+    }
+}
+
+impl PartialEq for Open {
+    fn eq(&self, other: &Self) -> bool {
+        self.newest == other.newest
+    }
+}
+impl Eq for Open {}
+impl PartialOrd for Open {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Open {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.newest.cmp(&other.newest)
+    }
+}
+
+/// The rows that match a query, newest first. They are read as they are asked for, so that the
+/// latest few cost little however many there are.
+#[derive(Debug)]
+pub struct Rows {
+    view: View,
+    query: Query,
+    /// What was not opened yet, the latest last.
+    closed: Vec<Source>,
+    open: BinaryHeap<Open>,
+    left: usize,
+}
+
+impl Rows {
+    pub(crate) fn new(core: &Arc<Core>, query: Query) -> Self {
+        let mut view = View::of(core);
+        let mut closed = view.sources(&query);
+        closed.reverse();
+        Self {
+            view,
+            left: query.rows_max(),
+            query,
+            closed,
+            open: BinaryHeap::new(),
+        }
+    }
+
+    /// What could not be read so far and was left out, with the reason.
+    pub fn damaged(&self) -> &[String] {
+        &self.view.damaged
+    }
+
+    /// Opens what may have a row that is newer than all open ones.
+    fn open_next(&mut self) -> Result<(), QueryError> {
+        while let Some(source) = self.closed.last() {
+            let newest = self.open.peek().map(|it| it.newest.0);
+            if newest.is_some_and(|it| it > source.times().1) {
+                break;
+            }
+            let found = self.view.open(&self.query, source, true)?;
+            self.closed.pop();
+            self.open.extend(found.and_then(Open::new));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row, QueryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        if let Err(error) = self.open_next() {
+            self.left = 0;
+            return Some(Err(error));
+        }
+        let mut open = self.open.pop()?;
+        let row = usize::try_from(open.found.rows.pop()?).ok()?;
+        let taken = open.found.batch.take(row);
+        self.open.extend(Open::new(open.found));
+        self.left -= 1;
+        Some(Ok(taken))
+    }
+}
