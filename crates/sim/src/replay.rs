@@ -2,10 +2,10 @@
 //! clock that costs no time.
 //!
 //! A [`Plan`] says who asks for what and when, as far as that does not depend on how it is served: clients
-//! are closed loops, and go on when they were answered. [`run`] plays it: the provider is
+//! are closed loops, and go on when they were answered. [`run()`] plays it: the provider is
 //! [`World`](crate::world::World), the same rules that the HTTP emulator has; the system between is one of
 //! [`SystemKind`]. What happened is a transcript, the same for the same seed to the last byte, and a
-//! [`Played`], which [`measure`] turns into figures.
+//! [`Played`], which [`measure()`] turns into figures.
 //!
 //! **Nobody sees the future.** What a system may know of a call is [`Announced`]: its bytes, and what headers
 //! say. The plan itself is out of its reach; only the clairvoyant bound is built from it.
