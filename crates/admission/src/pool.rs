@@ -371,10 +371,11 @@ impl Pool {
     }
 
     /// Whether so much could be set aside for a while without being missed: at most one part in
-    /// [`SMALL_PART`] of each bucket.
+    /// [`SMALL_PART`] of each bucket that refills, since what overflows meanwhile is lost. A slot is not.
     pub fn is_small(&self, need: &Need) -> bool {
         let small = |it: &Bucket| it.needed(need).saturating_mul(SMALL_PART) <= it.spec.capacity;
-        self.buckets.iter().all(small)
+        let mut refilling = self.buckets.iter().filter(|it| it.flow.refills());
+        refilling.all(small)
     }
 
     /// The flow time of a call: how long the slowest of its buckets takes to refill it.
