@@ -371,7 +371,7 @@ impl Pool {
     }
 
     /// Whether so much could be set aside for a while without being missed: at most one part in
-    /// [`SMALL_PART`] of each bucket that refills, since what overflows meanwhile is lost. A slot is not.
+    /// `SMALL_PART` of each bucket that refills, since what overflows meanwhile is lost. A slot is not.
     pub fn is_small(&self, need: &Need) -> bool {
         let small = |it: &Bucket| it.needed(need).saturating_mul(SMALL_PART) <= it.spec.capacity;
         let mut refilling = self.buckets.iter().filter(|it| it.flow.refills());
