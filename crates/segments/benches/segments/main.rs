@@ -38,7 +38,10 @@ fn main() {
         .map(|it| it.parse().unwrap());
     let records = records.unwrap_or(if measuring { 2_000_000 } else { 4_000 });
     let loghub = std::env::var_os("TIDEGATE_LOGHUB").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/loghub"),
+        || {
+            let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+            Path::new(&package).join("../../../shared/data/loghub")
+        },
         PathBuf::from,
     );
     for ids in [RequestIds::PerTrace, RequestIds::PerRecord] {

@@ -17,7 +17,9 @@ const CUTS: usize = 16;
 /// was built there is a C compiler, since SQLite is built with it.
 pub(crate) fn recorder(directory: &Path) -> std::path::PathBuf {
     let library = directory.join("recorder.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/recorder.c");
+    // As it is now: a target directory may have been filled from another clone.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let source = Path::new(&package).join("tests/crash/recorder.c");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut compile = Command::new(compiler);
     compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]);
