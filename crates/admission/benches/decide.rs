@@ -88,6 +88,7 @@ fn measure(pool: &mut Pool, users: &[UserSlot], case: Case) -> [Vec<u64>; 2] {
                 },
                 user: users[turn % users.len()],
                 caller: Caller::Asking,
+                queues: false,
             };
             if let Admission::Granted(taken) = pool.take(black_box(&ask), Monotonic(now)) {
                 held.push(taken);

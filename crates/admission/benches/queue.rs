@@ -50,6 +50,7 @@ fn call(number: u64, users: &[UserSlot]) -> Waiting {
             priority: Priority::ALL[class],
             user: users[user],
             caller: Caller::Asking,
+            queues: true,
         },
         since: Monotonic(number),
         warm_until: None,

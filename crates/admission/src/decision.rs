@@ -218,6 +218,7 @@ pub struct Cleared {
     pub(crate) priority: Priority,
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
+    pub(crate) queues: bool,
     /// At most [`NOTES_MAX`]; nothing is allocated where there are none.
     pub(crate) notes: Vec<Note>,
 }
@@ -246,6 +247,7 @@ pub struct Taken {
     pub(crate) priority: Priority,
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
+    pub(crate) queues: bool,
     pub(crate) flow_nanos: u64,
     pub(crate) charges: [Charge; BUCKETS_MAX],
 }

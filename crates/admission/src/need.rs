@@ -50,4 +50,7 @@ pub struct Ask {
     pub user: UserSlot,
     /// Whether limits nobody named bind it.
     pub caller: Caller,
+    /// Where it doesn't fit it waits in a [`crate::Queue`], which serves everybody fairly: it earns nobody
+    /// a penalty, its own user and class included.
+    pub queues: bool,
 }

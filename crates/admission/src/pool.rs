@@ -212,6 +212,7 @@ impl Pool {
             priority,
             user,
             caller,
+            queues,
             ..
         } = cleared;
         let mut charges = [Charge::default(); BUCKETS_MAX];
@@ -225,13 +226,16 @@ impl Pool {
             }
         }
         self.sequence += 1;
-        self.count_usage(priority, user, flow_nanos, now);
+        if !queues || self.has_penalty(priority, user, now) {
+            self.count_usage(priority, user, flow_nanos, now);
+        }
         Taken {
             sequence,
             topped_up: sequence,
             priority,
             user,
             caller,
+            queues,
             flow_nanos,
             charges,
         }
@@ -358,14 +362,20 @@ impl Pool {
             priority: ask.priority,
             user: ask.user,
             caller: ask.caller,
+            queues: ask.queues,
             notes,
         }
     }
 
     #[inline]
     fn is_penalised(&self, ask: &Ask, now: u64) -> bool {
-        let class = &self.classes[ask.priority.index()].pace;
-        let user = self.users.user(ask.user).map(|it| &it.pace);
+        self.has_penalty(ask.priority, ask.user, now)
+    }
+
+    #[inline]
+    fn has_penalty(&self, class: Priority, user: UserSlot, now: u64) -> bool {
+        let class = &self.classes[class.index()].pace;
+        let user = self.users.user(user).map(|it| &it.pace);
         class.penalised_until(now).is_some()
             || user.is_some_and(|it| it.penalised_until(now).is_some())
     }
@@ -409,6 +419,9 @@ impl Pool {
     }
 
     fn correct_usage(&mut self, taken: &Taken, flow: u64, less: bool, now: u64) {
+        if taken.queues && !self.has_penalty(taken.priority, taken.user, now) {
+            return;
+        }
         let class = &mut self.classes[taken.priority.index()];
         class.pace.correct(flow, less, now);
         if let Some(user) = self.users.user_mut(taken.user) {

@@ -25,6 +25,7 @@ use tidegate_types::{Monotonic, Priority};
 
 use crate::{Ask, BucketIndex, Cleared, Need, Pool, Taken, pool::nanos};
 
+mod ages;
 mod estimate;
 mod line;
 mod size;
@@ -89,7 +90,7 @@ pub struct QueueFull;
 /// A property each: no class is kept from its share by another; two users of a class who both wait
 /// are served alike, but for two largest calls, one that overtook and one that locked; nobody waits
 /// longer than its [`patience`] and the work before it take at its class's share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     lines: [Line; Priority::ALL.len()],
     places: BTreeMap<Ticket, Place>,
@@ -101,6 +102,20 @@ pub struct Queue {
     /// How many of each class wait, those that are set aside included.
     waiting: [usize; Priority::ALL.len()],
     calibration: [Calibration; Priority::ALL.len()],
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            lines: std::array::from_fn(|at| Line::new(Priority::ALL[at])),
+            places: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            last: 0,
+            waiting: [0; Priority::ALL.len()],
+            calibration: [Calibration::default(); Priority::ALL.len()],
+        }
+    }
 }
 
 /// Where a call stands.
@@ -116,6 +131,7 @@ struct Place {
     back_at: Option<Monotonic>,
     /// What it was told when it came, to be compared with what became of it.
     told: Option<Outlook>,
+    deadline: Monotonic,
 }
 
 impl Place {
@@ -126,6 +142,7 @@ impl Place {
             ticket,
             size: self.size,
             urgent: self.urgent,
+            deadline: self.deadline,
         }
     }
 }
@@ -203,9 +220,12 @@ impl Queue {
         self.turn(now);
         self.last += 1;
         let ticket = Ticket(self.last);
+        let size = pool.flow_of(&waiting.ask.need).max(1);
+        let line = &self.lines[waiting.ask.priority.index()];
         let place = Place {
             waiting,
-            size: pool.flow_of(&waiting.ask.need).max(1),
+            size,
+            deadline: line.deadline(waiting.since, size),
             urgent: is_urgent(&waiting, now),
             aside: false,
             back_at: None,
@@ -310,11 +330,13 @@ impl Queue {
         };
         let (before, aside) = (place.spot(ticket), place.aside);
         let was = std::mem::replace(&mut place.waiting.ask.priority, class);
+        place.deadline = self.lines[class.index()].deadline(before.since, before.size);
+        let after = place.spot(ticket);
         self.waiting[was.index()] -= 1;
         self.waiting[class.index()] += 1;
         if !aside {
             self.line(was).remove(before);
-            self.line(class).add(before);
+            self.line(class).add(after);
         }
         true
     }
@@ -337,13 +359,11 @@ impl Queue {
                 return Next::Fits(head.spot.ticket, cleared);
             }
             pool.waits(&ask, now);
-            let others = self.lines[class.index()].backfill(&head, *class, now, BACKFILL_LOOKS);
+            let others = self.lines[class.index()].backfill(&head, now, BACKFILL_LOOKS);
             for other in &others {
                 let ask = self.places[&other.ticket].waiting.ask;
                 if let Some(cleared) = pool.fits(&ask, kept, now) {
-                    if head.locks {
-                        self.line(*class).delay(other, *class);
-                    }
+                    self.line(*class).pass(other);
                     return Next::Fits(other.ticket, cleared);
                 }
             }
@@ -354,10 +374,13 @@ impl Queue {
                 soonest = soonest.into_iter().chain(at).min();
             }
             if !head.locks {
-                let locks_at = self.lines[class.index()].locks_at(patience(*class));
+                let locks_at = self.lines[class.index()].locks_at();
                 soonest = soonest.into_iter().chain(locks_at).min();
             }
-            kept |= pool.short_of(&ask, now);
+            // What nobody has earned is lent to whoever fits, but for what `critical` or a locked call waits for.
+            if head.locks || *class == Priority::Critical {
+                kept |= pool.short_of(&ask, now);
+            }
         }
         if let Some((ticket, cleared)) = self.unwanted(pool, kept, now) {
             return Next::Fits(ticket, cleared);
@@ -372,7 +395,8 @@ impl Queue {
     /// others need not wait for that.
     fn unpaused_head(&mut self, class: Priority, pool: &Pool, now: Monotonic) -> Option<Head> {
         loop {
-            let head = self.lines[class.index()].head(now, patience(class))?;
+            let percent = self.percent(class);
+            let head = self.line(class).head(now, percent)?;
             let ask = self.places[&head.spot.ticket].waiting.ask;
             let Some(until) = pool.paused_until(&ask, now.0) else {
                 return Some(head);
@@ -391,6 +415,23 @@ impl Queue {
             let ask = self.places.get(ticket)?.waiting.ask;
             Some((*ticket, pool.fits_unwanted(&ask, kept, now)?))
         })
+    }
+
+    /// How many percent of the flow come to a class, as far as those go that wait now: its share, and what the
+    /// others leave where it is the highest of them.
+    fn percent(&self, class: Priority) -> u64 {
+        let waiting = || {
+            let all = Priority::ALL.iter();
+            all.filter(|it| self.lines[it.index()].len() > 0)
+        };
+        let claimed: u64 = waiting().map(|it| it.share_percent()).sum();
+        let is_highest = waiting().max() == Some(&class);
+        let lent = if is_highest {
+            100_u64.saturating_sub(claimed)
+        } else {
+            0
+        };
+        class.share_percent() + lent
     }
 
     fn line(&mut self, class: Priority) -> &mut Line {

@@ -282,6 +282,7 @@ impl Routed {
             priority: self.call.record.priority,
             user: self.slot,
             caller: self.call.principal.caller,
+            queues: true,
         }
     }
 

@@ -206,6 +206,9 @@ impl Pool {
                 bucket.flow.wait(cost, ask.priority, until);
             }
         }
+        if ask.queues {
+            return;
+        }
         // Whom a penalty holds back keeps nobody else back by waiting: two who are penalised would
         // leave to each other what both could use.
         let now = self.now;

@@ -128,6 +128,7 @@ fn take(pool: &mut Pool, words: &[&str], now: Monotonic, taken: &mut Vec<Option<
         } else {
             Caller::Asking
         },
+        queues: false,
     };
     let name = |pool: &Pool, it: BucketIndex| pool.bucket(it).unwrap().name.clone();
     match pool.check(&ask, now) {

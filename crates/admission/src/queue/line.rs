@@ -3,13 +3,17 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::BTreeMap,
-    time::Duration,
 };
 
 use arrayvec::ArrayVec;
 use tidegate_types::{Monotonic, Priority};
 
-use super::{BACKFILL_MAX, Ticket, size::SizeClass};
+use super::{
+    BACKFILL_MAX, Ticket,
+    ages::{Age, Ages, Slowness},
+    patience,
+    size::SizeClass,
+};
 use crate::{UserSlot, pool::nanos};
 
 /// How much more a call counts whose prompt cache is about to expire.
@@ -26,32 +30,55 @@ pub(super) struct Spot {
     pub(super) ticket: Ticket,
     pub(super) size: u64,
     pub(super) urgent: bool,
+    /// When it is promised to have started, whatever comes after it.
+    pub(super) deadline: Monotonic,
+}
+
+impl Spot {
+    pub(super) const fn age(&self) -> Age {
+        (self.since, self.ticket)
+    }
 }
 
 /// The call that goes first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) spot: Spot,
-    /// It has waited so long, or its prompt cache is so close to its end, that hardly anybody may
+    /// It would be late otherwise, or its prompt cache is so close to its end, that hardly anybody may
     /// overtake it.
     pub(super) locks: bool,
 }
 
-#[derive(Debug, Default)]
+/// One part in so many of what comes to a class may go to calls that overtake a locked one; it locks so much
+/// earlier.
+const PASSING_PART: u64 = 4;
+
+#[derive(Debug)]
 pub(super) struct Line {
+    class: Priority,
     /// Everybody who waits, or was served while others did.
     members: BTreeMap<UserSlot, Member>,
     /// Those who wait, the least served first, with what they wait for.
     order: BTreeMap<(u64, UserSlot), Load>,
-    by_age: BTreeMap<(Monotonic, Ticket), Spot>,
+    ages: Ages,
     /// What the last user who stopped waiting was served.
     last_left: u64,
     /// The largest call served since the queue was empty.
     largest: u64,
-    /// How long the locked call was delayed by those that passed it, in nanoseconds.
-    delayed: u64,
+    /// While calls are locked.
+    passing: Option<Passing>,
     /// The sizes of all that wait, together.
     work: u128,
+}
+
+/// What goes past locked calls, as flow time in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    /// What came to the class, until then.
+    received: u64,
+    until: Monotonic,
+    /// What of it went to calls that overtook.
+    passed: u64,
 }
 
 /// A user's calls.
@@ -71,6 +98,35 @@ struct Load {
 }
 
 impl Line {
+    pub(super) const fn new(class: Priority) -> Self {
+        let passing = PASSING_PART as u32;
+        let slowness = Slowness {
+            times: 100 * passing,
+            over: class.share_percent() as u32 * (passing - 1),
+        };
+        Self {
+            class,
+            members: BTreeMap::new(),
+            order: BTreeMap::new(),
+            ages: Ages::new(slowness),
+            last_left: 0,
+            largest: 0,
+            passing: None,
+            work: 0,
+        }
+    }
+
+    /// When a call of that size that came then starts at the latest: after its class's patience, and what the
+    /// work before it, itself, and one largest call take at its class's share.
+    pub(super) fn deadline(&self, since: Monotonic, size: u64) -> Monotonic {
+        let flow = self.work + u128::from(size) + u128::from(self.largest.max(size));
+        let took = flow * 100 / u128::from(self.class.share_percent());
+        let took = u64::try_from(took).unwrap_or(u64::MAX);
+        // Overtaking may still delay it by as much.
+        let patience = patience(self.class).saturating_sub(BACKFILL_MAX);
+        Monotonic(since.after(patience).0.saturating_add(took))
+    }
+
     pub(super) fn add(&mut self, spot: Spot) {
         let first = self.order.first_key_value();
         let least = first.map_or(self.last_left, |it| it.0.0);
@@ -82,14 +138,14 @@ impl Line {
         member.load.work += u128::from(spot.size);
         self.order.insert((member.served, spot.user), member.load);
         let lane = member.lanes.entry(lane(&spot)).or_default();
-        lane.insert((spot.since, spot.ticket), spot);
-        self.by_age.insert((spot.since, spot.ticket), spot);
+        lane.insert(spot.age(), spot);
+        self.ages.insert(spot);
         self.work += u128::from(spot.size);
     }
 
     pub(super) fn remove(&mut self, spot: Spot) {
-        let at = (spot.since, spot.ticket);
-        if self.by_age.remove(&at).is_none() {
+        let at = spot.age();
+        if !self.ages.remove(at) {
             return;
         }
         self.work -= u128::from(spot.size);
@@ -137,48 +193,45 @@ impl Line {
 
     /// Nobody waits any more, in any class.
     pub(super) fn rest(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.class);
     }
 
-    /// Who goes first.
-    pub(super) fn head(&mut self, now: Monotonic, patience: Duration) -> Option<Head> {
-        // Overtaking may still delay it by as much: then the patience is over at the latest.
-        let overdue = nanos(patience.saturating_sub(BACKFILL_MAX));
-        let oldest = self.by_age.first_key_value().map(|it| *it.1)?;
-        if oldest.since.0.saturating_add(overdue) <= now.0 {
-            return Some(Head {
+    /// Who goes first, while so many percent of the flow come to the class.
+    pub(super) fn head(&mut self, now: Monotonic, percent: u64) -> Option<Head> {
+        let oldest = *self.ages.oldest()?;
+        let late = self.ages.locks_at().is_some_and(|it| it <= now);
+        let head = if late {
+            Head {
                 spot: oldest,
                 locks: true,
+            }
+        } else {
+            let ((_, user), _) = self.order.first_key_value()?;
+            let firsts = self.members.get(user)?.firsts();
+            let firsts = firsts.map(|it| (Ratio::of(it, now), it));
+            let spot = *firsts.max_by_key(|it| it.0)?.1;
+            // Smaller calls would always find room first, and its cache would be gone.
+            let locks = spot.urgent;
+            Head { spot, locks }
+        };
+        self.passing = head.locks.then(|| {
+            let passing = self.passing.unwrap_or(Passing {
+                received: 0,
+                until: now,
+                passed: 0,
             });
-        }
-        let ((_, user), _) = self.order.first_key_value()?;
-        let firsts = self.members.get(user)?.firsts();
-        let firsts = firsts.map(|it| (Ratio::of(it, now), it));
-        let (_, spot) = firsts.max_by_key(|it| it.0)?;
-        let spot = *spot;
-        // Smaller calls would always find room first, and its cache would be gone.
-        let locks = spot.urgent;
-        if !locks {
-            self.delayed = 0;
-        }
-        Some(Head { spot, locks })
+            passing.at(now, percent)
+        });
+        Some(head)
     }
 
     /// When the first call will lock the line.
-    pub(super) fn locks_at(&self, patience: Duration) -> Option<Monotonic> {
-        let overdue = patience.saturating_sub(BACKFILL_MAX);
-        let oldest = self.by_age.first_key_value()?;
-        Some(oldest.0.0.after(overdue))
+    pub(super) fn locks_at(&self) -> Option<Monotonic> {
+        self.ages.locks_at()
     }
 
     /// Who may overtake it, in the order in which they are asked.
-    pub(super) fn backfill(
-        &self,
-        head: &Head,
-        class: Priority,
-        now: Monotonic,
-        looks: usize,
-    ) -> Vec<Spot> {
+    pub(super) fn backfill(&self, head: &Head, now: Monotonic, looks: usize) -> Vec<Spot> {
         let least = self.order.first_key_value().map_or(0, |it| it.0.0);
         let largest = self.largest.max(head.spot.size);
         let mut found = Vec::with_capacity(looks);
@@ -190,7 +243,7 @@ impl Line {
                 continue;
             };
             let firsts = member.seconds(head.spot);
-            let may = firsts.filter(|it| !head.locks || self.may_delay(it, class));
+            let may = firsts.filter(|it| self.may_pass(it));
             let mut smallest: Option<&Spot> = None;
             let mut best: ArrayVec<(Ratio, &Spot), { LOOKS_PER_USER + 1 }> = ArrayVec::new();
             for it in may {
@@ -210,17 +263,23 @@ impl Line {
         found
     }
 
-    /// A call passes a locked one.
-    pub(super) fn delay(&mut self, by: &Spot, class: Priority) {
-        self.delayed = self.delayed.saturating_add(delay(by, class));
+    /// A call overtakes, perhaps a locked one.
+    pub(super) fn pass(&mut self, by: &Spot) {
+        if let Some(passing) = &mut self.passing {
+            passing.passed = passing.passed.saturating_add(by.size);
+        }
     }
 
-    fn may_delay(&self, it: &Spot, class: Priority) -> bool {
-        self.delayed.saturating_add(delay(it, class)) < nanos(BACKFILL_MAX)
+    fn may_pass(&self, it: &Spot) -> bool {
+        let at_once = nanos(BACKFILL_MAX) / 100 * self.class.share_percent();
+        self.passing.is_none_or(|passing| {
+            let after = passing.passed.saturating_add(it.size);
+            after < at_once.saturating_add(passing.received / PASSING_PART)
+        })
     }
 
     pub(super) fn oldest(&self) -> Option<Monotonic> {
-        self.by_age.first_key_value().map(|it| it.0.0)
+        self.ages.oldest().map(|it| it.since)
     }
 
     /// Jain's index over what users were served, in billionths.
@@ -243,7 +302,7 @@ impl Line {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_age.len()
+        self.ages.len()
     }
 
     pub(super) const fn work(&self) -> u128 {
@@ -277,6 +336,18 @@ impl Line {
             ahead.calls += usize::try_from(part.unwrap_or(0)).unwrap_or(usize::MAX);
         }
         ahead
+    }
+}
+
+impl Passing {
+    /// As of then, while so many percent of the flow have come to the class.
+    fn at(self, now: Monotonic, percent: u64) -> Self {
+        let came = nanos(now.since(self.until)) / 100;
+        Self {
+            received: self.received.saturating_add(came.saturating_mul(percent)),
+            until: now,
+            ..self
+        }
     }
 }
 
@@ -348,7 +419,7 @@ impl Ratio {
             // Below 2⁶⁷, so that its product with a size may pass 128 bits only for waits of centuries.
             above: (u128::from(waited) + u128::from(below)) * factor,
             below,
-            age: Reverse((it.since, it.ticket)),
+            age: Reverse(it.age()),
         }
     }
 }
@@ -374,8 +445,3 @@ impl PartialEq for Ratio {
 }
 
 impl Eq for Ratio {}
-
-/// How much later its class can afford what follows, where it earns only its share.
-fn delay(by: &Spot, class: Priority) -> u64 {
-    by.size.saturating_mul(100) / class.share_percent().max(1)
-}

@@ -74,6 +74,7 @@ impl World {
             priority: class,
             user: self.pool.user("acme", user, self.now),
             caller: Caller::Asking,
+            queues: true,
         }
     }
 

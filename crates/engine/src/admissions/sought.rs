@@ -115,6 +115,7 @@ pub(super) fn bucket_ask(ask: &AdmissionAsk, priority: Priority, user: UserSlot)
         priority,
         user,
         caller: Caller::Asking,
+        queues: false,
     }
 }
 

@@ -184,7 +184,7 @@ impl Governed {
             default_priority: None,
             highest_priority: Priority::Critical,
             default_task_type: None,
-            credential: Credential::Key,
+            credential: Credential::None,
             credential_is_ours: false,
         }
     }

@@ -44,6 +44,7 @@ fn ask(tokens: u64) -> Ask {
         priority: Priority::High,
         user: UserSlot::NONE,
         caller: Caller::Asking,
+        queues: false,
     }
 }
 

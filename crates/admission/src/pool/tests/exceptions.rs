@@ -138,6 +138,7 @@ fn a_commit_after_something_else_has_happened_is_stopped() {
         priority: Priority::High,
         user: UserSlot::NONE,
         caller: Caller::Asking,
+        queues: false,
     };
     let Check::Clear(first) = pool.check(&ask, Monotonic(0)) else {
         panic!("a full bucket defers")

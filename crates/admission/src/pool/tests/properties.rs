@@ -148,6 +148,7 @@ impl World {
             } else {
                 Caller::Asking
             },
+            queues: false,
         }
     }
 

@@ -21,6 +21,7 @@ fn client(priority: Priority, tokens: u64) -> Client {
             priority,
             user: UserSlot::NONE,
             caller: Caller::Asking,
+            queues: false,
         },
         next: 0,
         served: 0,
@@ -189,6 +190,7 @@ fn wants(priority: Priority, user: UserSlot, units: u64, input_tokens: u64) -> A
         priority,
         user,
         caller: Caller::Asking,
+        queues: false,
     }
 }
 
