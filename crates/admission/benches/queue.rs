@@ -53,7 +53,7 @@ fn call(number: u64, users: &[UserSlot]) -> Waiting {
             queues: true,
         },
         since: Monotonic(number),
-        warm_until: None,
+        warm: None,
     }
 }
 

@@ -30,14 +30,14 @@ pub use decision::{
     Admission, BucketIndex, Check, Cleared, NOTES_MAX, Note, Reason, Subject, Taken, Wait,
 };
 pub use flow::{WAITING_GRACE, WAITING_MAX};
-pub use mirror::{Heard, MirrorView, Observation, Refused, SENT_MAX, Said, SavedMirror};
+pub use mirror::{Heard, MirrorView, Observation, Refused, SENT_MAX, Said, SavedMirror, Short};
 pub use need::{Ask, Need};
 pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
 pub use plan::{PLAN_WINDOWS_MAX, PLANS_MAX, Plans, SavedWindow, WindowSaid, WindowView};
 pub use pool::{Penalised, Pool, SavedPenalty};
 pub use queue::{
     BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,
-    Waiting, patience,
+    Waiting, Warm, patience,
 };
 pub use quota::{
     Calendar, CalendarOf, ClearedQuota, Ends, Frees, OnExcess, OrganisationQuotas, OverQuota,

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use tidegate_types::Timestamp;
 
 use crate::{
-    BucketSpec, CAPACITY_MAX, PERIOD_MAX, Refill, Resource,
+    BucketSpec, CAPACITY_MAX, Need, PERIOD_MAX, Refill, Resource,
     flow::{Flow, PACE_WHOLE},
 };
 
@@ -107,6 +107,18 @@ pub struct Observation<'a> {
 pub struct Refused {
     /// When the same call would have been let through.
     pub retry_after: Option<Duration>,
+    /// The most that the call can have counted for: what would explain more has another reason.
+    pub largest: Need,
+}
+
+/// What a call was refused for that one of the buckets is short of: with that, the call waits for its
+/// turn like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// What the bucket counts.
+    pub resource: Resource,
+    /// What the call counts for there, by what was left and when it would have been enough.
+    pub need: u64,
 }
 
 /// What became of an observation.
@@ -122,6 +134,8 @@ pub struct Heard {
     pub slowed: u32,
     /// Buckets whose figures were replaced by the provider's.
     pub replaced: u32,
+    /// What explains a refusal, where a bucket does.
+    pub short: Option<Short>,
 }
 
 /// What can be said of a limit without contradiction.

@@ -76,8 +76,17 @@ pub struct Waiting {
     pub ask: Ask,
     /// Since when it waits: before now for one that was sent away and came back.
     pub since: Monotonic,
-    /// When the prompt cache of its session expires, if it has one.
-    pub warm_until: Option<Monotonic>,
+    /// The prompt cache of its session, if it has one.
+    pub warm: Option<Warm>,
+}
+
+/// A prompt cache that the size of a call counts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warm {
+    /// When it expires.
+    pub until: Monotonic,
+    /// What the call takes from then on.
+    pub cold: Need,
 }
 
 /// No room.
@@ -135,6 +144,22 @@ struct Place {
 }
 
 impl Place {
+    /// Takes what it takes without its prompt cache, once that has expired.
+    fn cool_down(&mut self, pool: &Pool, now: Monotonic) {
+        let expired = self.waiting.warm.filter(|it| it.until <= now);
+        let Some(Warm { cold, .. }) = expired else {
+            return;
+        };
+        self.waiting.warm = None;
+        self.waiting.ask.need = cold;
+        let size = pool.flow_of(&cold).max(1);
+        let class = self.waiting.ask.priority;
+        // It is promised a start after what it takes.
+        let more = size.saturating_sub(self.size).saturating_mul(100) / class.share_percent();
+        self.deadline = Monotonic(self.deadline.0.saturating_add(more));
+        self.size = size;
+    }
+
     const fn spot(&self, ticket: Ticket) -> Spot {
         Spot {
             user: self.waiting.ask.user,
@@ -217,7 +242,7 @@ impl Queue {
         if self.places.len() >= QUEUE_MAX {
             return Err(QueueFull);
         }
-        self.turn(now);
+        self.turn(pool, now);
         self.last += 1;
         let ticket = Ticket(self.last);
         let size = pool.flow_of(&waiting.ask.need).max(1);
@@ -344,7 +369,7 @@ impl Queue {
     /// Who goes next, if anybody fits. Marks the classes that wait in the pool, so that they earn
     /// their shares.
     pub fn next(&mut self, pool: &mut Pool, now: Monotonic) -> Next {
-        self.turn(now);
+        self.turn(pool, now);
         let mut kept = 0;
         let mut soonest: Option<Monotonic> = None;
         for class in Priority::ALL.iter().rev() {
@@ -447,8 +472,8 @@ impl Queue {
         }
     }
 
-    /// Moves the calls whose urgency has begun or ended.
-    fn turn(&mut self, now: Monotonic) {
+    /// Moves the calls whose urgency has begun or ended: with their prompt cache, which makes them larger.
+    fn turn(&mut self, pool: &Pool, now: Monotonic) {
         while let Some((at, ticket)) = self.turns.first().copied()
             && at <= now
         {
@@ -457,11 +482,11 @@ impl Queue {
                 continue;
             };
             let returns = place.back_at.is_some_and(|it| it <= now);
-            let urgent = is_urgent(&place.waiting, now);
-            let before = place.spot(ticket);
-            let changed = std::mem::replace(&mut place.urgent, urgent) != urgent;
-            if changed && !place.aside {
-                let (class, after) = (place.waiting.ask.priority, place.spot(ticket));
+            let (class, before) = (place.waiting.ask.priority, place.spot(ticket));
+            place.urgent = is_urgent(&place.waiting, now);
+            place.cool_down(pool, now);
+            let (aside, after) = (place.aside, place.spot(ticket));
+            if before != after && !aside {
                 let line = self.line(class);
                 line.remove(before);
                 line.add(after);
@@ -489,7 +514,7 @@ impl Queue {
 }
 
 fn turns_of(waiting: &Waiting) -> [Option<Monotonic>; 2] {
-    let end = waiting.warm_until;
+    let end = waiting.warm.map(|it| it.until);
     let begin = end.map(|it| Monotonic(it.0.saturating_sub(nanos(URGENT_BEFORE))));
     [begin, end]
 }

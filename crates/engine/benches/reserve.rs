@@ -241,6 +241,7 @@ fn platform(place: usize) -> Arc<Platform> {
         free: false,
         operators_credential: false,
         local_may_spend: false,
+        shared_limits: false,
         models: Vec::new(),
         model_map: HashMap::new(),
         fallback: Vec::new(),

@@ -89,6 +89,21 @@ pub struct Identified {
     pub max_wait: Option<Duration>,
     /// It among the calls of its task.
     pub ongoing: Ongoing,
+    /// What its provider has refused it for.
+    pub(crate) refused: Refusals,
+}
+
+/// What became of the tries of a call that its provider refused because of its rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refusals {
+    /// How many there were.
+    pub(crate) count: u32,
+    /// What the refusals have shown that its input counts for, at least.
+    pub(crate) input_at_least: u64,
+    /// When it first waited or was sent.
+    pub(crate) since: Option<Monotonic>,
+    /// How long it is not to be tried again, after the last of them.
+    pub(crate) pause: Option<Duration>,
 }
 
 /// A call and the one platform it will be reserved on.

@@ -15,8 +15,9 @@ const BYTES_PER_TOKEN_MIN: u64 = 2;
 /// Tokens in 100 bytes of new text, as expected: 3.3 bytes each (measured on current tokenizers).
 const TOKENS_PER_100_BYTES: u64 = 30;
 
-/// How long a provider keeps a prompt cache that was last used just now.
-const CACHE_LIFE: Duration = Duration::from_mins(5);
+/// How long a provider surely keeps a prompt cache that was last used just now, unless it was asked for more:
+/// five minutes, less what lies between its clock and ours, and between the head of an answer and the use.
+pub(crate) const CACHE_LIFE: Duration = Duration::from_secs(300 - 10);
 
 /// The input of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 mod charge;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, SettledMoney, Settlement};
 use tidegate_observe::{
@@ -11,7 +11,7 @@ use tidegate_observe::{
     metrics::{Held, Registry},
 };
 use tidegate_providers::{Metered, accounting::Counted};
-use tidegate_types::{NanoUsd, ReservationId, Tokens};
+use tidegate_types::{Monotonic, NanoUsd, ReservationId, Tokens};
 
 use crate::{
     Engine, account,
@@ -25,7 +25,7 @@ use crate::{
     tasks::Begun,
 };
 use charge::Charge;
-use tidegate_admission::{Need, Note, Sizes, Taken};
+use tidegate_admission::{Need, Note, Resource, Short, Sizes, Taken};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
@@ -44,8 +44,17 @@ pub struct InFlight {
     pub sizes: Sizes,
     pub(crate) sent_at: Moment,
     first_byte_at: Option<Moment>,
+    /// Its provider refused it because of its rate, and when it would have let it through.
+    refused_for: Option<Duration>,
     _counted: Held,
 }
+
+/// How often a call is tried again that its provider refused because of its rate: each time more is known of
+/// what it takes.
+const REFUSALS_MAX: u32 = 5;
+
+/// For how long it is then set aside at the longest. What it lacks beyond that is kept for it in its turn.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How a call ended.
 #[derive(Debug)]
@@ -199,6 +208,7 @@ impl Engine {
             booked,
             sent_at: now,
             first_byte_at: None,
+            refused_for: None,
         })
     }
 
@@ -336,6 +346,35 @@ impl InFlight {
     /// Runs `act` on what it holds of its platform's buckets.
     pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
         self.holding.with_taken(act)
+    }
+
+    /// Its provider refused it because a bucket that we know is short of what it takes.
+    pub(crate) fn was_refused(&mut self, short: Short, wait: Option<Duration>) {
+        let waited = Duration::from_micros(self.record().phases.wait);
+        let began = Monotonic(self.sent_at.mono.0.saturating_sub(nanos(waited)));
+        let refused = &mut self.routed.call.refused;
+        refused.since.get_or_insert(began);
+        refused.count += 1;
+        if matches!(short.resource, Resource::InputTokens | Resource::Tokens) {
+            refused.input_at_least = refused.input_at_least.max(short.need);
+        }
+        refused.pause = wait.map(|it| it.min(PAUSE_MAX));
+        if refused.count <= REFUSALS_MAX {
+            self.refused_for = wait;
+        }
+    }
+
+    /// In how long its provider would let it through, where it refused it for want of what the platform's
+    /// buckets count: then it can wait for its turn [again](Self::again), instead of its client.
+    pub const fn waits_again(&self) -> Option<Duration> {
+        self.refused_for
+    }
+
+    /// Ends a try that its provider refused, and gives the call back for the next.
+    pub fn again(self, end: &End) -> Box<Identified> {
+        let (mut routed, charge, _now) = self.close(end);
+        charge.write(&mut routed.call.record);
+        routed.call
     }
 
     /// That it tries whether its provider serves again, if it is the one that does.
@@ -552,6 +591,10 @@ fn learn(
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

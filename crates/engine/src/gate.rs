@@ -141,7 +141,7 @@ impl Gate {
         let entering = Entering {
             ask: *ask,
             since: now.mono,
-            warm_until: None,
+            warm: None,
         };
         let Ok(ticket) = self.queue.enter(entering, &self.pool, now.mono) else {
             return Obstacle::QueueFull;
@@ -242,6 +242,10 @@ impl Gate {
                 self.queue.leave(ticket);
                 continue;
             };
+            if let (Some(call), Some(place)) = (waiter.work.call_mut(), self.queue.get(ticket)) {
+                // Its prompt cache may have expired while it waited.
+                call.routed.need = place.ask.need;
+            }
             let trying = match waiter.work.may_go(standing, now.mono) {
                 Ok(trying) => trying,
                 Err(cooldown) => {

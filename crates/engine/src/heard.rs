@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{
     Cause, Cooldown, CooldownView, Cooldowns, Observation, Pass, Place, Plans, Probe, Refused,
-    SavedCooldown, SavedWindow, Signal, WindowSaid, WindowView,
+    SavedCooldown, SavedWindow, Scope, Short, Signal, WindowSaid, WindowView,
 };
 use tidegate_observe::event;
 use tidegate_providers::limits::{self, Unified, UnifiedStatus};
@@ -198,8 +198,20 @@ impl Engine {
             let nonsense = self.standing.hear_plan(&place, unified, &head, now.mono);
             self.count_nonsense(&routed.platform.name, nonsense);
         }
+        let mut short = None;
         if !routed.call.facts.modifiers.fast {
-            self.follow(in_flight, &head, (&place, signal), now);
+            short = self.follow(in_flight, &head, (&place, signal), now);
+        }
+        let signal = signal.map(|it| match short {
+            // The bucket that is short holds this call back, and smaller ones pass.
+            Some(_) => Signal {
+                scope: Scope::Request,
+                ..it
+            },
+            None => it,
+        });
+        if let Some(short) = short {
+            in_flight.was_refused(short, signals.retry_after);
         }
         self.stand(in_flight, &place, signal, now);
     }
@@ -213,17 +225,17 @@ impl Engine {
         }
     }
 
-    /// Lets the buckets follow.
+    /// Lets the buckets follow. Answers which of them explains a refusal, if one does.
     fn follow(
         &self,
         in_flight: &InFlight,
         head: &Head<'_>,
         (place, signal): (&Place, Option<Signal>),
         now: Moment,
-    ) {
+    ) -> Option<Short> {
         let said = said(head);
         if said.is_empty() {
-            return;
+            return None;
         }
         let of_rate =
             signal.is_some_and(|it| matches!(it.cause, Cause::Rate | Cause::Acceleration));
@@ -233,6 +245,7 @@ impl Engine {
             of: GROUPS.hash_one((&*place.account, &*place.models)),
             refused: of_rate.then_some(Refused {
                 retry_after: head.signals.retry_after,
+                largest: in_flight.routed.largest_need(),
             }),
         };
         let platform = &*in_flight.routed.platform.name;
@@ -240,9 +253,7 @@ impl Engine {
             let heard = gate.pool.observe(taken, &observation, now.mono);
             (heard, !gate.queue.is_empty())
         });
-        let Some((heard, somebody_waits)) = heard else {
-            return;
-        };
+        let (heard, somebody_waits) = heard?;
         if heard.followed > 0 {
             let billionths = heard.error_ppm.saturating_mul(1_000);
             self.registry.mirror_error.with([platform]).set(billionths);
@@ -257,6 +268,7 @@ impl Engine {
         if somebody_waits {
             self.look(&in_flight.routed.gate);
         }
+        heard.short
     }
 
     /// Keeps what is refused until some time, and what fails.
@@ -312,6 +324,10 @@ fn place(routed: &Routed) -> Place {
     Place {
         provider: Arc::clone(&platform.provider),
         account,
-        models: model_class(platform.family, &call.record.model_sent).into(),
+        models: if platform.shared_limits {
+            "all".into()
+        } else {
+            model_class(platform.family, &call.record.model_sent).into()
+        },
     }
 }

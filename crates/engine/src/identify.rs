@@ -8,7 +8,7 @@ use tidegate_types::{Complexity, Priority, RequestClass, UnknownWord};
 
 use crate::{
     Engine,
-    call::{Identified, Moment, Signals},
+    call::{Identified, Moment, Refusals, Signals},
     identity::Principal,
     sessions::Thread,
     tasks::{Called, Ongoing, Place, TaskError},
@@ -119,6 +119,7 @@ impl Engine {
             platform: said.platform.map(Arc::from),
             max_wait: said.max_wait,
             ongoing,
+            refused: Refusals::default(),
         })
     }
 

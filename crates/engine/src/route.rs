@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_admission::{Need, Warm};
 use tidegate_ledger::{Books, Service};
 use tidegate_providers::{
     CacheWrite, Dialect,
@@ -13,8 +14,8 @@ use tidegate_types::{Caller, NanoUsd, Tokens, Usage};
 use crate::{
     Engine,
     account::Account,
-    call::{Identified, Moment, Routed},
-    estimate::{self, Input},
+    call::{Identified, Moment, Refusals, Routed},
+    estimate::{self, CACHE_LIFE, Input},
     identity::Credential,
     settings::{Platform, Settings, home_provider},
 };
@@ -213,6 +214,7 @@ impl Engine {
         let units = self.units(&call, &model);
         let expected = bound(price.price.cost(&size.expected));
         let need = Self::need(platform, &size.estimate(&call), units, expected);
+        let need = call.refused.raised(need);
         let (gate, slot) = self.gate(
             platform,
             (&call.record.organisation, &call.record.user),
@@ -346,7 +348,46 @@ impl Size {
     }
 }
 
+impl Refusals {
+    /// A need, as far as refusals have not shown it to be larger.
+    pub(crate) fn raised(&self, need: Need) -> Need {
+        let raised = |it: u64| if it > 0 { it.max(self.input_at_least) } else { 0 };
+        Need {
+            input_tokens: raised(need.input_tokens),
+            tokens: raised(need.tokens),
+            ..need
+        }
+    }
+}
+
 impl Routed {
+    /// The prompt cache that its size counts on, and what it takes without that.
+    pub(crate) fn warm(&self) -> Option<Warm> {
+        let proven = self.call.proven.filter(|_| self.input.cached.0 > 0)?;
+        let estimate = Estimate {
+            input_total: self.input.expected,
+            cache_read: Tokens(0),
+            output_expected: self.output_expected,
+            output_cap: self.call.facts.output_cap.as_ref().map(|it| Tokens(it.value)),
+        };
+        let cost = NanoUsd(self.need.nano_usd);
+        let cold = Engine::need(&self.platform, &estimate, self.need.units, cost);
+        Some(Warm {
+            until: proven.at.after(CACHE_LIFE),
+            cold: self.call.refused.raised(cold),
+        })
+    }
+
+    /// The most that it can count for where input is counted.
+    pub(crate) fn largest_need(&self) -> Need {
+        let output = self.call.facts.output_cap.as_ref();
+        Need {
+            input_tokens: self.input.bound.0,
+            tokens: self.input.bound.0.saturating_add(output.map_or(0, |it| it.value)),
+            ..Need::default()
+        }
+    }
+
     /// Writes into the record what is decided by now.
     fn describe(&mut self, model: Arc<str>, units: u64) {
         self.call.ongoing.goes_to(&self.platform.name);

@@ -75,6 +75,8 @@ pub struct Platform {
     pub operators_credential: bool,
     /// Keyless calls may spend the operator's credential.
     pub local_may_spend: bool,
+    /// Its provider's limits hold for all models together, instead of for each family of them.
+    pub shared_limits: bool,
     /// Models it serves: exact ids, or prefixes that end in `*`; all where empty.
     pub models: Vec<String>,
     /// Model asked for → model sent.

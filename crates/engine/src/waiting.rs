@@ -21,9 +21,6 @@ use crate::{
     work::{To, WaitingCall, Work},
 };
 
-/// How long the providers keep a prompt's cache from its last use, unless they were asked for more.
-const CACHE_LIFE: Duration = Duration::from_mins(5);
-
 /// The setting under which places are kept.
 const PLACES: &str = "queue_places";
 
@@ -51,6 +48,7 @@ impl Engine {
         let now = self.now().mono;
         let kept = self.places.take(key, now);
         let since = kept.as_ref().map_or(now, |it| it.since);
+        let since = since.min(routed.call.refused.since.unwrap_or(since));
         let (sender, receiver) = oneshot::channel();
         let shared = Arc::clone(&routed.gate);
         let away = Arc::<Notify>::default();
@@ -99,7 +97,7 @@ impl Engine {
         let entering = Entering {
             ask: routed.ask(),
             since,
-            warm_until: routed.call.proven.map(|it| it.at.after(CACHE_LIFE)),
+            warm: routed.warm(),
         };
         let call = WaitingCall {
             routed,
@@ -108,7 +106,13 @@ impl Engine {
             away,
             is_sent_away: false,
         };
+        let pause = call.routed.call.refused.pause;
         let ticket = entered(&shared, call, entering, now)?;
+        if let Some(pause) = pause {
+            // Its provider would refuse it until then, whatever the buckets say.
+            let mut gate = shared.lock();
+            gate.queue.set_aside(ticket, Some(now.after(pause)));
+        }
         self.look(&shared);
         Ok(waiting(ticket, shared))
     }

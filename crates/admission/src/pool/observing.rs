@@ -5,7 +5,7 @@ use tidegate_types::Monotonic;
 
 use super::{Pool, nanos};
 use crate::{
-    BUCKETS_MAX, Heard, Observation, Refused, Said, SavedMirror, Taken,
+    BUCKETS_MAX, Heard, Observation, Refused, Said, SavedMirror, Short, Taken,
     bucket::Bucket,
     flow::Flow,
     mirror::{Clean, STEP, Target, Word, counts_at_start},
@@ -55,6 +55,7 @@ impl Pool {
                     all: said,
                     taken: taken.sequence,
                     own,
+                    waits: !bucket.watches(taken.caller),
                 };
                 bucket.hear(&word, &mut heard, (sequence, now));
             }
@@ -144,6 +145,8 @@ struct One<'a> {
     /// The call's place in the order of sending, and what it took.
     taken: u64,
     own: u64,
+    /// The bucket binds the call.
+    waits: bool,
 }
 
 impl Bucket {
@@ -192,12 +195,15 @@ impl Bucket {
             self.follow(target, &clean, one.own, sequence);
         }
         if let Some(refused) = one.all.refused {
-            let short = clean
-                .remaining
-                .is_some_and(|it| it < one.own.max(clean.grain));
-            if short || one.all.said.len() == 1 {
-                heard.slowed += u32::from(self.refuse(refused, one, foreseen, sequence));
+            let short = self.short(refused, one, &clean);
+            if short.is_some() || one.all.said.len() == 1 {
+                // Nothing left may be a debt, of which only the wait tells.
+                let is_left = clean.remaining.is_some_and(|it| it >= clean.grain);
+                let is_told = is_left && counts_at_start(self.spec.resource);
+                let why = (refused, is_told);
+                heard.slowed += u32::from(self.refuse(why, one, foreseen, sequence));
             }
+            heard.short = heard.short.or(short.filter(|_| one.waits));
         }
         self.set_pace();
     }
@@ -221,9 +227,31 @@ impl Bucket {
         }
     }
 
-    /// Empties the bucket so far that the same call fits when it was told to come again. Says whether
-    /// its pace was slowed.
-    fn refuse(&mut self, refused: Refused, one: &One<'_>, foreseen: bool, sequence: u64) -> bool {
+    /// Whether this is the bucket that has too little for the call, and for how much it counts.
+    fn short(&self, refused: Refused, one: &One<'_>, clean: &Clean) -> Option<Short> {
+        let resource = self.spec.resource;
+        let remaining = clean.remaining?;
+        let wait = refused.retry_after.map_or(0, nanos);
+        let refilled = self.flow.tokens(self.flow.refilled_in(wait)).max(0);
+        let enough = remaining.saturating_add(u64::try_from(refilled).unwrap_or(u64::MAX));
+        let expected = remaining < one.own.max(clean.grain);
+        // It turned out larger than was expected of it, but not than it can be.
+        let larger = enough <= refused.largest.of(resource) && counts_at_start(resource);
+        (expected || larger).then_some(Short {
+            resource,
+            need: enough,
+        })
+    }
+
+    /// Empties the bucket so far that the same call fits when it was told to come again, unless its level is
+    /// told (`is_told`). Says whether its pace was slowed.
+    fn refuse(
+        &mut self,
+        (refused, is_told): (Refused, bool),
+        one: &One<'_>,
+        foreseen: bool,
+        sequence: u64,
+    ) -> bool {
         let resource = self.spec.resource;
         let (mut since, mut slowed) = (0, false);
         if let Some(mirror) = self.mirror.as_mut() {
@@ -232,6 +260,9 @@ impl Bucket {
             slowed = !foreseen && mirror.slow(one.taken, sequence);
         }
         self.set_pace();
+        if is_told {
+            return slowed;
+        }
         let own = self.flow.cost(one.own);
         // Without a time nothing is left, and what refills pays for the call.
         let mut level = refused.retry_after.map_or(0, |it| {

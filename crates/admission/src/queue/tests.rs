@@ -87,7 +87,7 @@ impl World {
         let waiting = Waiting {
             ask,
             since: self.now,
-            warm_until,
+            warm: warm_until.map(|until| Warm { until, cold: ask.need }),
         };
         let ticket = self.queue.enter(waiting, &self.pool, self.now).unwrap();
         self.names.insert(ticket, name.to_owned());
@@ -390,7 +390,7 @@ fn a_call_that_can_never_fit_is_named() {
     let waiting = Waiting {
         ask,
         since: world.now,
-        warm_until: None,
+        warm: None,
     };
     let ticket = world.queue.enter(waiting, &world.pool, world.now).unwrap();
     assert!(matches!(
@@ -432,7 +432,7 @@ fn no_more_wait_than_may() {
     let waiting = Waiting {
         ask,
         since: world.now,
-        warm_until: None,
+        warm: None,
     };
     for _call in 0..QUEUE_MAX {
         let _ticket = world.queue.enter(waiting, &world.pool, world.now).unwrap();

@@ -206,6 +206,7 @@ fn platform(name: &str, capacity: u64, refill: u64, slots: Option<u64>) -> Arc<P
         free: false,
         operators_credential: false,
         local_may_spend: false,
+        shared_limits: false,
         models: Vec::new(),
         model_map: std::collections::HashMap::new(),
         fallback: Vec::new(),

@@ -252,7 +252,7 @@ impl Engine {
         let entering = Entering {
             ask: sought.bucket_ask(),
             since: tidegate_types::Monotonic(now.mono.0.saturating_sub(nanos(waited))),
-            warm_until: None,
+            warm: None,
         };
         let gate = Arc::clone(&sought.gate);
         let mut locked = gate.lock();

@@ -94,6 +94,7 @@ pub(crate) fn platform(name: &str, enforcement: Enforcement) -> Platform {
         free: false,
         operators_credential: true,
         local_may_spend: true,
+        shared_limits: false,
         models: Vec::new(),
         model_map: HashMap::new(),
         fallback: Vec::new(),

@@ -97,6 +97,7 @@ pub(super) struct Governed {
 
 /// A client that waits, and until when it does.
 struct Held {
+    call: Announced,
     waiting: Waiting,
     until: Duration,
 }
@@ -201,14 +202,20 @@ impl Governed {
     }
 
     /// Lets a call wait for its turn, for as long as its client has patience.
-    fn wait(&mut self, call: &Announced, routed: Box<Routed>, host: &mut Host<'_>) {
+    fn wait(
+        &mut self,
+        call: &Announced,
+        routed: Box<Routed>,
+        until: Duration,
+        host: &mut Host<'_>,
+    ) {
         let key = self.key(call);
         let Ok(mut waiting) = self.engine.wait(routed, key) else {
             host.limit(call.id, BACK_IN_MAX);
             return;
         };
         if let Some(turn) = waiting.turn_now() {
-            self.take(call.id, turn, host);
+            self.take(call, turn, until, host);
             return;
         }
         let quoted = waiting.outlook();
@@ -228,17 +235,29 @@ impl Governed {
         }
         let least = waiting.told().and_then(|it| it.wait);
         let longest = quoted.map(|it| it.p90).max(waiting.cooling()).max(least);
-        if longest.is_some_and(|it| it > PATIENCE) {
-            self.send_away(call, waiting, host);
+        let left = until.saturating_sub(host.now());
+        if longest.is_some_and(|it| it > left) {
+            self.send_away(call, waiting, until, host);
         } else {
-            host.time(call.id, PATIENCE);
-            let until = host.now() + PATIENCE;
-            self.waiting.insert(call.id, Held { waiting, until });
+            host.time(call.id, left);
+            let call = call.clone();
+            let held = Held {
+                call,
+                waiting,
+                until,
+            };
+            self.waiting.insert(held.call.id, held);
         }
     }
 
     /// Tells a client to come back, and keeps its place until then.
-    fn send_away(&mut self, call: &Announced, waiting: Waiting, host: &mut Host<'_>) {
+    fn send_away(
+        &mut self,
+        call: &Announced,
+        waiting: Waiting,
+        until: Duration,
+        host: &mut Host<'_>,
+    ) {
         let wait = waiting.outlook().map(|it| it.p50);
         let known = waiting.told().and_then(|it| it.wait);
         let wait = wait.max(known).unwrap_or(BACK_IN_MIN);
@@ -247,20 +266,27 @@ impl Governed {
         let keep = pin!(waiting.keep(back_in));
         match keep.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(_record)) => host.limit(call.id, back_in),
-            Poll::Ready(Err(turn)) => self.take(call.id, turn, host),
+            Poll::Ready(Err(turn)) => self.take(call, turn, until, host),
             // Its turn is handed over in the moment in which it leaves the queue.
             Poll::Pending => unreachable!("nothing happens beside the run"),
         }
     }
 
-    fn take(&mut self, id: CallId, turn: Turn, host: &mut Host<'_>) {
+    fn take(&mut self, call: &Announced, turn: Turn, until: Duration, host: &mut Host<'_>) {
         match turn {
-            Turn::Reserved(reserved) => self.send(id, *reserved, host),
-            Turn::Refused(..) => host.limit(id, BACK_IN_MAX),
+            Turn::Reserved(reserved) => self.send(call, *reserved, until, host),
+            Turn::Refused(..) => host.limit(call.id, BACK_IN_MAX),
         }
     }
 
-    fn send(&mut self, id: CallId, reserved: Reserved, host: &mut Host<'_>) {
+    fn send(
+        &mut self,
+        call: &Announced,
+        reserved: Reserved,
+        until: Duration,
+        host: &mut Host<'_>,
+    ) {
+        let id = call.id;
         host.estimated(id, reserved.routed.need.input_tokens);
         if let Some(cap) = reserved.cap {
             host.cap(id, cap);
@@ -299,15 +325,23 @@ impl Governed {
                     .map(|(name, value)| (&**name, value.as_bytes()));
                 let all = all.chain([("retry-after", seconds.as_bytes())]);
                 self.engine.heard(&mut in_flight, (429, None), all);
-                in_flight.settle(End {
+                let end = End {
                     outcome: Outcome::UpstreamError,
                     status: 429,
                     metered: None,
                     answer_bytes: 0,
                     request_id: None,
-                });
-                // As the gateway does: what the provider says goes to the client.
-                host.limit(id, retry_after);
+                };
+                // As the gateway does: it waits for its turn again, or its client hears of it.
+                if in_flight.waits_again().is_some() {
+                    let identified = in_flight.again(&end);
+                    let now = self.engine.now();
+                    let routed = self.engine.route(identified, &self.platform, now);
+                    self.wait(call, routed, until, host);
+                } else {
+                    in_flight.settle(end);
+                    host.limit(id, retry_after);
+                }
             }
         }
     }
@@ -321,8 +355,9 @@ impl Governed {
                 break;
             }
             for (id, turn) in turns {
-                self.waiting.remove(&id);
-                self.take(id, turn, host);
+                if let Some(Held { call, until, .. }) = self.waiting.remove(&id) {
+                    self.take(&call, turn, until, host);
+                }
             }
         }
         if let Some(at) = self.engine.look_if_due() {
@@ -344,13 +379,14 @@ impl System for Governed {
             return;
         };
         let kept = self.engine.keeps_places() && self.engine.kept_at(self.key(call)).is_some();
+        let until = host.now() + PATIENCE;
         if kept {
-            self.wait(call, routed, host);
+            self.wait(call, routed, until, host);
         } else {
             match self.engine.reserve(routed, self.engine.now()) {
-                Ok(reserved) => self.send(call.id, reserved, host),
+                Ok(reserved) => self.send(call, reserved, until, host),
                 Err((routed, obstacle)) if obstacle.wait().is_some() => {
-                    self.wait(call, routed, host);
+                    self.wait(call, routed, until, host);
                 }
                 Err(_) => host.limit(call.id, BACK_IN_MAX),
             }
@@ -409,8 +445,8 @@ impl System for Governed {
             && let Some(mut held) = self.waiting.remove(&call.id)
         {
             match held.waiting.turn_now() {
-                Some(turn) => self.take(call.id, turn, host),
-                None => self.send_away(call, held.waiting, host),
+                Some(turn) => self.take(call, turn, held.until, host),
+                None => self.send_away(call, held.waiting, held.until, host),
             }
         }
         self.go_on(host);
@@ -486,6 +522,7 @@ fn platform(limits: &LimitSpec) -> Result<Platform, SpecError> {
         free: false,
         operators_credential: true,
         local_may_spend: true,
+        shared_limits: true,
         models: Vec::new(),
         model_map: HashMap::new(),
         fallback: Vec::new(),

@@ -130,6 +130,9 @@ sections! {
         optional api_key_file: PathBuf = "/run/secrets/example";
         /// Whether calls without a Tidegate key may spend the operator's credential.
         value local_may_spend: bool = false;
+        /// Whether its limits hold for all models together. Else what it says of one family of models
+        /// (OpenAI: of one model) says nothing of the others.
+        value shared_limits: bool = false;
         /// Declares that its calls cost nothing. Where it has no credential either, calls are sent
         /// without one.
         value free: bool = false;

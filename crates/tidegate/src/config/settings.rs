@@ -71,6 +71,8 @@ pub(crate) struct Provider {
     pub(crate) credential: Option<Secret<String>>,
     /// Whether calls without a Tidegate key may spend the operator's credential.
     pub(crate) local_may_spend: bool,
+    /// Its limits hold for all models together.
+    pub(crate) shared_limits: bool,
     /// Its calls cost nothing.
     pub(crate) free: bool,
     /// Whether HTTP/2 may be used.

@@ -191,6 +191,7 @@ fn refuse(pool: &mut Pool, taken: &Taken, remaining: u64, wait: Option<u64>, at:
     let observation = Observation {
         refused: Some(Refused {
             retry_after: wait.map(Duration::from_secs),
+            largest: Need::default(),
         }),
         ..observation(&said)
     };
@@ -209,6 +210,7 @@ fn a_refused_call_fits_when_it_was_told_to_come_again_and_not_before() {
         let refused = Observation {
             refused: Some(Refused {
                 retry_after: Some(Duration::from_secs(17)),
+                largest: Need::default(),
             }),
             ..observation(&said)
         };
@@ -364,7 +366,7 @@ fn what_was_learned_survives_a_restart_and_not_another_configuration() {
         ..left(0)
     };
     let refused = Observation {
-        refused: Some(Refused { retry_after: None }),
+        refused: Some(Refused { retry_after: None, largest: Need::default() }),
         ..observation(std::slice::from_ref(&said))
     };
     let _heard = pool.observe(&taken, &refused, Monotonic(0));

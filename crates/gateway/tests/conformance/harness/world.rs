@@ -81,6 +81,7 @@ pub(crate) fn platform(name: &str, provider: &str, family: Family) -> Platform {
         free: false,
         operators_credential: provider == "spare",
         local_may_spend: provider == "spare",
+        shared_limits: false,
         models: Vec::new(),
         model_map: HashMap::new(),
         fallback: Vec::new(),

@@ -55,6 +55,7 @@ pub(super) fn check(
             free: provider.free,
             operators_credential: provider.credential.is_some(),
             local_may_spend: provider.local_may_spend,
+            shared_limits: provider.shared_limits,
             models: raw.models.clone(),
             model_map: raw.model_map.0.iter().cloned().collect(),
             fallback,

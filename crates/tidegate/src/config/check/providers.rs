@@ -25,6 +25,7 @@ pub(super) fn check(
             base_url: base_url(&raw.base_url, &path, reader),
             credential: credential(raw, &path, reader, sources),
             local_may_spend: raw.local_may_spend,
+            shared_limits: raw.shared_limits,
             free: raw.free,
             http2: raw.http2,
             ca_file: raw.ca_file.clone(),
