@@ -1,6 +1,6 @@
 //! The calls of one class by age, and when the oldest must be let go first so that each is served in time.
 
-use tidegate_types::Monotonic;
+use tidegate_types::{Monotonic, Priority};
 
 use super::{Ticket, line::Spot};
 
@@ -10,19 +10,6 @@ const STRETCH_MAX: usize = 256;
 
 /// When a call came, and which it is.
 pub(super) type Age = (Monotonic, Ticket);
-
-/// What a flow time is multiplied with to become time: the class has that part of the flow. A fraction.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slowness {
-    pub(super) times: u32,
-    pub(super) over: u32,
-}
-
-impl Slowness {
-    const fn of(self, flow: u128) -> i128 {
-        (flow * self.times as u128 / self.over as u128) as i128
-    }
-}
 
 /// Calls that follow each other in age.
 #[derive(Debug, Default)]
@@ -35,12 +22,12 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn sum_up(&mut self, slowness: Slowness) {
+    fn sum_up(&mut self, class: Priority) {
         self.work = 0;
         self.latest = i128::MAX;
         for it in &self.calls {
             self.work += u128::from(it.size);
-            let latest = i128::from(it.deadline.0) - slowness.of(self.work);
+            let latest = i128::from(it.deadline.0) - span(self.work, class);
             self.latest = self.latest.min(latest);
         }
     }
@@ -55,15 +42,15 @@ impl Stretch {
 pub(super) struct Ages {
     stretches: Vec<Stretch>,
     len: usize,
-    slowness: Slowness,
+    class: Priority,
 }
 
 impl Ages {
-    pub(super) const fn new(slowness: Slowness) -> Self {
+    pub(super) const fn new(class: Priority) -> Self {
         Self {
             stretches: Vec::new(),
             len: 0,
-            slowness,
+            class,
         }
     }
 
@@ -94,11 +81,11 @@ impl Ages {
                 calls: stretch.calls.split_off(STRETCH_MAX / 2),
                 ..Stretch::default()
             };
-            second.sum_up(self.slowness);
-            stretch.sum_up(self.slowness);
+            second.sum_up(self.class);
+            stretch.sum_up(self.class);
             self.stretches.insert(at + 1, second);
         } else {
-            stretch.sum_up(self.slowness);
+            stretch.sum_up(self.class);
         }
     }
 
@@ -118,21 +105,27 @@ impl Ages {
         if stretch.calls.is_empty() {
             self.stretches.remove(at);
         } else {
-            stretch.sum_up(self.slowness);
+            stretch.sum_up(self.class);
         }
         true
     }
 
     /// Until when others may go before the oldest: were all served in the order of their age from then on, the
     /// first of them to be late would be just in time.
-    pub(super) fn locks_at(&self) -> Option<Monotonic> {
+    pub(super) fn latest(&self) -> Option<Monotonic> {
         let mut before = 0;
         let mut latest = i128::MAX;
         for it in &self.stretches {
-            latest = latest.min(it.latest - self.slowness.of(before));
+            latest = latest.min(it.latest - span(before, self.class));
             before += it.work;
         }
         let at = u64::try_from(latest.max(0)).unwrap_or(u64::MAX);
         (self.len > 0).then_some(Monotonic(at))
     }
+}
+
+/// How long so much flow time takes at what the class gets of it at the least, in nanoseconds.
+pub(super) fn span(flow: u128, class: Priority) -> i128 {
+    let percent = u128::from(class.share_percent());
+    i128::try_from(flow.saturating_mul(100) / percent).unwrap_or(i128::MAX)
 }

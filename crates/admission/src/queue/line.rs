@@ -10,7 +10,7 @@ use tidegate_types::{Monotonic, Priority};
 
 use super::{
     BACKFILL_MAX, Ticket,
-    ages::{Age, Ages, Slowness},
+    ages::{Age, Ages, span},
     patience,
     size::SizeClass,
 };
@@ -49,8 +49,8 @@ pub(super) struct Head {
     pub(super) locks: bool,
 }
 
-/// One part in so many of what comes to a class may go to calls that overtake a locked one; it locks so much
-/// earlier.
+/// One part in so many of what comes to a class may go to calls that overtake a locked one, while that leaves
+/// nobody late.
 const PASSING_PART: u64 = 4;
 
 #[derive(Debug)]
@@ -99,16 +99,11 @@ struct Load {
 
 impl Line {
     pub(super) const fn new(class: Priority) -> Self {
-        let passing = PASSING_PART as u32;
-        let slowness = Slowness {
-            times: 100 * passing,
-            over: class.share_percent() as u32 * (passing - 1),
-        };
         Self {
             class,
             members: BTreeMap::new(),
             order: BTreeMap::new(),
-            ages: Ages::new(slowness),
+            ages: Ages::new(class),
             last_left: 0,
             largest: 0,
             passing: None,
@@ -120,8 +115,7 @@ impl Line {
     /// work before it, itself, and one largest call take at its class's share.
     pub(super) fn deadline(&self, since: Monotonic, size: u64) -> Monotonic {
         let flow = self.work + u128::from(size) + u128::from(self.largest.max(size));
-        let took = flow * 100 / u128::from(self.class.share_percent());
-        let took = u64::try_from(took).unwrap_or(u64::MAX);
+        let took = u64::try_from(span(flow, self.class)).unwrap_or(u64::MAX);
         // Overtaking may still delay it by as much.
         let patience = patience(self.class).saturating_sub(BACKFILL_MAX);
         Monotonic(since.after(patience).0.saturating_add(took))
@@ -199,7 +193,7 @@ impl Line {
     /// Who goes first, while so many percent of the flow come to the class.
     pub(super) fn head(&mut self, now: Monotonic, percent: u64) -> Option<Head> {
         let oldest = *self.ages.oldest()?;
-        let late = self.ages.locks_at().is_some_and(|it| it <= now);
+        let late = self.locks_at().is_some_and(|it| it <= now);
         let head = if late {
             Head {
                 spot: oldest,
@@ -225,9 +219,12 @@ impl Line {
         Some(head)
     }
 
-    /// When the first call will lock the line.
+    /// When the first call will lock the line: so early that some may still pass it then.
     pub(super) fn locks_at(&self) -> Option<Monotonic> {
-        self.ages.locks_at()
+        let early = span(u128::from(self.largest) / 2, self.class);
+        let early = u64::try_from(early).unwrap_or(u64::MAX);
+        let latest = self.ages.latest()?;
+        Some(Monotonic(latest.0.saturating_sub(early)))
     }
 
     /// Who may overtake it, in the order in which they are asked.
@@ -243,7 +240,7 @@ impl Line {
                 continue;
             };
             let firsts = member.seconds(head.spot);
-            let may = firsts.filter(|it| self.may_pass(it));
+            let may = firsts.filter(|it| self.may_pass(it, now));
             let mut smallest: Option<&Spot> = None;
             let mut best: ArrayVec<(Ratio, &Spot), { LOOKS_PER_USER + 1 }> = ArrayVec::new();
             for it in may {
@@ -270,12 +267,16 @@ impl Line {
         }
     }
 
-    fn may_pass(&self, it: &Spot) -> bool {
+    fn may_pass(&self, it: &Spot, now: Monotonic) -> bool {
+        let Some(passing) = self.passing else {
+            return true;
+        };
         let at_once = nanos(BACKFILL_MAX) / 100 * self.class.share_percent();
-        self.passing.is_none_or(|passing| {
-            let after = passing.passed.saturating_add(it.size);
-            after < at_once.saturating_add(passing.received / PASSING_PART)
-        })
+        let after = passing.passed.saturating_add(it.size);
+        let later = i128::from(now.0) + span(u128::from(it.size), self.class);
+        let nobody_late = || self.ages.latest().is_none_or(|at| later <= i128::from(at.0));
+        after < at_once
+            || (after < at_once.saturating_add(passing.received / PASSING_PART) && nobody_late())
     }
 
     pub(super) fn oldest(&self) -> Option<Monotonic> {
