@@ -87,16 +87,17 @@ impl Bucket {
         &mut self,
         tokens: u64,
         class: Priority,
-        caller: Caller,
+        (caller, lent): (Caller, bool),
         (sequence, now): (u64, u64),
     ) -> Charge {
         let tokens = self.within_floor(tokens, caller);
-        let fit = match class {
-            Priority::Critical => self.flow.fit(self.flow.cost(tokens), class),
-            Priority::Low | Priority::Medium | Priority::High => Fit::Fits,
-        };
         self.note_peak(sequence);
-        let earned = self.flow.charge(tokens, class, fit);
+        let earned = if lent {
+            self.flow.lend(tokens);
+            0
+        } else {
+            self.earned(tokens, class)
+        };
         self.held = self.held.saturating_add(tokens);
         if let Some(mirror) = &mut self.mirror {
             mirror.note_sent(sequence, tokens, now);
@@ -106,6 +107,15 @@ impl Bucket {
             earned,
             refundable: tokens,
         }
+    }
+
+    #[inline]
+    fn earned(&mut self, tokens: u64, class: Priority) -> u64 {
+        let fit = match class {
+            Priority::Critical => self.flow.fit(self.flow.cost(tokens), class),
+            Priority::Low | Priority::Medium | Priority::High => Fit::Fits,
+        };
+        self.flow.charge(tokens, class, fit)
     }
 
     /// Takes more for a call that already runs.

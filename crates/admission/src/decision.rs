@@ -219,6 +219,8 @@ pub struct Cleared {
     pub(crate) user: UserSlot,
     pub(crate) caller: Caller,
     pub(crate) queues: bool,
+    /// It takes of what nobody has earned, and leaves its class what that has.
+    pub(crate) lent: bool,
     /// At most [`NOTES_MAX`]; nothing is allocated where there are none.
     pub(crate) notes: Vec<Note>,
 }

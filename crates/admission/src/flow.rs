@@ -411,6 +411,12 @@ impl Flow {
         Fit::Not
     }
 
+    /// Whether what nobody has earned pays for the call alone.
+    pub(crate) fn is_lent(&self, cost: i128, class: Priority) -> bool {
+        let guarded = if is_guarded(class) { self.threshold } else { 0 };
+        self.rate == 0 || cost <= self.unclaimed().min(self.level).saturating_sub(guarded)
+    }
+
     /// Whether what its class has earned pays for the call alone. What nothing refills is not earned.
     pub(crate) fn has_earned(&self, cost: i128, class: Priority) -> bool {
         cost.min(self.capacity) <= self.claims[class.index()]
@@ -480,6 +486,12 @@ impl Flow {
         waiting.need = waiting.need.max(cost.min(self.capacity));
         waiting.until = waiting.until.max(until);
         self.stirred = true;
+    }
+
+    /// Takes of what nobody has earned.
+    pub(crate) fn lend(&mut self, tokens: u64) {
+        self.level = self.level.saturating_sub(self.cost(tokens));
+        self.lapse();
     }
 
     /// Takes, and answers how many tokens came from what the class had earned. Decides nothing:

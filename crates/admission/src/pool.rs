@@ -213,6 +213,7 @@ impl Pool {
             user,
             caller,
             queues,
+            lent,
             ..
         } = cleared;
         let mut charges = [Charge::default(); BUCKETS_MAX];
@@ -222,7 +223,7 @@ impl Pool {
             if tokens > 0 {
                 bucket.flow.advance(now);
                 flow_nanos = flow_nanos.max(bucket.flow_nanos(tokens));
-                *charge = bucket.charge(tokens, priority, caller, (sequence, now));
+                *charge = bucket.charge(tokens, priority, (caller, lent), (sequence, now));
             }
         }
         self.sequence += 1;
@@ -363,6 +364,7 @@ impl Pool {
             user: ask.user,
             caller: ask.caller,
             queues: ask.queues,
+            lent: false,
             notes,
         }
     }

@@ -47,6 +47,9 @@ pub const URGENT_BEFORE: Duration = Duration::from_mins(1);
 /// How often a call that a penalty holds back is looked at: it holds back only while others wait.
 const PAUSE_LOOK: Duration = Duration::from_secs(1);
 
+/// How often calls that could overtake a locked one are looked at.
+const LENT_LOOK: Duration = Duration::from_secs(1);
+
 /// Candidates for overtaking that are looked at for one decision.
 const BACKFILL_LOOKS: usize = 16;
 
@@ -386,24 +389,26 @@ impl Queue {
             pool.waits(&ask, now);
             let others = self.lines[class.index()].backfill(&head, now, BACKFILL_LOOKS);
             for other in &others {
-                let ask = self.places[&other.ticket].waiting.ask;
-                if let Some(cleared) = pool.fits(&ask, kept, now) {
-                    self.line(*class).pass(other);
+                if let Some(cleared) = self.passes(&head, other, kept, (pool, now)) {
                     return Next::Fits(other.ticket, cleared);
                 }
             }
             let smallest = others.iter().min_by_key(|it| it.size).map(|it| it.ticket);
-            for ticket in [Some(head.spot.ticket), smallest].into_iter().flatten() {
-                let ask = self.places[&ticket].waiting.ask;
-                let at = pool.fits_at(&ask, kept, now);
-                soonest = soonest.into_iter().chain(at).min();
-            }
+            let at = pool.fits_at(&ask, kept, now);
+            let others_at = if head.locks {
+                // They may have what nobody has earned, and that may be more in a while.
+                smallest.map(|_| now.after(LENT_LOOK))
+            } else {
+                let ask = smallest.map(|it| self.places[&it].waiting.ask);
+                ask.and_then(|it| pool.fits_at(&it, kept, now))
+            };
+            soonest = soonest.into_iter().chain(at).chain(others_at).min();
             if !head.locks {
                 let locks_at = self.lines[class.index()].locks_at();
                 soonest = soonest.into_iter().chain(locks_at).min();
             }
-            // What nobody has earned is lent to whoever fits, but for what `critical` or a locked call waits for.
-            if head.locks || *class == Priority::Critical {
+            // What nobody has earned is lent to whoever fits, but for what `critical` waits for.
+            if *class == Priority::Critical {
                 kept |= pool.short_of(&ask, now);
             }
         }
@@ -420,8 +425,7 @@ impl Queue {
     /// others need not wait for that.
     fn unpaused_head(&mut self, class: Priority, pool: &Pool, now: Monotonic) -> Option<Head> {
         loop {
-            let percent = self.percent(class);
-            let head = self.line(class).head(now, percent)?;
+            let head = self.line(class).head(now)?;
             let ask = self.places[&head.spot.ticket].waiting.ask;
             let Some(until) = pool.paused_until(&ask, now.0) else {
                 return Some(head);
@@ -433,6 +437,28 @@ impl Queue {
         }
     }
 
+    /// Leave for a call to overtake the one that goes first: a locked one with what nobody has earned, and else
+    /// with little.
+    fn passes(
+        &mut self,
+        head: &Head,
+        other: &Spot,
+        kept: u32,
+        (pool, now): (&mut Pool, Monotonic),
+    ) -> Option<Cleared> {
+        let ask = self.places[&other.ticket].waiting.ask;
+        if !head.locks {
+            return pool.fits(&ask, kept, now);
+        }
+        if let Some(cleared) = pool.fits_lent(&ask, kept, now) {
+            return Some(cleared);
+        }
+        let line = &mut self.lines[ask.priority.index()];
+        let cleared = pool.fits(&ask, kept, now).filter(|_| line.may_pass(other))?;
+        line.pass(other);
+        Some(cleared)
+    }
+
     /// The first of those whom a penalty holds back that fits what nobody else is short of.
     fn unwanted(&self, pool: &mut Pool, kept: u32, now: Monotonic) -> Option<(Ticket, Cleared)> {
         let mut paused = self.paused.iter().take(BACKFILL_LOOKS);
@@ -440,23 +466,6 @@ impl Queue {
             let ask = self.places.get(ticket)?.waiting.ask;
             Some((*ticket, pool.fits_unwanted(&ask, kept, now)?))
         })
-    }
-
-    /// How many percent of the flow come to a class, as far as those go that wait now: its share, and what the
-    /// others leave where it is the highest of them.
-    fn percent(&self, class: Priority) -> u64 {
-        let waiting = || {
-            let all = Priority::ALL.iter();
-            all.filter(|it| self.lines[it.index()].len() > 0)
-        };
-        let claimed: u64 = waiting().map(|it| it.share_percent()).sum();
-        let is_highest = waiting().max() == Some(&class);
-        let lent = if is_highest {
-            100_u64.saturating_sub(claimed)
-        } else {
-            0
-        };
-        class.share_percent() + lent
     }
 
     fn line(&mut self, class: Priority) -> &mut Line {

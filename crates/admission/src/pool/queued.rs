@@ -23,7 +23,21 @@ impl Pool {
         may.then(|| self.clear_with_notes(ask, found, &penalties, now))
     }
 
-    /// The same for a call that a penalty holds back, where nobody else waits for what it takes.
+    /// Leave to take of what nobody has earned: whoever waits for what its class earns is not delayed by that. Not
+    /// in the buckets of `kept`.
+    pub(crate) fn fits_lent(&mut self, ask: &Ask, kept: Mask, now: Monotonic) -> Option<Cleared> {
+        let enforced = self.look(ask, self.at(now)).enforced;
+        let lent = enforced & kept == 0
+            && bits(enforced).all(|at| {
+                let bucket = &self.buckets[at];
+                let cost = bucket.flow.cost(bucket.needed(&ask.need));
+                bucket.flow.is_lent(cost, ask.priority)
+            });
+        let cleared = if lent { self.fits(ask, 0, now) } else { None };
+        cleared.map(|it| Cleared { lent: true, ..it })
+    }
+
+    /// The same as [`Self::fits`] for a call that a penalty holds back, where nobody else waits for what it takes.
     pub(crate) fn fits_unwanted(
         &mut self,
         ask: &Ask,

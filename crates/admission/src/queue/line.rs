@@ -49,10 +49,6 @@ pub(super) struct Head {
     pub(super) locks: bool,
 }
 
-/// One part in so many of what comes to a class may go to calls that overtake a locked one, while that leaves
-/// nobody late.
-const PASSING_PART: u64 = 4;
-
 #[derive(Debug)]
 pub(super) struct Line {
     class: Priority,
@@ -65,20 +61,10 @@ pub(super) struct Line {
     last_left: u64,
     /// The largest call served since the queue was empty.
     largest: u64,
-    /// While calls are locked.
-    passing: Option<Passing>,
+    /// What the class had earned and went past locked calls, as flow time in nanoseconds.
+    passed: u64,
     /// The sizes of all that wait, together.
     work: u128,
-}
-
-/// What goes past locked calls, as flow time in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Passing {
-    /// What came to the class, until then.
-    received: u64,
-    until: Monotonic,
-    /// What of it went to calls that overtook.
-    passed: u64,
 }
 
 /// A user's calls.
@@ -106,7 +92,7 @@ impl Line {
             ages: Ages::new(class),
             last_left: 0,
             largest: 0,
-            passing: None,
+            passed: 0,
             work: 0,
         }
     }
@@ -190,8 +176,8 @@ impl Line {
         *self = Self::new(self.class);
     }
 
-    /// Who goes first, while so many percent of the flow come to the class.
-    pub(super) fn head(&mut self, now: Monotonic, percent: u64) -> Option<Head> {
+    /// Who goes first.
+    pub(super) fn head(&mut self, now: Monotonic) -> Option<Head> {
         let oldest = *self.ages.oldest()?;
         let late = self.locks_at().is_some_and(|it| it <= now);
         let head = if late {
@@ -208,23 +194,15 @@ impl Line {
             let locks = spot.urgent;
             Head { spot, locks }
         };
-        self.passing = head.locks.then(|| {
-            let passing = self.passing.unwrap_or(Passing {
-                received: 0,
-                until: now,
-                passed: 0,
-            });
-            passing.at(now, percent)
-        });
+        if !head.locks {
+            self.passed = 0;
+        }
         Some(head)
     }
 
-    /// When the first call will lock the line: so early that some may still pass it then.
+    /// When the first call will lock the line.
     pub(super) fn locks_at(&self) -> Option<Monotonic> {
-        let early = span(u128::from(self.largest) / 2, self.class);
-        let early = u64::try_from(early).unwrap_or(u64::MAX);
-        let latest = self.ages.latest()?;
-        Some(Monotonic(latest.0.saturating_sub(early)))
+        self.ages.latest()
     }
 
     /// Who may overtake it, in the order in which they are asked.
@@ -240,10 +218,9 @@ impl Line {
                 continue;
             };
             let firsts = member.seconds(head.spot);
-            let may = firsts.filter(|it| self.may_pass(it, now));
             let mut smallest: Option<&Spot> = None;
             let mut best: ArrayVec<(Ratio, &Spot), { LOOKS_PER_USER + 1 }> = ArrayVec::new();
-            for it in may {
+            for it in firsts {
                 smallest = smallest.into_iter().chain([it]).min_by_key(|it| it.size);
                 let ratio = Ratio::of(it, now);
                 let at = best.partition_point(|(other, _)| *other > ratio);
@@ -260,23 +237,16 @@ impl Line {
         found
     }
 
-    /// A call overtakes, perhaps a locked one.
-    pub(super) fn pass(&mut self, by: &Spot) {
-        if let Some(passing) = &mut self.passing {
-            passing.passed = passing.passed.saturating_add(by.size);
-        }
+    /// A call passes a locked one, and takes what the class has earned.
+    pub(super) const fn pass(&mut self, by: &Spot) {
+        self.passed = self.passed.saturating_add(by.size);
     }
 
-    fn may_pass(&self, it: &Spot, now: Monotonic) -> bool {
-        let Some(passing) = self.passing else {
-            return true;
-        };
-        let at_once = nanos(BACKFILL_MAX) / 100 * self.class.share_percent();
-        let after = passing.passed.saturating_add(it.size);
-        let later = i128::from(now.0) + span(u128::from(it.size), self.class);
-        let nobody_late = || self.ages.latest().is_none_or(|at| later <= i128::from(at.0));
-        after < at_once
-            || (after < at_once.saturating_add(passing.received / PASSING_PART) && nobody_late())
+    /// Whether all that pass a locked call, this one included, delay it by less than [`BACKFILL_MAX`] at its
+    /// class's share.
+    pub(super) fn may_pass(&self, it: &Spot) -> bool {
+        let passed = u128::from(self.passed.saturating_add(it.size));
+        span(passed, self.class) < i128::from(nanos(BACKFILL_MAX))
     }
 
     pub(super) fn oldest(&self) -> Option<Monotonic> {
@@ -337,18 +307,6 @@ impl Line {
             ahead.calls += usize::try_from(part.unwrap_or(0)).unwrap_or(usize::MAX);
         }
         ahead
-    }
-}
-
-impl Passing {
-    /// As of then, while so many percent of the flow have come to the class.
-    fn at(self, now: Monotonic, percent: u64) -> Self {
-        let came = nanos(now.since(self.until)) / 100;
-        Self {
-            received: self.received.saturating_add(came.saturating_mul(percent)),
-            until: now,
-            ..self
-        }
     }
 }
 

@@ -326,7 +326,7 @@ impl Subject {
             if wanted > 0
                 && let Some(bucket) = bucket
             {
-                let charge = bucket.charge(wanted, CLASS, caller, (sequence, at.mono.0));
+                let charge = bucket.charge(wanted, CLASS, (caller, false), (sequence, at.mono.0));
                 charged |= u8::from(charge.tokens > 0) << place;
             }
         }
