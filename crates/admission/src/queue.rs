@@ -454,7 +454,9 @@ impl Queue {
             return Some(cleared);
         }
         let line = &mut self.lines[ask.priority.index()];
-        let cleared = pool.fits(&ask, kept, now).filter(|_| line.may_pass(other))?;
+        let cleared = pool
+            .fits(&ask, kept, now)
+            .filter(|_| line.may_pass(other))?;
         line.pass(other);
         Some(cleared)
     }

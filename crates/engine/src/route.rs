@@ -351,7 +351,13 @@ impl Size {
 impl Refusals {
     /// A need, as far as refusals have not shown it to be larger.
     pub(crate) fn raised(&self, need: Need) -> Need {
-        let raised = |it: u64| if it > 0 { it.max(self.input_at_least) } else { 0 };
+        let raised = |it: u64| {
+            if it > 0 {
+                it.max(self.input_at_least)
+            } else {
+                0
+            }
+        };
         Need {
             input_tokens: raised(need.input_tokens),
             tokens: raised(need.tokens),
@@ -368,7 +374,12 @@ impl Routed {
             input_total: self.input.expected,
             cache_read: Tokens(0),
             output_expected: self.output_expected,
-            output_cap: self.call.facts.output_cap.as_ref().map(|it| Tokens(it.value)),
+            output_cap: self
+                .call
+                .facts
+                .output_cap
+                .as_ref()
+                .map(|it| Tokens(it.value)),
         };
         let cost = NanoUsd(self.need.nano_usd);
         let cold = Engine::need(&self.platform, &estimate, self.need.units, cost);
@@ -383,7 +394,11 @@ impl Routed {
         let output = self.call.facts.output_cap.as_ref();
         Need {
             input_tokens: self.input.bound.0,
-            tokens: self.input.bound.0.saturating_add(output.map_or(0, |it| it.value)),
+            tokens: self
+                .input
+                .bound
+                .0
+                .saturating_add(output.map_or(0, |it| it.value)),
             ..Need::default()
         }
     }

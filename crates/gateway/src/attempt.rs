@@ -67,6 +67,8 @@ pub(crate) struct Ending {
     outcome: Option<Outcome>,
     /// How long it would have to wait there, where that is all.
     wait: Option<Duration>,
+    /// The provider refused it because of its rate, and it can wait for its turn there again.
+    pub(crate) again: bool,
     /// What the provider itself answered: its words and its wait say more than ours.
     answer: Option<Box<Refused>>,
 }
@@ -244,7 +246,11 @@ impl Gateway {
             .send(outgoing.request, &path, flying.sent());
         let answer = tokio::time::timeout(provider.head_max, answer).await;
         self.hear(&mut flying, &answer);
+        let again = flying.in_flight().and_then(|it| it.waits_again());
         let failure = match answer {
+            Ok(Ok(answer)) if let Some(wait) = again => {
+                return waits_again(&mut flying, refused(answer, &provider).await, wait);
+            }
             Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
                 let altered = outgoing.altered;
                 return Tried::Answer(
@@ -306,6 +312,7 @@ impl Gateway {
                 Obstacle::Approval(_) => Some(Duration::MAX),
                 _ => obstacle.wait(),
             },
+            again: false,
             answer: None,
         };
         Tried::Next(routed.call, ending)
@@ -351,6 +358,7 @@ impl Gateway {
                 refusal,
                 outcome: told,
                 wait: None,
+                again: false,
                 answer,
             },
         )
@@ -479,6 +487,7 @@ impl Ending {
             refusal,
             outcome: None,
             wait: None,
+            again: false,
             answer: None,
         }
     }
@@ -495,6 +504,27 @@ impl Refused {
         }
         Some(response)
     }
+}
+
+/// Books a try that its provider refused because of its rate: the call waits for its turn, instead of its client.
+fn waits_again(flying: &mut Flying, answer: Refused, wait: Duration) -> Tried {
+    let Some(in_flight) = flying.land() else {
+        unreachable!("nothing but this takes it down before there is an answer")
+    };
+    let identified = in_flight.again(&End {
+        outcome: Outcome::UpstreamError,
+        status: answer.status.as_u16(),
+        metered: None,
+        answer_bytes: 0,
+        request_id: None,
+    });
+    let ending = Ending {
+        wait: Some(wait),
+        again: true,
+        answer: Some(Box::new(answer)),
+        ..Ending::of(nothing_answered())
+    };
+    Tried::Next(identified, ending)
 }
 
 /// Reads an answer that may still be the client's, where no other platform does better.

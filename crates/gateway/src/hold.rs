@@ -31,16 +31,27 @@ use crate::{
 };
 
 /// The word from whoever waits for a turn to whoever holds the client that its stream is to be opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Opening {
+    /// Since when its client waits.
+    began: Instant,
     is_open: AtomicBool,
     opened: Notify,
+}
+
+impl Opening {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            is_open: AtomicBool::new(false),
+            opened: Notify::new(),
+        }
+    }
 }
 
 /// How a client waits, from when it began to.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
-    began: Instant,
     stay: Stay,
     opening: &'a Opening,
 }
@@ -48,7 +59,7 @@ pub(crate) struct Client<'a> {
 impl Client<'_> {
     /// For how long it has waited.
     pub(crate) fn waited(&self) -> Duration {
-        self.began.elapsed()
+        self.opening.began.elapsed()
     }
 
     /// Whether it can be held for so much longer.
@@ -114,7 +125,7 @@ impl Gateway {
             key: is_told_apart(&identified).then_some(key),
             ping_every: self.patience.load().ping_every,
         };
-        let opening = Arc::<Opening>::default();
+        let opening = Arc::new(Opening::new());
         let mut answering = self.answering(call, identified, held, (platform, key), &opening);
         tokio::select! {
             biased;
@@ -141,11 +152,16 @@ impl Gateway {
                 is_last: true,
                 wait: Some((key, &opening)),
             };
-            let tried = self.try_platform(&call, identified, &platform, &mut held, how);
-            match Box::pin(tried).await {
-                Tried::Answer(answer) => answer,
-                Tried::Next(identified, ending) => {
-                    self.unanswered(&call, identified.record, Some(ending))
+            let mut identified = identified;
+            loop {
+                let tried = self.try_platform(&call, identified, &platform, &mut held, how);
+                match Box::pin(tried).await {
+                    Tried::Answer(answer) => return answer,
+                    // Its bucket turned out to be short of what it takes: the provider says by how much.
+                    Tried::Next(again, ending) if ending.again => identified = again,
+                    Tried::Next(identified, ending) => {
+                        return self.unanswered(&call, identified.record, Some(ending));
+                    }
                 }
             }
         })
@@ -169,7 +185,6 @@ impl Gateway {
             durations: self.engine.durations(routed),
         };
         Client {
-            began: Instant::now(),
             stay: self.patience.load().stay(&waiter),
             opening,
         }

@@ -199,8 +199,9 @@ impl Bucket {
             if short.is_some() || one.all.said.len() == 1 {
                 // Nothing left may be a debt, of which only the wait tells.
                 let is_left = clean.remaining.is_some_and(|it| it >= clean.grain);
-                let is_told = is_left && counts_at_start(self.spec.resource);
-                let why = (refused, is_told);
+                let told = short.filter(|_| is_left && counts_at_start(self.spec.resource));
+                let counts = told.map_or(one.own, |it| it.need);
+                let why = (refused, counts);
                 heard.slowed += u32::from(self.refuse(why, one, foreseen, sequence));
             }
             heard.short = heard.short.or(short.filter(|_| one.waits));
@@ -243,11 +244,11 @@ impl Bucket {
         })
     }
 
-    /// Empties the bucket so far that the same call fits when it was told to come again, unless its level is
-    /// told (`is_told`). Says whether its pace was slowed.
+    /// Empties the bucket so far that a call that counts for so much fits when it was told to come again. Says
+    /// whether its pace was slowed.
     fn refuse(
         &mut self,
-        (refused, is_told): (Refused, bool),
+        (refused, counts): (Refused, u64),
         one: &One<'_>,
         foreseen: bool,
         sequence: u64,
@@ -260,10 +261,7 @@ impl Bucket {
             slowed = !foreseen && mirror.slow(one.taken, sequence);
         }
         self.set_pace();
-        if is_told {
-            return slowed;
-        }
-        let own = self.flow.cost(one.own);
+        let own = self.flow.cost(counts);
         // Without a time nothing is left, and what refills pays for the call.
         let mut level = refused.retry_after.map_or(0, |it| {
             let longest = self.flow.full_in_from(0).saturating_mul(WAIT_TIMES_MAX);

@@ -87,7 +87,10 @@ impl World {
         let waiting = Waiting {
             ask,
             since: self.now,
-            warm: warm_until.map(|until| Warm { until, cold: ask.need }),
+            warm: warm_until.map(|until| Warm {
+                until,
+                cold: ask.need,
+            }),
         };
         let ticket = self.queue.enter(waiting, &self.pool, self.now).unwrap();
         self.names.insert(ticket, name.to_owned());

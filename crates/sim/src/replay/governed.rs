@@ -279,13 +279,7 @@ impl Governed {
         }
     }
 
-    fn send(
-        &mut self,
-        call: &Announced,
-        reserved: Reserved,
-        until: Duration,
-        host: &mut Host<'_>,
-    ) {
+    fn send(&mut self, call: &Announced, reserved: Reserved, until: Duration, host: &mut Host<'_>) {
         let id = call.id;
         host.estimated(id, reserved.routed.need.input_tokens);
         if let Some(cap) = reserved.cap {

@@ -366,7 +366,10 @@ fn what_was_learned_survives_a_restart_and_not_another_configuration() {
         ..left(0)
     };
     let refused = Observation {
-        refused: Some(Refused { retry_after: None, largest: Need::default() }),
+        refused: Some(Refused {
+            retry_after: None,
+            largest: Need::default(),
+        }),
         ..observation(std::slice::from_ref(&said))
     };
     let _heard = pool.observe(&taken, &refused, Monotonic(0));

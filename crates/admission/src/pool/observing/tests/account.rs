@@ -112,7 +112,10 @@ fn run(calls: &[Call], foreign: u64, foreign_call: u64) -> (Vec<u64>, u32) {
             limit: Some(limit),
             ..left(remaining)
         }];
-        let refused = wait.map(|_| Refused { retry_after: wait, largest: Need::default() });
+        let refused = wait.map(|_| Refused {
+            retry_after: wait,
+            largest: Need::default(),
+        });
         let heard = pool.observe(
             &taken,
             &Observation {
