@@ -20,7 +20,7 @@ pub use index::{
     DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES, PartIndex,
 };
 pub use schema::{
-    AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, spans, tasks,
+    AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, metrics, spans, tasks,
 };
 pub use token::{Key, Section, exact_key, tokens, word_key};
 pub use wire::{BLOCK_ROWS_MAX, UnreadableBatch};

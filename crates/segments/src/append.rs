@@ -28,7 +28,17 @@ pub struct BodyHash([u8; 16]);
 impl BodyHash {
     /// The hash of a body as it was received.
     pub fn of(body: &[u8]) -> Self {
-        let whole = Sha256::digest(body);
+        Self::of_parts(&[body])
+    }
+
+    /// The hash of what tells it from others, one after another: who sent it to where, and the body
+    /// last. What stands before it must tell where it ends.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        let whole = hash.finalize();
         let mut half = [0; 16];
         half.copy_from_slice(&whole[..16]);
         Self(half)

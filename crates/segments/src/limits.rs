@@ -82,6 +82,8 @@ pub struct Keep {
     pub tasks: Duration,
     /// Activity.
     pub activity: Duration,
+    /// Points of metrics.
+    pub metrics: Duration,
 }
 
 impl Keep {
@@ -93,6 +95,7 @@ impl Keep {
             Kind::Calls => self.calls,
             Kind::Tasks => self.tasks,
             Kind::Activity => self.activity,
+            Kind::Metrics => self.metrics,
         }
     }
 }
@@ -107,6 +110,7 @@ impl Default for Keep {
             calls: year,
             tasks: year,
             activity: year,
+            metrics: 7 * DAY,
         }
     }
 }
@@ -116,8 +120,8 @@ impl Default for Keep {
 pub struct Options {
     /// How long records are kept.
     pub keep: Keep,
-    /// The most that all files together take. Where it would be passed, the oldest logs and spans
-    /// go first, then the oldest of the rest.
+    /// The most that all files together take. Where it would be passed, the oldest logs, spans and
+    /// metrics go first, then the oldest of the rest.
     pub budget_bytes: u64,
     /// The most that recent records take of it. They are refused for a while before they reach it.
     pub recent_bytes: u64,

@@ -519,7 +519,9 @@ impl Row {
                 continue;
             };
             let shown = match value {
-                Value::Text(text) if matches!(column.name, "attributes" | "events" | "links") => {
+                Value::Text(text)
+                    if matches!(column.name, "attributes" | "events" | "links" | "point") =>
+                {
                     serde_json::from_str(text).unwrap_or_else(|_| text.into())
                 }
                 Value::Integer(it) if column.holds == ColumnType::Flag => Json::Bool(it != 0),
