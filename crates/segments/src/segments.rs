@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Segments {
     core: Arc<Core>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What all threads share.
@@ -130,7 +130,7 @@ impl Segments {
         let writer = writer.map_err(|it| SegmentsError::io(directory, it))?;
         let segments = Self {
             core,
-            writer: Some(writer),
+            writer: Mutex::new(Some(writer)),
         };
         Ok((segments, found.recovery))
     }
@@ -179,6 +179,15 @@ impl Segments {
         })
     }
 
+    /// Commits what was taken in, and takes nothing more. Queries go on.
+    pub fn close(&self) {
+        self.core.queue.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has said so.
+            let _ended = writer.join();
+        }
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -187,11 +196,7 @@ impl Segments {
 impl Drop for Segments {
     /// Commits what was taken in, and stops.
     fn drop(&mut self) {
-        self.core.queue.close();
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has said so.
-            let _ended = writer.join();
-        }
+        self.close();
     }
 }
 

@@ -21,6 +21,7 @@ use tidegate_gateway::{
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
+use tidegate_segments::{News, Telemetry};
 use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
     net::TcpListener,
@@ -48,6 +49,7 @@ pub(crate) struct Serving {
     pub(crate) courier: Arc<Courier>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) logger: Arc<Logger>,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sources: Sources,
     /// What is in effect, for whoever asks, and for the next reload to be compared with.
@@ -81,6 +83,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     let settings = loaded.settings.clone();
     create_private(&settings.data)?;
     let clock = wiring::clock();
+    let telemetry = Arc::new(wiring::telemetry(&settings, &clock));
     let logger = Logger::start(&settings.data, settings.log, settings.redactor.clone())
         .context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
@@ -99,7 +102,8 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
     write_private(&address, &listen.to_string())?;
-    let faces = Arc::new(Faces::new(Arc::clone(&engine), logins, token));
+    let faces = Faces::new(Arc::clone(&engine), logins, Arc::clone(&telemetry), token);
+    let faces = Arc::new(faces);
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
         one_bytes_max: settings.server.body_bytes_max,
@@ -118,6 +122,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         courier,
         gateway,
         logger,
+        telemetry,
         clock,
         sources,
         loaded: Mutex::new(loaded),
@@ -273,6 +278,31 @@ impl Serving {
                 records,
             });
         }
+        self.look_after_telemetry();
+    }
+
+    /// Says what happened to telemetry, and has it opened where it could not be.
+    fn look_after_telemetry(&self) {
+        for news in self.telemetry.take_news() {
+            match news {
+                News::Failed(why) => self
+                    .engine
+                    .report(&event::TelemetryFailing { reason: &why }),
+                News::Recovered => self.engine.report(&event::TelemetryWorks {}),
+                News::Damaged(what) => {
+                    self.engine
+                        .report(&event::TelemetryDamaged { reason: &what });
+                }
+                News::CrowdedOut(parts) => self.engine.report(&event::TelemetryCrowdedOut {
+                    parts: parts as u64,
+                }),
+            }
+        }
+        if self.telemetry.condition().failing.is_some() {
+            let telemetry = Arc::clone(&self.telemetry);
+            // It may wait for the disk. Whoever asks a second later finds it done, or tried.
+            tokio::task::spawn_blocking(move || telemetry.reopen());
+        }
     }
 
     /// Settles the books and closes the files.
@@ -286,6 +316,7 @@ impl Serving {
         // Nobody is to look for us there any more; a file that is gone already is as good.
         fs::remove_file(address).unwrap_or_default();
         self.logger.close();
+        self.telemetry.close();
     }
 
     /// Reads the configuration again and puts it in force, or says what is wrong with it.
@@ -343,7 +374,8 @@ async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
     }
 }
 
-/// The keys whose values differ. Where to listen and where the data is can't change while running.
+/// The keys whose values differ. Where to listen, where the data is and how telemetry is kept can't
+/// change while running.
 fn changes(before: &Loaded, after: &Loaded) -> String {
     let mut keys: Vec<String> = Vec::new();
     for value in &after.effective {
@@ -357,7 +389,8 @@ fn changes(before: &Loaded, after: &Loaded) -> String {
             keys.push(value.key.clone());
         }
     }
-    keys.retain(|it| it != "listen" && it != "data");
+    let stays = |it: &String| it == "listen" || it == "data" || it.starts_with("telemetry.");
+    keys.retain(|it| !stays(it));
     keys.join(", ")
 }
 

@@ -19,6 +19,7 @@ use tidegate_logins::Logins;
 use tidegate_notify::{Courier, outbox::Pace};
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::accounting::Family;
+use tidegate_segments::Telemetry;
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
 use tidegate_types::{Clock, SystemClock};
 
@@ -125,6 +126,15 @@ pub(crate) fn engine(
     })?;
     engine.accept_bearers(logins.clone());
     Ok((engine, courier, logins))
+}
+
+/// What is kept of what happens. Where it can't be, the gateway serves without it.
+pub(crate) fn telemetry(from: &Settings, clock: &Arc<dyn Clock>) -> Telemetry {
+    let clock = Arc::clone(clock);
+    match from.telemetry {
+        Some(options) => Telemetry::open(&from.data.join("telemetry"), options, clock),
+        None => Telemetry::off(clock),
+    }
 }
 
 /// The machine's clocks.
