@@ -21,11 +21,14 @@
 //! ```
 
 mod append;
+mod calls;
 mod catalogue;
 mod directory;
 mod error;
 mod files;
+mod lens;
 mod limits;
+mod own;
 mod part;
 mod query;
 mod scan;
@@ -37,7 +40,8 @@ mod tend;
 
 pub use append::{Acknowledged, BodyHash, Receipt};
 pub use error::{Refused, SegmentsError};
-pub use limits::{Keep, Options, QUEUE_BYTES_MAX};
+pub use limits::{Keep, OWN_BYTES_MAX, Options, QUEUE_BYTES_MAX};
+pub use own::OwnRecords;
 pub use query::{Bar, Counted, QUERY_ROWS_MAX, Query, QueryError};
 pub use scan::Rows;
 pub use segments::{Recovery, Segments, Status};

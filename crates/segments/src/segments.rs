@@ -20,7 +20,7 @@ use crate::{
     catalogue::{self, Catalogue},
     directory::{self, Layout},
     error::{Refused, SegmentsError},
-    limits::{BLOCK_ROWS, BUSY_WAIT, Options, RETRY_RECENT},
+    limits::{BLOCK_ROWS, BUSY_WAIT, OWN_BYTES_MAX, Options, QUEUE_BYTES_MAX, RETRY_RECENT},
     part::Part,
     tail::{Tail, Tails},
 };
@@ -148,7 +148,19 @@ impl Segments {
                 retry_after: RETRY_RECENT,
             });
         }
-        self.core.queue.put(batch, hash)
+        self.core.queue.put(batch, hash, QUEUE_BYTES_MAX)
+    }
+
+    /// As [`Self::append`], for the program's own records: they have room of their own in the queue,
+    /// and are taken as long as recent records have any room left.
+    pub(crate) fn append_own(&self, batch: Batch) -> Result<Receipt, Refused> {
+        let most = QUEUE_BYTES_MAX + OWN_BYTES_MAX;
+        self.core.queue.put(batch, None, most)
+    }
+
+    /// Returns when all that was appended before is durable, or refused. Waits for the disk.
+    pub fn flush(&self) {
+        self.core.queue.flush();
     }
 
     /// Follows the records that match, from now on, as they become durable.

@@ -133,6 +133,27 @@ impl Telemetry {
         }
     }
 
+    pub(crate) fn append_own(&self, batch: Batch) -> Result<Receipt, Refused> {
+        match &*self.standing.read() {
+            Standing::Open { segments, .. } => segments.append_own(batch),
+            Standing::Failed { why, .. } => Err(Refused::Unwritten(why.clone())),
+            Standing::Closed => Err(Refused::Closed),
+        }
+    }
+
+    /// Why it is not open; `None` also where it keeps nothing by choice.
+    pub(crate) fn why_not(&self) -> Option<SegmentsError> {
+        match &*self.standing.read() {
+            Standing::Failed { why, .. } => Some(why.clone()),
+            Standing::Open { .. } | Standing::Closed => None,
+        }
+    }
+
+    /// How it is kept.
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Takes note of how writing a batch ended, so that it is told and shown.
     pub fn note_written(&self, written: Result<(), &Refused>) {
         let failed = match written {

@@ -21,7 +21,7 @@ use tidegate_gateway::{
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
-use tidegate_segments::{News, Telemetry};
+use tidegate_segments::{News, OwnRecords, Telemetry};
 use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
     net::TcpListener,
@@ -50,6 +50,8 @@ pub(crate) struct Serving {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) logger: Arc<Logger>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// The program's own records, on their way to it.
+    pub(crate) own: Arc<OwnRecords>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sources: Sources,
     /// What is in effect, for whoever asks, and for the next reload to be compared with.
@@ -84,12 +86,17 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
     create_private(&settings.data)?;
     let clock = wiring::clock();
     let telemetry = Arc::new(wiring::telemetry(&settings, &clock));
-    let logger = Logger::start(&settings.data, settings.log, settings.redactor.clone())
-        .context("the log can't be started")?;
+    let own = Arc::new(OwnRecords::new(Arc::clone(&telemetry)));
+    let logger = Logger::start(&settings, &own).context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
     registry.start_time.with([]).set(clock.now().0);
-    let (engine, courier, logins) =
-        wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
+    let (engine, courier, logins) = wiring::engine(
+        &settings,
+        Arc::clone(&clock),
+        registry,
+        logger.clone(),
+        own.clone(),
+    )?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
             "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one first with `tidegate keys add NAME --user USER` (it works while no gateway runs), or listen on 127.0.0.1",
@@ -123,6 +130,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         gateway,
         logger,
         telemetry,
+        own,
         clock,
         sources,
         loaded: Mutex::new(loaded),
@@ -272,7 +280,8 @@ impl Serving {
     fn tidy(&self) {
         self.engine.tidy();
         self.gateway.tidy();
-        for (level, records) in self.logger.take_shed() {
+        self.own.look();
+        for (level, records) in self.logger.take_shed().chain(self.own.take_shed()) {
             self.engine.report(&event::RecordsShed {
                 level_shed: level.word(),
                 records,

@@ -423,6 +423,20 @@ events! {
     "records_shed" from "observe" says "log records were shed" at Warning
     counts |it, registry| registry.shed_records.with([it.level_shed]).add(it.records);
 
+    /// Records of calls that an earlier version kept in `calls.db` are where all are kept.
+    CallsMoved {
+        /// How many.
+        records: u64 = with,
+    }
+    "calls_moved" from "observe" says "records of calls were taken over from calls.db: calls.db.moved is not needed any more" at Info; // Happens once.
+
+    /// Records of calls of an earlier version could not all be moved.
+    CallsNotMoved<'a> {
+        /// Why.
+        reason: &'a str = with,
+    }
+    "calls_not_moved" from "observe" says "records of calls could not be taken over from calls.db: the next start tries again" at Error; // Happens at a start.
+
     /// Telemetry can't be kept, or not be looked after. Calls go on.
     TelemetryFailing<'a> {
         /// The error and its causes.
