@@ -23,6 +23,7 @@ use tidegate_engine::Engine;
 use tidegate_ledger::keys;
 use tidegate_logins::Logins;
 use tidegate_observe::event;
+use tidegate_segments::Telemetry;
 use tidegate_types::Secret;
 use tokio::sync::Semaphore;
 
@@ -40,6 +41,7 @@ pub struct Peer(pub SocketAddr);
 pub struct Control {
     engine: Arc<Engine>,
     logins: Arc<Logins>,
+    telemetry: Arc<Telemetry>,
     operations: Arc<dyn Operations>,
     /// Of the token; `None` where it is empty, which opens nothing.
     token: Option<[u8; 32]>,
@@ -65,6 +67,7 @@ impl Control {
     pub fn new(
         engine: Arc<Engine>,
         logins: Arc<Logins>,
+        telemetry: Arc<Telemetry>,
         operations: Arc<dyn Operations>,
         token: Secret<String>,
     ) -> Self {
@@ -72,6 +75,7 @@ impl Control {
         Self {
             engine,
             logins,
+            telemetry,
             operations,
             token: (!token.is_empty()).then(|| keys::hash(token)),
             limits: Mutex::default(),

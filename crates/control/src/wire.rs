@@ -50,7 +50,7 @@ pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
 pub use session::{Outlook, Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
-    Penalty, Platform, Readiness, Reason, Refill, Status, Watched,
+    Penalty, Platform, Readiness, Reason, Refill, Status, TelemetryStatus, Watched,
 };
 
 pub use task::{

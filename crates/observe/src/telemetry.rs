@@ -8,6 +8,7 @@ mod bloom;
 mod counts;
 mod filter;
 mod index;
+mod own;
 mod schema;
 mod token;
 mod wire;
@@ -18,6 +19,10 @@ pub use counts::{Counts, OTHER, WORDS_MAX};
 pub use filter::{Filter, FilterError};
 pub use index::{
     DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES, PartIndex,
+};
+pub use own::{
+    CALL_OPERATION, OwnLogs, SERVICE, call_of, is_of_a_line, line_columns, line_counts, line_level,
+    lines, put_call, put_log, put_spans,
 };
 pub use schema::{
     AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, metrics, spans, tasks,

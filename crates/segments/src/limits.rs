@@ -18,6 +18,14 @@ pub(crate) const BLOCK_ROWS: usize = 2_000;
 /// one core can take; beyond it, whoever sends is told to come back.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
 
+/// The most of the program's own records that waits to be committed, beside that: a second of ten
+/// thousand calls. From half of it on, records of level DEBUG are shed.
+pub const OWN_BYTES_MAX: usize = 16 << 20;
+
+/// The longest that somebody who wants to see what was just written waits for a disk between two
+/// commits.
+pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(10);
+
 /// How long the hash of a batch is known: OpenTelemetry's exporters give up after five minutes.
 pub(crate) const HASHES_KEPT: Duration = Duration::from_mins(10);
 

@@ -196,10 +196,10 @@ impl Segments {
 fn add_parts(sources: &mut Vec<Source>, minutes: &Range<i64>, counts: &mut Counts) {
     let mut seen = BTreeSet::new();
     sources.retain(|it| match it {
-        Source::Block(_) => true,
-        Source::Group(part, _) => {
+        Source::Block(..) => true,
+        Source::Group(part, _, lens) => {
             if seen.insert(part.row.id) {
-                counts.add_within(&part.index.counts, minutes);
+                counts.add_within(&lens.counts(&part.index.counts), minutes);
             }
             false
         }
@@ -219,7 +219,7 @@ fn count_source(
     source: &Source,
     to: &mut Counts,
 ) -> Result<(), QueryError> {
-    if let Source::Block(head) = source
+    if let Source::Block(head, lens) = source
         && query.filter.is_all()
         && query.before.is_none()
         && let Some(counts) = view
@@ -228,7 +228,7 @@ fn count_source(
             .and_then(|it| Counts::decode(&it).ok())
     {
         let minutes = nanos(query.from).div_euclid(MINUTE)..nanos(query.to).div_euclid(MINUTE);
-        to.add_within(&counts, &minutes);
+        to.add_within(&lens.counts(&counts), &minutes);
         return Ok(());
     }
     let Some(found) = view.open(query, source, false)? else {

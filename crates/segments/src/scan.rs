@@ -9,6 +9,7 @@ use tidegate_types::Monotonic;
 use crate::{
     catalogue::{self, BlockHead},
     error::SegmentsError,
+    lens::Lens,
     limits::QUERY_TIME_MAX,
     part::{Filters, Part, PartReader},
     query::{Query, QueryError},
@@ -67,25 +68,24 @@ impl View {
         let range = query.range(&self.core);
         let overlaps = |first: i64, last: i64| first < range.end && last >= range.start;
         let mut sources = Vec::new();
-        let heads = match &self.reader {
-            Some(reader) => catalogue::blocks(reader, query.filter.kind()),
-            None => Ok(Vec::new()),
-        };
-        match heads {
-            Ok(heads) => {
-                let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
-                sources.extend(heads.map(Source::Block));
+        for (kind, lens) in Lens::onto(query.filter.kind()) {
+            let heads = match &self.reader {
+                Some(reader) => catalogue::blocks(reader, *kind),
+                None => Ok(Vec::new()),
+            };
+            match heads {
+                Ok(heads) => {
+                    let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
+                    sources.extend(heads.map(|it| Source::Block(it, *lens)));
+                }
+                Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
             }
-            Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
-        }
-        for part in self
-            .parts
-            .iter()
-            .filter(|it| it.row.kind == query.filter.kind())
-        {
-            let groups = part.index.groups.iter().enumerate();
-            let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
-            sources.extend(groups.map(|(group, _)| Source::Group(part.clone(), group)));
+            for part in self.parts.iter().filter(|it| it.row.kind == *kind) {
+                let groups = part.index.groups.iter().enumerate();
+                let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
+                let group = |(group, _)| Source::Group(part.clone(), group, *lens);
+                sources.extend(groups.map(group));
+            }
         }
         sources.sort_by_key(|it| std::cmp::Reverse(it.times().1));
         sources
@@ -128,14 +128,21 @@ impl View {
         }
         let range = query.range(&self.core);
         let found = match source {
-            Source::Block(head) => self.open_block(query, *head, range),
-            Source::Group(part, group) => self.open_group(query, (part, *group), range, whole),
+            Source::Block(head, lens) => self.open_block(query, (*head, *lens), range),
+            Source::Group(part, group, lens) => {
+                let wanted = Wanted {
+                    range,
+                    lens: *lens,
+                    whole,
+                };
+                self.open_group(query, (part, *group), wanted)
+            }
         };
         match found {
             Ok(found) => Ok(found),
             Err(error @ SegmentsError::Damaged { .. }) => {
                 self.note(error);
-                if let Source::Group(part, _) = source
+                if let Source::Group(part, ..) = source
                     && !self.unreadable.iter().any(|it| Arc::ptr_eq(it, part))
                 {
                     self.unreadable.push(part.clone());
@@ -149,7 +156,7 @@ impl View {
     fn open_block(
         &self,
         query: &Query,
-        head: BlockHead,
+        (head, lens): (BlockHead, Lens),
         range: Range<i64>,
     ) -> Result<Option<Found>, SegmentsError> {
         if !query.filter.is_all() {
@@ -158,7 +165,8 @@ impl View {
             // Filters that are damaged exclude nothing.
             if let (Some(ids), Some(words)) = blooms {
                 let bits = FilterBits { ids, words };
-                if !query.filter.may_match(&mut |it| bits.may_hold(it)) {
+                let mut may_hold = |it| lens.adds(it) || bits.may_hold(it);
+                if !query.filter.may_match(&mut may_hold) {
                     return Ok(None);
                 }
             }
@@ -168,6 +176,7 @@ impl View {
             let path = self.core.catalogue.path();
             SegmentsError::damaged(path, format!("block {}: {why}", head.id))
         })?;
+        let batch = lens.seen(batch);
         let rows = matching(query, &batch, range);
         Ok((!rows.is_empty()).then_some(Found { batch, rows }))
     }
@@ -176,25 +185,25 @@ impl View {
         &mut self,
         query: &Query,
         (part, group): (&Arc<Part>, usize),
-        range: Range<i64>,
-        whole: bool,
+        wanted: Wanted,
     ) -> Result<Option<Found>, SegmentsError> {
+        let lens = wanted.lens;
         if !query.filter.is_all()
             && let Some(filters) = part.filters()?
-            && !may_match(query, &filters, group)?
+            && !may_match(query, &filters, (group, lens))?
         {
             return Ok(None);
         }
         let reader = self.reader_of(part)?;
-        let mut first = query.filter.columns();
+        let mut first = lens.columns(query.filter.columns());
         first.extend([AT, ID]);
         first.extend(part.row.kind.schema().counted);
         let mut batch = reader.read(group, first.iter().copied())?;
-        let rows = matching(query, &batch, range);
+        let rows = matching(query, &lens.see(&batch), wanted.range);
         if rows.is_empty() {
             return Ok(None);
         }
-        if whole {
+        if wanted.whole {
             let others = 0..batch.schema().columns.len();
             let mut few = rows.clone();
             few.sort_unstable();
@@ -202,6 +211,7 @@ impl View {
             let others = others.filter(|it| !first.contains(it));
             reader.fill(&mut batch, group, others, few)?;
         }
+        let batch = lens.seen(batch);
         Ok(Some(Found { batch, rows }))
     }
 
@@ -219,6 +229,14 @@ impl View {
         self.open.push(reader.clone());
         Ok(reader)
     }
+}
+
+/// What is wanted of a group.
+struct Wanted {
+    range: Range<i64>,
+    lens: Lens,
+    /// All columns of the rows that match.
+    whole: bool,
 }
 
 /// Where fewer than one in so many rows match, the others' values are passed over.
@@ -241,12 +259,16 @@ impl Drop for View {
 }
 
 /// Whether a group may have a row that matches. What can't be asked is read.
-fn may_match(query: &Query, filters: &Filters<'_>, group: usize) -> Result<bool, SegmentsError> {
+fn may_match(
+    query: &Query,
+    filters: &Filters<'_>,
+    (group, lens): (usize, Lens),
+) -> Result<bool, SegmentsError> {
     let mut failed = None;
     let may = query
         .filter
         .may_match(&mut |key| match filters.may_hold(group, key) {
-            Ok(may) => may,
+            Ok(may) => may || lens.adds(key),
             Err(error) => {
                 failed = Some(error);
                 true
@@ -276,15 +298,15 @@ fn matching(query: &Query, batch: &Batch, range: Range<i64>) -> Vec<u32> {
 /// Where rows can be.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Block(BlockHead),
-    Group(Arc<Part>, usize),
+    Block(BlockHead, Lens),
+    Group(Arc<Part>, usize, Lens),
 }
 
 impl Source {
     pub(crate) fn times(&self) -> (i64, i64) {
         match self {
-            Self::Block(head) => (head.first, head.last),
-            Self::Group(part, group) => {
+            Self::Block(head, _) => (head.first, head.last),
+            Self::Group(part, group, _) => {
                 let index = &part.index.groups[*group];
                 (index.first, index.last)
             }
@@ -293,8 +315,8 @@ impl Source {
 
     pub(crate) fn rows(&self) -> usize {
         match self {
-            Self::Block(head) => head.rows,
-            Self::Group(part, group) => part.index.groups[*group].rows,
+            Self::Block(head, _) => head.rows,
+            Self::Group(part, group, _) => part.index.groups[*group].rows,
         }
     }
 }

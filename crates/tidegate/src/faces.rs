@@ -22,6 +22,7 @@ use tidegate_ledger::{LevelKind, Limit};
 use tidegate_logins::Logins;
 use tidegate_notify::Untested;
 use tidegate_observe::{audit::Actor, metrics::Registry};
+use tidegate_segments::Telemetry;
 use tidegate_types::Secret;
 use tower::ServiceExt as _;
 
@@ -34,9 +35,15 @@ pub(crate) struct Faces {
 }
 
 impl Faces {
-    pub(crate) fn new(engine: Arc<Engine>, logins: Arc<Logins>, token: Secret<String>) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        logins: Arc<Logins>,
+        telemetry: Arc<Telemetry>,
+        token: Secret<String>,
+    ) -> Self {
         let operator = Arc::new(Operator::default());
-        let control = Arc::new(Control::new(engine, logins, operator.clone(), token));
+        let control = Control::new(engine, logins, telemetry, operator.clone(), token);
+        let control = Arc::new(control);
         Self {
             router: control.router(),
             operator,

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod faces;
 mod log;
+mod moving;
 mod overrides;
 mod ports;
 mod run;

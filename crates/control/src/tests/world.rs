@@ -31,6 +31,7 @@ use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
 use tidegate_logins::Logins;
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
+use tidegate_segments::Telemetry;
 use tidegate_store::MemoryStore;
 use tidegate_types::{
     AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
@@ -284,6 +285,7 @@ impl World {
         let control = Control::new(
             Arc::clone(&engine),
             logins,
+            Arc::new(Telemetry::off(Arc::clone(&clock) as _)),
             Arc::clone(&program) as _,
             Secret::new(format!("{TOKEN}\n")),
         );

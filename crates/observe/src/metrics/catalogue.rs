@@ -166,6 +166,16 @@ registry! {
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written
     written_records: Counter "tidegate_observe_written_records_total" Unit::Count("records"), [level];
+    /// Room that telemetry takes on the disk, by what it is: recent, log, parts
+    stored_bytes: Gauge "tidegate_observe_stored_bytes" BYTES, [of];
+    /// When the oldest record happened that is kept in a sealed part, by kind, in seconds since 1970
+    oldest_record: Gauge "tidegate_observe_oldest_record_seconds" Unit::Seconds, [kind];
+    /// Whether telemetry can't be kept at this time: 1 or 0
+    failing_telemetry: Gauge "tidegate_observe_failing_stores" Unit::Count("stores"), [];
+    /// Files and blocks of telemetry that could not be read and were set aside
+    damaged_telemetry: Counter "tidegate_observe_damaged_files_total" Unit::Count("files"), [];
+    /// Parts of telemetry that had to go for the disk's budget before they were too old
+    crowded_out_parts: Counter "tidegate_observe_crowded_out_parts_total" Unit::Count("parts"), [];
     /// Attempts to deliver a notice, by how they ended: delivered, retried, lost
     ended_deliveries: Counter "tidegate_notify_ended_deliveries_total" Unit::Count("deliveries"), [channel, result];
     /// Notices that were dropped undelivered because too many were waiting

@@ -379,6 +379,11 @@ impl Batch {
         }
     }
 
+    /// Takes over a column of another batch with as many rows, which holds the same type.
+    pub(super) fn copy_column(&mut self, to: usize, from: &Self, column: usize) {
+        self.columns[to] = from.columns[column].clone();
+    }
+
     /// As many rows without values, to be filled column by column.
     pub fn unfilled(kind: Kind, rows: usize) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, path::Path};
 
 use serde::Serialize;
-use tidegate_control::wire::{NoticeChannel, Status};
+use tidegate_control::wire::{NoticeChannel, Status, TelemetryStatus};
 
 use super::{
     Client, Format, Said,
@@ -137,6 +137,7 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
     match client.get::<Status>("/api/v1/status") {
         Ok(status) => {
             all.push(ledger(&status));
+            all.extend(status.telemetry.as_ref().map(telemetry));
             all.extend(channels(&status));
         }
         Err(error) => all.push(finding("status", State::Wrong, error.to_string())),
@@ -183,6 +184,39 @@ fn ledger(status: &Status) -> Finding {
     let says = status.store_says.as_deref();
     let says = says.map_or(String::new(), |it| format!(" ({it})"));
     finding("ledger", State::Wrong, reasons.join("; ") + &says)
+}
+
+/// What is kept of what happens.
+fn telemetry(of: &TelemetryStatus) -> Finding {
+    if let Some(why) = &of.failing {
+        let detail = format!("nothing is kept of what happens, calls go on: {why}");
+        return finding("telemetry", State::Wrong, detail);
+    }
+    let size = bytes(of.stored_bytes);
+    if of.damaged > 0 {
+        let detail = format!(
+            "{} could not be read and were set aside: see the folder `telemetry/damaged` of the data, and the log",
+            of.damaged
+        );
+        return finding("telemetry", State::Note, detail);
+    }
+    if of.crowded_out_parts > 0 {
+        let detail = format!(
+            "{size}: the oldest records have to go before their time; raise telemetry.disk to keep them"
+        );
+        return finding("telemetry", State::Note, detail);
+    }
+    finding("telemetry", State::Fine, size)
+}
+
+/// `12.3 MiB`.
+fn bytes(count: u64) -> String {
+    let (unit, scale) = match count {
+        0..0x10_0000 => ("KiB", 1 << 10),
+        0x10_0000..0x4000_0000 => ("MiB", 1 << 20),
+        _ => ("GiB", 1 << 30),
+    };
+    format!("{}.{} {unit}", count / scale, count % scale * 10 / scale)
 }
 
 fn credentials(settings: &Settings) -> Vec<Finding> {

@@ -7,6 +7,7 @@ mod platforms;
 mod providers;
 mod quotas;
 mod secrets;
+mod telemetry;
 mod waiting;
 
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
     let claude_code = claude_code::check(&root.claude_code, reader);
+    let telemetry = telemetry::check(&root.telemetry, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -66,6 +68,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         prices,
         notify,
         claude_code,
+        telemetry,
         redactor: redactor?,
         log: Log {
             level: root.log.level,

@@ -61,6 +61,8 @@ sections! {
         section notify: Notify;
         /// What Claude Code is given when it signs in (`/login`).
         section claude_code: ClaudeCode;
+        /// What is kept of what happened: calls, tasks, logs, traces.
+        section telemetry: Telemetry;
         /// What is removed from logs, records and errors.
         section redact: Redact;
         /// The program's own log.
@@ -424,6 +426,30 @@ sections! {
         /// A file with further settings, a JSON object as in Claude Code's own files. What is said
         /// here goes before what it says.
         optional settings_file: PathBuf = "/etc/tidegate/claude-code.json";
+    }
+
+    /// What is kept of what happened, in the folder `telemetry` of the data. Changes count from the
+    /// next start on.
+    Telemetry {
+        /// Whether it is kept at all. Without it there is nothing to look back at: no calls, no logs,
+        /// no traces. Budgets, quotas and tasks do not depend on it.
+        value enabled: bool = true;
+        /// How long logs are kept.
+        value logs: Duration = "30d";
+        /// How long spans of traces are kept.
+        value spans: Duration = "30d";
+        /// How long records of calls are kept.
+        value calls: Duration = "365d";
+        /// How long it is kept what became of tasks.
+        value tasks: Duration = "365d";
+        /// How long the sums of each hour are kept.
+        value activity: Duration = "365d";
+        /// The most that all of it takes of the disk. Where it would be more, the oldest logs and
+        /// spans go first, then the oldest of the rest.
+        value disk: Bytes = "20 GiB";
+        /// The most of it that the records of the last minute take. Where they would be more, they
+        /// are refused for a while.
+        value recent: Bytes = "512 MiB";
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) notify: Notify,
     /// The settings for Claude Code where it signs in; `None`: none.
     pub(crate) claude_code: Option<serde_json::Value>,
+    /// How telemetry is kept; `None`: not at all.
+    pub(crate) telemetry: Option<tidegate_segments::Options>,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.
