@@ -14,7 +14,7 @@ use tidegate_types::{Disposition, Role};
 
 use crate::{
     limits::BODY_BYTES_MAX,
-    limits::{EVENT_STREAMS_MAX, TELEMETRY_BYTES_MAX},
+    limits::EVENT_STREAMS_MAX,
     wire::{Failure, FailureDetail},
 };
 
@@ -54,9 +54,6 @@ pub(crate) enum Error {
     /// The operator gives no settings.
     #[error("programs that are signed in are given no settings (`claude_code.managed = false`)")]
     NoManagedSettings,
-    /// Telemetry is too long.
-    #[error("telemetry is longer than {TELEMETRY_BYTES_MAX} bytes: send it in smaller parts")]
-    TelemetryTooLong,
     /// Another organisation's, by name.
     #[error("`{asked}` is not the organisation of this key")]
     OtherOrganisation {
@@ -234,7 +231,6 @@ impl Error {
             | Self::MayNotAsk(_)
             | Self::KeyOfOnesOwn
             | Self::NoManagedSettings
-            | Self::TelemetryTooLong
             | Self::OtherOrganisation { .. }
             | Self::OtherUser { .. }
             | Self::WholeGateway
@@ -317,9 +313,7 @@ impl Error {
             Self::Method { .. } => told(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoSuch { .. } | Self::NoManagedSettings => told(S::NOT_FOUND, "not_found"),
             Self::NotJson => told(S::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Self::BodyTooLong | Self::TelemetryTooLong => {
-                told(S::PAYLOAD_TOO_LARGE, "body_too_long")
-            }
+            Self::BodyTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
             Self::BodyLost => told(S::BAD_REQUEST, "body_lost"),
             Self::Body(_) => told(S::BAD_REQUEST, "bad_body"),
             Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),

@@ -105,9 +105,6 @@ impl Control {
                     | "/.well-known/oauth-authorization-server"
                     | "/device"
                     | "/managed/settings"
-                    | "/v1/metrics"
-                    | "/v1/logs"
-                    | "/v1/traces"
             )
     }
 

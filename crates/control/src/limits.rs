@@ -66,9 +66,3 @@ pub(crate) const LONG_POLL_SECONDS_MAX: u64 = 55;
 
 /// Streams of events that are open at once: each has a task and a connection.
 pub(crate) const EVENT_STREAMS_MAX: usize = 1_000;
-
-/// Bytes of one request with telemetry: what collectors of OTLP take by default.
-pub(crate) const TELEMETRY_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How long one may take to come: Claude Code's own patience with whoever takes it.
-pub(crate) const TELEMETRY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

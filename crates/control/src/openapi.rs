@@ -30,7 +30,7 @@ use crate::{routes::described, wire::Failure};
         described::list_logins, described::decide_login, described::end_login,
         described::login_metadata, described::device_authorization, described::token, described::sign_out,
         described::sign_in_page, described::sign_in,
-        described::managed_settings, described::take_metrics, described::take_logs, described::take_traces,
+        described::managed_settings,
         described::audit, described::configuration, described::reload,
         described::entries, described::verify, described::description,
     ),

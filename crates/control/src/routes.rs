@@ -111,9 +111,6 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/device", Right::None),
     route(Method::POST, "/device", Right::None),
     route(Method::GET, "/managed/settings", Right::Look),
-    route(Method::POST, "/v1/metrics", Right::Look),
-    route(Method::POST, "/v1/logs", Right::Look),
-    route(Method::POST, "/v1/traces", Right::Look),
     route(Method::GET, "/api/v1/audit", Right::LookAround),
     route(Method::GET, "/api/v1/config", Right::LookAround),
     route(Method::POST, "/api/v1/reload", Right::Operate),
@@ -199,9 +196,6 @@ fn signing_in() -> Router<Arc<Control>> {
         .route("/oauth/revoke", post(oauth::sign_out))
         .route("/device", get(device::sign_in_page).post(device::sign_in))
         .route("/managed/settings", get(managed::managed_settings))
-        .route("/v1/metrics", post(managed::take_metrics))
-        .route("/v1/logs", post(managed::take_logs))
-        .route("/v1/traces", post(managed::take_traces))
 }
 
 /// The handlers as the description of the API sees them.

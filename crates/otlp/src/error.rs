@@ -60,9 +60,6 @@ pub enum Refusal {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] Refused),
-    /// There is no store.
-    #[error("telemetry can't be kept: see `tidegate doctor`")]
-    NoStore,
 }
 
 impl Refusal {
@@ -76,7 +73,6 @@ impl Refusal {
                 Refused::Closed => Disposition::RetryAfter(RETRY_STOPPING),
                 Refused::TooLarge { .. } => Disposition::FixRequest,
             },
-            Self::NoStore => Disposition::RetryAfter(RETRY_UNWRITTEN),
             Self::Unidentified(_)
             | Self::Forbidden(_)
             | Self::TooLarge
@@ -124,7 +120,7 @@ impl Refusal {
             | Self::Lost
             | Self::Slow => StatusCode::BAD_REQUEST,
             Self::NoRoute(_) => StatusCode::NOT_FOUND,
-            Self::Busy | Self::Store(_) | Self::NoStore => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -142,7 +138,7 @@ impl Refusal {
             | Self::MalformedJson(_)
             | Self::Lost
             | Self::Slow => Code::InvalidArgument,
-            Self::Busy | Self::Store(_) | Self::NoStore => Code::Unavailable,
+            Self::Busy | Self::Store(_) => Code::Unavailable,
         }
     }
 }

@@ -28,5 +28,5 @@ pub use decode::{Decoded, Rejected, Rules, Sender, Signal, decode};
 pub use error::Refusal;
 pub use grpc::Reply;
 pub use json::MalformedJson;
-pub use receiver::{Keep, Receiver, Senders};
+pub use receiver::{Keep, Nowhere, Receiver, Senders};
 pub use wire::Malformed;

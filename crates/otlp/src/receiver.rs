@@ -14,7 +14,7 @@ use tidegate_engine::{
     identity::{Presented, Unidentified, page_origin},
 };
 use tidegate_observe::{metrics::Registry, telemetry::Batch};
-use tidegate_segments::{BodyHash, Receipt, Refused, Segments};
+use tidegate_segments::{Acknowledged, BodyHash, Receipt, Refused, Segments, Telemetry};
 use tidegate_types::{Clock, Role};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -55,17 +55,45 @@ impl Senders for Engine {
 
 /// Keeps batches.
 pub trait Keep: Send + Sync {
-    /// Takes a batch that is known by this hash where it is sent again.
+    /// Takes a batch that is known by this hash where it is sent again; `None` where nothing is kept,
+    /// by choice.
     ///
     /// # Errors
     /// Why it was refused at once.
-    fn keep(&self, batch: Batch, hash: BodyHash) -> Result<Receipt, Refusal>;
+    fn keep(&self, batch: Batch, hash: BodyHash) -> Result<Option<Receipt>, Refused>;
+
+    /// Takes note of how that ended.
+    fn note(&self, ended: Result<(), &Refused>);
 }
 
 impl Keep for Segments {
-    fn keep(&self, batch: Batch, hash: BodyHash) -> Result<Receipt, Refusal> {
-        self.append(batch, Some(hash)).map_err(Refused::into)
+    fn keep(&self, batch: Batch, hash: BodyHash) -> Result<Option<Receipt>, Refused> {
+        self.append(batch, Some(hash)).map(Some)
     }
+
+    fn note(&self, _: Result<(), &Refused>) {}
+}
+
+impl Keep for Telemetry {
+    fn keep(&self, batch: Batch, hash: BodyHash) -> Result<Option<Receipt>, Refused> {
+        self.append(batch, Some(hash)).map(Some)
+    }
+
+    fn note(&self, ended: Result<(), &Refused>) {
+        self.note_written(ended);
+    }
+}
+
+/// Keeps nothing, by choice: what is sent is answered as if it was kept, so that nobody sends it again.
+#[derive(Clone, Copy, Debug)]
+pub struct Nowhere;
+
+impl Keep for Nowhere {
+    fn keep(&self, _: Batch, _: BodyHash) -> Result<Option<Receipt>, Refused> {
+        Ok(None)
+    }
+
+    fn note(&self, _: Result<(), &Refused>) {}
 }
 
 /// Takes telemetry, over HTTP and over gRPC.
@@ -249,14 +277,17 @@ impl Receiver {
         };
         let word = [signal.word()];
         if !decoded.batch.is_empty() {
-            let receipt = self.store.keep(decoded.batch, hash)?;
-            let acknowledged = receipt.acknowledged().await?;
-            if acknowledged.repeated {
-                self.registry.otlp_repeated_requests.with(word).increment();
-                return Ok(taken);
+            match self.stored(decoded.batch, hash).await? {
+                Some(it) if it.repeated => {
+                    self.registry.otlp_repeated_requests.with(word).increment();
+                    return Ok(taken);
+                }
+                Some(it) => {
+                    let records = &self.registry.otlp_taken_records;
+                    records.with(word).add(it.rows as u64);
+                }
+                None => return Ok(Taken::default()),
             }
-            let rows = acknowledged.rows as u64;
-            self.registry.otlp_taken_records.with(word).add(rows);
         }
         let counts = [
             (&self.registry.otlp_rejected_records, taken.rejected),
@@ -267,6 +298,17 @@ impl Receiver {
             counter.with(word).add(count);
         }
         Ok(taken)
+    }
+
+    /// Waits until a batch is kept.
+    async fn stored(&self, batch: Batch, hash: BodyHash) -> Result<Option<Acknowledged>, Refused> {
+        let kept = match self.store.keep(batch, hash) {
+            Ok(Some(receipt)) => receipt.acknowledged().await.map(Some),
+            Ok(None) => Ok(None),
+            Err(refused) => Err(refused),
+        };
+        self.store.note(kept.as_ref().map(|_| ()));
+        kept
     }
 
     /// Counts an answer.

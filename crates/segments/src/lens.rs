@@ -24,6 +24,7 @@ impl Lens {
             Kind::Calls => &[(Kind::Calls, Self::Plain)],
             Kind::Tasks => &[(Kind::Tasks, Self::Plain)],
             Kind::Activity => &[(Kind::Activity, Self::Plain)],
+            Kind::Metrics => &[(Kind::Metrics, Self::Plain)],
         }
     }
 

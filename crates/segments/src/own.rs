@@ -162,7 +162,7 @@ fn level_of(batch: &Batch, row: usize) -> Level {
             level.and_then(|it| it.parse().ok()).unwrap_or(Level::Info)
         }
         Kind::Calls => line_level(batch.text(calls::OUTCOME, row).unwrap_or_default()),
-        Kind::Spans | Kind::Tasks | Kind::Activity => Level::Info,
+        Kind::Spans | Kind::Tasks | Kind::Activity | Kind::Metrics => Level::Info,
     }
 }
 

@@ -5,6 +5,7 @@ mod config;
 mod faces;
 mod log;
 mod moving;
+mod otlp;
 mod overrides;
 mod ports;
 mod run;

@@ -21,6 +21,7 @@ use tidegate_gateway::{
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
+use tidegate_otlp::Receiver;
 use tidegate_segments::{News, OwnRecords, Telemetry};
 use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
@@ -35,6 +36,7 @@ use crate::{
     config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
+    otlp::{self, Listeners},
     overrides::{self, Overrides},
     runs::Users,
     wiring,
@@ -50,6 +52,8 @@ pub(crate) struct Serving {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) logger: Arc<Logger>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Takes what others send for it.
+    pub(crate) receiver: Arc<Receiver>,
     /// The program's own records, on their way to it.
     pub(crate) own: Arc<OwnRecords>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -68,19 +72,20 @@ pub(crate) fn run(sources: Sources, for_runs: bool) -> anyhow::Result<()> {
         .build()
         .context("the runtime can't be started")?;
     runtime.block_on(async {
-        let (serving, listener) = start(sources).await?;
+        let (serving, listener, otlp) = start(sources).await?;
         let users = if for_runs {
             Some(Users::of(&serving.loaded.lock().settings.data)?)
         } else {
             None
         };
         serving.announce(listener.local_addr()?, for_runs);
-        serving.until_stopped(listener, users.as_ref()).await
+        let otlp = otlp.serve(&serving.receiver, &serving.phase.subscribe());
+        serving.until_stopped(listener, otlp, users.as_ref()).await
     })
 }
 
 /// Starts everything but the accepting of connections.
-async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
+async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener, Listeners)> {
     let loaded = config::load(&sources)?;
     let settings = loaded.settings.clone();
     create_private(&settings.data)?;
@@ -104,12 +109,15 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         );
     }
     let listener = bind(settings.listen).await?;
+    let otlp = otlp::listen(settings.otlp, &engine).await?;
+    let receiver = otlp::receiver(&settings, &engine, &telemetry, &clock);
     let listen = listener.local_addr()?;
     courier.put_address(links_lead_to(&settings, listen));
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
     write_private(&address, &listen.to_string())?;
-    let faces = Faces::new(Arc::clone(&engine), logins, Arc::clone(&telemetry), token);
+    let kept = Arc::clone(&telemetry);
+    let faces = Faces::new(engine.clone(), logins, kept, receiver.clone(), token);
     let faces = Arc::new(faces);
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
@@ -130,6 +138,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         gateway,
         logger,
         telemetry,
+        receiver,
         own,
         clock,
         sources,
@@ -138,7 +147,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         listen,
     });
     faces.operate(Arc::downgrade(&serving));
-    Ok((serving, listener))
+    Ok((serving, listener, otlp))
 }
 
 /// Where links in notices lead.
@@ -193,6 +202,7 @@ impl Serving {
     async fn until_stopped(
         self: &Arc<Self>,
         listener: TcpListener,
+        otlp: JoinSet<()>,
         users: Option<&Users>,
     ) -> anyhow::Result<()> {
         let mut stop = signal(SignalKind::terminate())?;
@@ -242,6 +252,9 @@ impl Serving {
             self.phase.send_replace(Phase::Closing);
             served.await;
         }
+        // What they have taken is kept before the store is closed.
+        self.phase.send_replace(Phase::Closing);
+        otlp.join_all().await;
         told.send(()).unwrap_or_default();
         let drained = self.clock.monotonic().since(began);
         self.stopped(u64::from(cut), drained);
@@ -348,6 +361,7 @@ impl Serving {
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
         self.gateway.put_patience(settings.waiting.clone());
+        self.receiver.put_rules(otlp::rules(settings));
         self.courier.put_channels(settings.notify.channels.clone());
         self.courier
             .put_address(links_lead_to(settings, self.listen));
@@ -383,7 +397,7 @@ async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
     }
 }
 
-/// The keys whose values differ. Where to listen, where the data is and how telemetry is kept can't
+/// The keys whose values differ. Where to listen and be sent telemetry, where the data is and how telemetry is kept can't
 /// change while running.
 fn changes(before: &Loaded, after: &Loaded) -> String {
     let mut keys: Vec<String> = Vec::new();
@@ -398,7 +412,10 @@ fn changes(before: &Loaded, after: &Loaded) -> String {
             keys.push(value.key.clone());
         }
     }
-    let stays = |it: &String| it == "listen" || it == "data" || it.starts_with("telemetry.");
+    let stays = |it: &String| {
+        let of_start = ["listen", "data", "otlp.grpc", "otlp.http"];
+        of_start.contains(&it.as_str()) || it.starts_with("telemetry.")
+    };
     keys.retain(|it| !stays(it));
     keys.join(", ")
 }

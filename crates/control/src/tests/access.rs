@@ -213,7 +213,6 @@ fn what_is_ours_is_owned_and_nothing_of_the_gateway_is() {
         "/.well-known/oauth-authorization-server",
         "/device",
         "/managed/settings",
-        "/v1/logs",
     ] {
         assert!(Control::owns(path), "{path}");
     }

@@ -448,6 +448,15 @@ events! {
     TelemetryWorks {}
     "telemetry_works" from "observe" says "records of what happens are kept again" at Info; // A gauge shows it.
 
+    /// An address for OTLP can't be listened on. All else goes on.
+    OtlpNotListening<'a> {
+        /// The address.
+        listen: &'a str = with,
+        /// Who has it, or the error.
+        reason: &'a str = with,
+    }
+    "otlp_not_listening" from "otlp" says "OTLP is not taken at this address" at Warning; // Happens at a start.
+
     /// A file of telemetry could not be read and was set aside.
     TelemetryDamaged<'a> {
         /// What is wrong with which.

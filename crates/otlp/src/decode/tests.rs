@@ -179,6 +179,7 @@ fn a_record_without_a_time_has_that_of_its_observation_else_of_its_arrival() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "rows are long")]
 fn an_event_of_claude_code_joins_its_call_and_keeps_no_prompt() {
     let event = json!({
         "event.name": "api_request", "session.id": "s-1", "prompt.id": "p-1", "request_id": "req_1", "user.id": "hash",
@@ -362,6 +363,7 @@ fn a_span_has_its_events_links_status_and_weight() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "rows are long")]
 fn every_form_of_metric_keeps_all_its_figures() {
     check(
         Signal::Metrics,

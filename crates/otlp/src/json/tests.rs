@@ -85,7 +85,7 @@ fn what_can_not_be_meant_is_refused_with_its_place() {
         &record(&format!(r#""body":{deep_value}"#)),
     ] {
         let error = to_protobuf(Signal::Logs, text.as_bytes()).unwrap_err();
-        told += &format!("{error}\n");
+        told.extend([&*error.to_string(), "\n"]);
     }
     expect![[r#"
         not OTLP in JSON: EOF while parsing a value at line 1 column 0

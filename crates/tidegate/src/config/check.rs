@@ -20,8 +20,9 @@ use super::{
     Sources,
     schema::{Effective, Reader},
     sections::{self, Root},
-    settings::{Log, Server, Settings},
+    settings::{Log, Otlp, Server, Settings},
     tree,
+    value::Listening,
 };
 
 /// The longest name of anything: it is repeated in headers, records and metric labels.
@@ -44,6 +45,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let platforms = platforms::check(&root, &providers, reader);
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let quotas = quotas::check(&root.quotas, root.enforce, reader);
+    let otlp = otlp(&root, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
     let prices = prices(root.prices.file.as_ref(), reader);
@@ -69,6 +71,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         notify,
         claude_code,
         telemetry,
+        otlp,
         redactor: redactor?,
         log: Log {
             level: root.log.level,
@@ -138,6 +141,19 @@ fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
     Local {
         organisation: raw.organisation.as_str().into(),
         user: raw.user.as_str().into(),
+    }
+}
+
+fn otlp(root: &Root, reader: &Reader) -> Otlp {
+    // A gateway on whatever port is free, as for one program, leaves the usual ports to others.
+    let listens = |it: Listening, key: &str| {
+        let named = reader.origin(key) != super::Origin::BuiltIn;
+        it.0.filter(|_| named || root.listen.port() != 0)
+    };
+    Otlp {
+        grpc: listens(root.otlp.grpc, "otlp.grpc"),
+        http: listens(root.otlp.http, "otlp.http"),
+        content: root.otlp.content,
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn check(raw: &sections::Telemetry, reader: &mut Reader) -> Option<Op
         ("telemetry.calls", raw.calls),
         ("telemetry.tasks", raw.tasks),
         ("telemetry.activity", raw.activity),
+        ("telemetry.metrics", raw.metrics),
     ] {
         if !(KEEP_MIN..=KEEP_MAX).contains(&keep) {
             let message = format!(
@@ -58,6 +59,7 @@ pub(super) fn check(raw: &sections::Telemetry, reader: &mut Reader) -> Option<Op
             calls: raw.calls,
             tasks: raw.tasks,
             activity: raw.activity,
+            metrics: raw.metrics,
         },
         budget_bytes: raw.disk.0,
         recent_bytes: raw.recent.0,
