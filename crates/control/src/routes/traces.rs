@@ -1,8 +1,7 @@
 //! A trace: stored spans together with those of our own calls.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -13,7 +12,7 @@ use axum::{
 use tidegate_observe::{
     calls::CallRecord,
     telemetry::{AT, Batch, Filter, Kind, Row, call_of, calls, put_spans, spans},
-    trace::TraceId,
+    trace::{SpanId, TraceId},
 };
 use tidegate_segments::{Query, QueryError, Segments};
 use tidegate_types::CallId;
@@ -99,10 +98,9 @@ impl Seen {
         let id = trace.to_string();
         let with = Filter::exactly(Kind::Spans, "trace_id", &id);
         let query = Query::latest(self.spans.clone().and(with), TRACE_SPANS_MAX + 1);
+        let stored: Vec<Row> = self.segments.rows(query).collect::<Result<_, _>>()?;
         let mut batch = Batch::new(Kind::Spans);
-        for row in self.segments.rows(query) {
-            batch.put_row(&row?);
-        }
+        stored.iter().rev().for_each(|it| batch.put_row(it));
         let mut calls = self.calls_with("trace_id", &id)?;
         calls.extend(self.calls_by_request(&batch)?);
         let mut known = HashSet::new();
@@ -114,7 +112,7 @@ impl Seen {
         }
         let cut = batch.rows() > TRACE_SPANS_MAX;
         let mut rows: Vec<Row> = (0..batch.rows()).map(|it| batch.take(it)).collect();
-        rows.sort_by_key(|it| (it.integer(AT), Reverse(it.integer(spans::DURATION))));
+        rows.sort_by_key(|it| it.integer(AT));
         rows.truncate(TRACE_SPANS_MAX);
         Ok(Some(Trace {
             trace_id: Some(id),
@@ -127,17 +125,28 @@ impl Seen {
         self.calls_of(Filter::exactly(Kind::Calls, column, value))
     }
 
-    /// Calls whose caller did not say of which trace they are part, but of which spans of the trace
-    /// name the provider's id.
+    /// Calls whose caller did not say of which trace they are part, but whose id at the provider is named
+    /// by a span of it: they are shown as parts of that.
     fn calls_by_request(&self, batch: &Batch) -> Result<Vec<CallRecord>, QueryError> {
-        let requests = (0..batch.rows()).filter_map(|it| batch.text(spans::REQUEST, it));
-        let requests: BTreeSet<&str> = requests.collect();
-        let is = |it: &str| Filter::exactly(Kind::Calls, "request_id", it);
-        let some = requests.into_iter().take(TRACE_REQUESTS_MAX).map(is);
-        match some.reduce(Filter::or) {
-            Some(filter) => self.calls_of(filter),
-            None => Ok(Vec::new()),
+        let rows = 0..batch.rows();
+        let requests = rows.filter_map(|it| {
+            let span = batch.integer(spans::SPAN, it)?;
+            Some((batch.text(spans::REQUEST, it)?, span))
+        });
+        let requests: BTreeMap<&str, i64> = requests.collect();
+        let is = |it: &&str| Filter::exactly(Kind::Calls, "request_id", it);
+        let some = requests.keys().take(TRACE_REQUESTS_MAX).map(is);
+        let Some(filter) = some.reduce(Filter::or) else {
+            return Ok(Vec::new());
+        };
+        let mut calls = self.calls_of(filter)?;
+        for call in &mut calls {
+            let request = call.request_id.as_deref();
+            let span = request.and_then(|it| requests.get(it));
+            let span = span.map(|it| SpanId::from_random(it.cast_unsigned()));
+            call.parent_span_id = call.parent_span_id.or(span);
         }
+        Ok(calls)
     }
 
     fn calls_of(&self, with: Filter) -> Result<Vec<CallRecord>, QueryError> {

@@ -81,7 +81,7 @@ pub struct LogBar {
 pub struct Trace {
     /// Which.
     pub trace_id: Option<String>,
-    /// Its spans, those that began first first; of those that began together, the longer ones.
+    /// Its spans, those that began first first.
     #[schema(value_type = Vec<Object>)]
     pub spans: Vec<Map<String, Value>>,
     /// Whether it has more spans than are shown.

@@ -123,10 +123,10 @@ fn show(trace: &Trace, width: usize) -> String {
     let services: HashSet<&str> = spans.iter().map(|it| it.text("service")).collect();
     let errors = spans.iter().filter(|it| it.is_error()).count();
     let mut head = format!(
-        "trace {}: {} spans of {} services in {}",
+        "trace {}: {}, {}, {}",
         plain(trace.trace_id.as_deref().unwrap_or_default()),
-        spans.len(),
-        services.len(),
+        many(spans.len(), "span"),
+        many(services.len(), "service"),
         long(whole)
     );
     if errors > 0 {
@@ -164,6 +164,11 @@ fn show(trace: &Trace, width: usize) -> String {
         line(&mut out, "it has more spans than are shown");
     }
     out
+}
+
+/// `1 span`, `2 spans`.
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `0` on the left, the whole length on the right.
