@@ -52,6 +52,8 @@ pub struct Control {
     blocking: Arc<Semaphore>,
     /// One for each stream of events.
     event_streams: Arc<Semaphore>,
+    /// One for each export that is made.
+    exports: Arc<Semaphore>,
     scraped: Mutex<routes::Scraped>,
 }
 
@@ -82,6 +84,7 @@ impl Control {
             verifying: Mutex::default(),
             blocking: Arc::new(Semaphore::new(limits::BLOCKING_MAX)),
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
             scraped: Mutex::default(),
         }
     }

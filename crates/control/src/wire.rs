@@ -21,6 +21,7 @@ mod quota;
 mod session;
 mod status;
 mod task;
+mod telemetry;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,6 +57,9 @@ pub use status::{
 pub use task::{
     RunningCall, RunningCalls, Task, TaskChangeRequest, TaskOf, TaskQuery, TaskRequest, TaskTree,
     TaskUsage, Tasks,
+};
+pub use telemetry::{
+    Activities, Activity, ActivityQuery, LogBar, LogBars, LogCount, LogQuery, Logs, Trace,
 };
 
 /// Why a request was refused. Every answer outside 2xx has this form.

@@ -42,6 +42,7 @@ pub use append::{Acknowledged, BodyHash, Receipt};
 pub use error::{Refused, SegmentsError};
 pub use limits::{Keep, OWN_BYTES_MAX, Options, QUEUE_BYTES_MAX};
 pub use own::OwnRecords;
+pub use part::{ExportError, write_parquet};
 pub use query::{Bar, Counted, QUERY_ROWS_MAX, Query, QueryError};
 pub use scan::Rows;
 pub use segments::{Recovery, Segments, Status};

@@ -112,14 +112,14 @@ impl View {
         work(reader).map_err(|it| SegmentsError::sqlite(path, it))
     }
 
-    /// Opens a source and finds its rows that match. With `whole`, all columns are there for them;
-    /// without, only those that the filter and the order need. A source that is damaged is noted,
+    /// Opens a source and finds its rows that match, with the columns that are asked for, those that the
+    /// filter and the order need among them. A source that is damaged is noted,
     /// and has none; a damaged part is set aside when the view ends.
     pub(crate) fn open(
         &mut self,
         query: &Query,
         source: &Source,
-        whole: bool,
+        columns: Columns<'_>,
     ) -> Result<Option<Found>, QueryError> {
         if self.core.clock.monotonic() >= self.until {
             return Err(QueryError::TooLong {
@@ -133,7 +133,7 @@ impl View {
                 let wanted = Wanted {
                     range,
                     lens: *lens,
-                    whole,
+                    columns,
                 };
                 self.open_group(query, (part, *group), wanted)
             }
@@ -185,7 +185,7 @@ impl View {
         &mut self,
         query: &Query,
         (part, group): (&Arc<Part>, usize),
-        wanted: Wanted,
+        wanted: Wanted<'_>,
     ) -> Result<Option<Found>, SegmentsError> {
         let lens = wanted.lens;
         if !query.filter.is_all()
@@ -203,12 +203,19 @@ impl View {
         if rows.is_empty() {
             return Ok(None);
         }
-        if wanted.whole {
-            let others = 0..batch.schema().columns.len();
+        let others: Vec<usize> = match wanted.columns {
+            Columns::Needed => Vec::new(),
+            Columns::These(asked) => {
+                let asked = lens.columns(asked.iter().copied().collect());
+                asked.into_iter().collect()
+            }
+            Columns::All => (0..batch.schema().columns.len()).collect(),
+        };
+        if !others.is_empty() {
             let mut few = rows.clone();
             few.sort_unstable();
             let few = (few.len() * FEW < batch.rows()).then_some(&few[..]);
-            let others = others.filter(|it| !first.contains(it));
+            let others = others.into_iter().filter(|it| !first.contains(it));
             reader.fill(&mut batch, group, others, few)?;
         }
         let batch = lens.seen(batch);
@@ -232,11 +239,21 @@ impl View {
 }
 
 /// What is wanted of a group.
-struct Wanted {
+struct Wanted<'a> {
     range: Range<i64>,
     lens: Lens,
-    /// All columns of the rows that match.
-    whole: bool,
+    columns: Columns<'a>,
+}
+
+/// Columns of rows that match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Columns<'a> {
+    /// Those that the filter and the order need.
+    Needed,
+    /// These as well.
+    These(&'a [usize]),
+    /// All.
+    All,
 }
 
 /// Where fewer than one in so many rows match, the others' values are passed over.
@@ -401,7 +418,7 @@ impl Rows {
             if newest.is_some_and(|it| it > source.times().1) {
                 break;
             }
-            let found = self.view.open(&self.query, source, true)?;
+            let found = self.view.open(&self.query, source, Columns::All)?;
             self.closed.pop();
             self.open.extend(found.and_then(Open::new));
         }

@@ -31,7 +31,7 @@ use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
 use tidegate_logins::Logins;
 use tidegate_observe::{audit::Actor, metrics::Registry};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
-use tidegate_segments::Telemetry;
+use tidegate_segments::{Options, OwnRecords, Telemetry};
 use tidegate_store::MemoryStore;
 use tidegate_types::{
     AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
@@ -44,7 +44,7 @@ use journal::FillingJournal;
 use crate::{Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer};
 
 /// Noon of 14 July 2026, UTC.
-const NOON: u64 = 1_784_030_400;
+pub(crate) const NOON: u64 = 1_784_030_400;
 
 pub(crate) const TOKEN: &str = "the-token-of-the-data-directory";
 
@@ -236,6 +236,9 @@ fn settings() -> Settings {
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     router: Router,
+    /// The program's own records, on their way to telemetry.
+    pub(crate) own: OwnRecords,
+    _folder: Option<tempfile::TempDir>,
     clock: Arc<StoppedClock>,
     journal: Arc<FillingJournal>,
     program: Arc<Program>,
@@ -251,7 +254,22 @@ impl World {
 
     /// On a store that an earlier world may have used.
     pub(crate) fn with_store(store: &Arc<MemoryStore>) -> Self {
+        Self::made(store, None)
+    }
+
+    /// One that keeps telemetry.
+    pub(crate) fn keeping() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::made(&Arc::new(MemoryStore::default()), Some(folder))
+    }
+
+    fn made(store: &Arc<MemoryStore>, folder: Option<tempfile::TempDir>) -> Self {
         let clock = Arc::new(StoppedClock(AtomicU64::new(0)));
+        let telemetry = match &folder {
+            Some(it) => Telemetry::open(it.path(), Options::default(), Arc::clone(&clock) as _),
+            None => Telemetry::off(Arc::clone(&clock) as _),
+        };
+        let telemetry = Arc::new(telemetry);
         let journal = Arc::new(FillingJournal::default());
         let engine = Engine::start(Parts {
             clock: Arc::clone(&clock) as _,
@@ -285,7 +303,7 @@ impl World {
         let control = Control::new(
             Arc::clone(&engine),
             logins,
-            Arc::new(Telemetry::off(Arc::clone(&clock) as _)),
+            Arc::clone(&telemetry),
             Arc::clone(&program) as _,
             Secret::new(format!("{TOKEN}\n")),
         );
@@ -296,6 +314,8 @@ impl World {
         };
         Self {
             router: Arc::new(control).router(),
+            own: OwnRecords::new(telemetry),
+            _folder: folder,
             engine,
             clock,
             journal,

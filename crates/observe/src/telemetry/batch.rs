@@ -214,6 +214,14 @@ impl Batch {
         self.rows += rows.len();
     }
 
+    /// Puts in one row of the same kind.
+    ///
+    /// # Panics
+    /// If it is of another kind.
+    pub fn put_row(&mut self, row: &Row) {
+        self.extend(&row.batch, 0..1);
+    }
+
     /// The rows at these places, in this order.
     #[must_use]
     pub fn gather(&self, rows: &[u32]) -> Self {
