@@ -59,6 +59,7 @@ async function send(exporter, batch) {
         const result = await new Promise((resolve) => exporter.export(batch, resolve));
         if (result.code === 0) return;
         refused += 1;
+        if (refused === 1) console.log("refused for the first time");
         if (Date.now() - began > PATIENCE_MS) throw result.error;
         await new Promise((resolve) => setTimeout(resolve, 200));
     }

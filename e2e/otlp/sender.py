@@ -67,6 +67,8 @@ def send(exporter, batch):
     began = time.monotonic()
     while exporter.export(batch).name != "SUCCESS":
         refused += 1
+        if refused == 1:
+            print("refused for the first time", flush=True)
         assert time.monotonic() - began < PATIENCE_SECONDS, "nobody takes it"
         time.sleep(0.2)
 

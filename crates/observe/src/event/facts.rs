@@ -455,7 +455,7 @@ events! {
         /// Who has it, or the error.
         reason: &'a str = with,
     }
-    "otlp_not_listening" from "otlp" says "OTLP is not taken at this address" at Warning; // Happens at a start.
+    "otlp_not_listening" from "otlp" says "telemetry of others is not taken at this address" at Warning; // Happens at a start.
 
     /// A file of telemetry could not be read and was set aside.
     TelemetryDamaged<'a> {

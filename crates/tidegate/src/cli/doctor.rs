@@ -7,6 +7,7 @@ use tidegate_control::wire::{NoticeChannel, Status, TelemetryStatus};
 
 use super::{
     Client, Format, Said,
+    claude::{self, Goes},
     client::TOKEN_FILE,
     table::{Table, Tone, plain, toned},
 };
@@ -57,8 +58,53 @@ pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
     all.extend(gateway(settings));
     all.extend(credentials(settings));
     all.push(limits(settings));
+    all.extend(otlp(settings));
     all.extend(assistant(sources));
+    all.extend(claude_code(sources, settings));
     all
+}
+
+/// Whether telemetry of others is taken where it is to be.
+fn otlp(settings: &Settings) -> Vec<Finding> {
+    let running = Client::of(settings).is_ok_and(|it| it.is_running());
+    let addresses = [("grpc", settings.otlp.grpc), ("http", settings.otlp.http)];
+    let named = addresses
+        .into_iter()
+        .filter_map(|(key, at)| Some((key, at?)));
+    let look = |(key, at): (&str, std::net::SocketAddr)| {
+        let (state, detail) = match crate::ports::holder(at.port()) {
+            Some(holder) if holder.ends_with("(tidegate)") => {
+                (State::Fine, format!("{key} is taken at {at}"))
+            }
+            Some(holder) => (
+                State::Note,
+                format!("{holder} has {at}: stop it, or name another address with otlp.{key}"),
+            ),
+            None => (
+                State::Note,
+                format!("nobody listens at {at}: start the gateway anew"),
+            ),
+        };
+        finding("OTLP", state, detail)
+    };
+    named.filter(|_| running).map(look).collect()
+}
+
+/// Where Claude Code's own telemetry goes.
+fn claude_code(sources: &Sources, settings: &Settings) -> Option<Finding> {
+    let base_url = format!("http://{}", super::client::reachable(settings.listen));
+    let (state, detail) = match claude::telemetry_goes(&sources.environment, &base_url)? {
+        Goes::Here => (State::Fine, "its telemetry comes here".to_owned()),
+        Goes::Nowhere => (
+            State::Note,
+            "it sends no telemetry: `tidegate claude install` has it sent here".to_owned(),
+        ),
+        Goes::Elsewhere(url) => {
+            let url = tidegate_observe::redact::redact(&url).into_owned();
+            (State::Note, format!("its telemetry goes to {url}"))
+        }
+    };
+    Some(finding("Claude Code", state, detail))
 }
 
 fn finding(what: &'static str, state: State, detail: impl Into<String>) -> Finding {

@@ -422,6 +422,9 @@ sections! {
         /// ANTHROPIC_DEFAULT_HAIKU_MODEL = "claude-haiku-5-5". Without them it asks for older models
         /// than with a key of its own. Everybody who signs in reads all of it.
         value env: Pairs = {};
+        /// Whether it is told to send its events, traces and metrics, which then come here. Its user is
+        /// asked to approve that.
+        value telemetry: bool = false;
         /// The command of its status line; none where nobody says otherwise, since it is run on the
         /// user's machine. With Tidegate installed there: `tidegate statusline`.
         optional status_line: String = "tidegate statusline";

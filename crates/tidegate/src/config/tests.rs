@@ -80,7 +80,7 @@ hard = 5
 ",
         expect![[r#"
             tidegate.toml:5:2: plattforms: this key is not known; did you mean `platforms`?
-            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, redact, log
+            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, telemetry, otlp, redact, log
             tidegate.toml:4:1: server.body_memroy: this key is not known; did you mean `body_memory`?
             tidegate.toml:6:39: budgets.organisations.acme.users.ada.llm: this key is not known; known here: user_month, user_day, task
         "#]],
@@ -141,7 +141,7 @@ task = ['hunter2']
 level = 'sk-ant-api03-0123456789'
 ",
         expect![[r#"
-            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, redact, log
+            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, telemetry, otlp, redact, log
             tidegate.toml:3:1: providers: a list is not a table; write [providers] and its keys below
             tidegate.toml:6:8: platforms.mine: a text is not a table; write [platforms.mine] and its keys below
             tidegate.toml:8:8: budgets.task: a list is not a table; write [budgets.task] and its keys below
