@@ -240,6 +240,7 @@ const CONTENT: &[&str] = &[
 /// Prompts and answers of Claude Code.
 const CLAUDE_CODE_CONTENT: &[&str] = &[
     "prompt",
+    "prompt_text",
     "user_prompt",
     "response",
     "response.model_output",
@@ -247,6 +248,9 @@ const CLAUDE_CODE_CONTENT: &[&str] = &[
     "system_prompt_preview",
     "user_system_prompt",
     "new_context",
+    "system_reminders",
+    "model_output",
+    "response.thinking_output",
     "tool_input",
     "tool_parameters",
     "tool_output",
@@ -301,9 +305,13 @@ pub(crate) fn meaning(name: &str, claude_code: bool) -> Option<Meaning> {
     if let Some(it) = EVERYBODY.get(name) {
         return Some(*it);
     }
+    // Its prompts have had other names before, and may have others again.
+    let figure = ["_length", "_hash", "_truncated"];
+    let prompt =
+        claude_code && name.contains("prompt") && !figure.iter().any(|it| name.ends_with(it));
     let numbered = matches!(name.as_bytes().first(), Some(b'g' | b'l'))
         && CONTENT_BEGINNINGS.iter().any(|it| name.starts_with(it));
-    numbered.then_some(Meaning::Content)
+    (prompt || numbered).then_some(Meaning::Content)
 }
 
 fn word(latest: &str) -> Option<Meaning> {

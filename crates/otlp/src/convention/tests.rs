@@ -37,6 +37,20 @@ fn what_claude_code_says_means_that_from_claude_code_alone() {
 }
 
 #[test]
+fn a_prompt_of_claude_code_is_one_by_any_name_and_its_length_is_none() {
+    for name in ["prompt_text", "user_prompt", "prompt_of_tomorrow"] {
+        assert_eq!(meaning(name, true), Some(Meaning::Content), "{name}");
+    }
+    for name in ["prompt_length", "system_prompt_hash"] {
+        assert_eq!(meaning(name, true), None, "{name}");
+    }
+    assert_eq!(
+        meaning("prompt.id", true),
+        Some(Meaning::Column(Slot::Task))
+    );
+}
+
+#[test]
 fn numbered_prompts_are_prompts() {
     assert_eq!(
         meaning("gen_ai.prompt.12.content", false),
