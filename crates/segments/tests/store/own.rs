@@ -341,15 +341,16 @@ fn calls_that_are_taken_over_twice_are_there_once_and_those_that_are_too_old_not
     let desk = Desk::new();
     let mut old = call(0);
     old.at = Timestamp::from_seconds(NOW.0 / 1_000_000_000 - 366 * 86_400);
-    let block = [old, call(1), call(2)];
-    for _ in 0..2 {
-        desk.own.take_over(&block).unwrap();
+    let block = [old, call(1), call(2), call(3)];
+    // It broke off after the second, and was begun again, twice.
+    for block in [&block[..3], &block, &block] {
+        desk.own.take_over(block).unwrap();
     }
     let store = desk.own.telemetry().segments().unwrap();
     let all = Query::latest(Filter::all(Kind::Calls), 9);
-    assert_eq!(store.count(&all).unwrap().rows, 2);
+    assert_eq!(store.count(&all).unwrap().rows, 3);
     let listed = desk.own.list(&CallFilter::default()).unwrap();
-    assert_eq!(listed, [call(2), call(1)]);
+    assert_eq!(listed, [call(3), call(2), call(1)]);
     assert!(desk.clock.now() == NOW);
 }
 

@@ -73,8 +73,8 @@ fn a_line_has_what_tells_it_from_others() {
         older ones: `tidegate logs --before 17.4`
         2026-07-14T12:00:00.123Z INFO     gateway   call settled: answered  call=call_1  model=opus  status=200  cost=$0.012  user=ann  task=fix-1
         2026-07-14T12:00:01Z ERROR    agent     a[2Jb  tries=3
-        2026-07-14T12:00:02.5Z                    
-        1 files could not be read and are left out: see `tidegate doctor`
+        2026-07-14T12:00:02.5Z
+        1 file could not be read: see `tidegate doctor`
     "#]].assert_eq(&for_reader(&show(&logs), false));
     let nothing = Logs {
         logs: Vec::new(),
