@@ -21,8 +21,7 @@ pub use index::{
     DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES, PartIndex,
 };
 pub use own::{
-    CALL_OPERATION, OwnLogs, SERVICE, call_of, is_of_a_line, line_columns, line_counts, line_level,
-    lines, put_call, put_log, put_spans,
+    CALL_OPERATION, Lines, OwnLogs, SERVICE, call_of, put_call, put_log, put_spans, put_task,
 };
 pub use schema::{
     AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, metrics, spans, tasks,

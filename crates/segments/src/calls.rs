@@ -33,9 +33,9 @@ impl OwnRecords {
 }
 
 impl OwnRecords {
-    /// Takes over records that were kept elsewhere: all of them, or none. Returns when they are
-    /// durable. Those that are too old to be kept are left out; where the first is here already, all
-    /// are, and nothing is added. Waits for the disk.
+    /// Takes over records that were kept elsewhere, in the order in which they are there. Returns when
+    /// they are durable. Those that are too old to be kept are left out, and those that are here
+    /// already are not added again. Waits for the disk.
     ///
     /// # Errors
     /// Why they are not here.
@@ -48,16 +48,17 @@ impl OwnRecords {
         })?;
         let keep = self.telemetry().options().keep.calls;
         let now = segments.core().clock.now();
-        let is_young = |it: &&CallRecord| it.at.after(keep) > now;
-        let mut young = records.iter().filter(is_young).peekable();
-        let Some(first) = young.peek() else {
-            return Ok(());
-        };
-        if !rows_of(&segments, first.id).map_err(unread)?.is_empty() {
+        let young: Vec<&CallRecord> = records
+            .iter()
+            .filter(|it| it.at.after(keep) > now)
+            .collect();
+        let mut batch = Batch::new(Kind::Calls);
+        for it in missing(&segments, young).map_err(unread)? {
+            put_call(&mut batch, it);
+        }
+        if batch.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::new(Kind::Calls);
-        young.for_each(|it| put_call(&mut batch, it));
         let mut receipt = segments.append_own(batch).map_err(failed)?;
         segments.flush();
         let word = receipt.ready().unwrap_or(Err(Refused::Busy {
@@ -65,6 +66,31 @@ impl OwnRecords {
         }));
         word.map(|_durable| ()).map_err(failed)
     }
+}
+
+/// Those that are not here. They are taken over in order, so that all are here if the first and the last
+/// are, and none if the first is not; only where it broke off in between is each looked for.
+fn missing<'a>(
+    segments: &Segments,
+    calls: Vec<&'a CallRecord>,
+) -> Result<Vec<&'a CallRecord>, QueryError> {
+    let is_here = |it: &CallRecord| rows_of(segments, it.id).map(|it| !it.is_empty());
+    let (Some(first), Some(last)) = (calls.first(), calls.last()) else {
+        return Ok(calls);
+    };
+    if !is_here(first)? {
+        return Ok(calls);
+    }
+    if is_here(last)? {
+        return Ok(Vec::new());
+    }
+    let mut missing = Vec::new();
+    for call in calls {
+        if !is_here(call)? {
+            missing.push(call);
+        }
+    }
+    Ok(missing)
 }
 
 impl CallStore for OwnRecords {

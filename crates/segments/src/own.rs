@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tidegate_observe::{
     record::Level,
-    telemetry::{Batch, Kind, calls, line_level, logs},
+    telemetry::{Batch, Kind, Lines},
 };
 
 use crate::{append::Receipt, error::Refused, limits::OWN_BYTES_MAX, telemetry::Telemetry};
@@ -154,15 +154,14 @@ impl OwnRecords {
     }
 }
 
-/// How much a record matters: a call as much as its log line.
+/// How much a record matters: what is told as a line as much as that.
 fn level_of(batch: &Batch, row: usize) -> Level {
-    match batch.kind() {
-        Kind::Logs => {
-            let level = batch.text(logs::LEVEL, row);
-            level.and_then(|it| it.parse().ok()).unwrap_or(Level::Info)
-        }
-        Kind::Calls => line_level(batch.text(calls::OUTCOME, row).unwrap_or_default()),
-        Kind::Spans | Kind::Tasks | Kind::Activity | Kind::Metrics => Level::Info,
+    let word = batch.schema().counted.and_then(|it| batch.text(it, row));
+    let word = word.unwrap_or_default();
+    match (batch.kind(), Lines::of(batch.kind())) {
+        (_, Some(lines)) => lines.level(word),
+        (Kind::Logs, None) => word.parse().unwrap_or(Level::Info),
+        (_, None) => Level::Info,
     }
 }
 

@@ -70,20 +70,20 @@ impl View {
         let mut sources = Vec::new();
         for (kind, lens) in Lens::onto(query.filter.kind()) {
             let heads = match &self.reader {
-                Some(reader) => catalogue::blocks(reader, *kind),
+                Some(reader) => catalogue::blocks(reader, kind),
                 None => Ok(Vec::new()),
             };
             match heads {
                 Ok(heads) => {
                     let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
-                    sources.extend(heads.map(|it| Source::Block(it, *lens)));
+                    sources.extend(heads.map(|it| Source::Block(it, lens)));
                 }
                 Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
             }
-            for part in self.parts.iter().filter(|it| it.row.kind == *kind) {
+            for part in self.parts.iter().filter(|it| it.row.kind == kind) {
                 let groups = part.index.groups.iter().enumerate();
                 let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
-                let group = |(group, _)| Source::Group(part.clone(), group, *lens);
+                let group = |(group, _)| Source::Group(part.clone(), group, lens);
                 sources.extend(groups.map(group));
             }
         }

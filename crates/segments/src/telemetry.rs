@@ -33,6 +33,8 @@ pub struct Telemetry {
     directory: PathBuf,
     options: Options,
     clock: Arc<dyn Clock>,
+    /// Held by whoever opens or closes: two that open would keep each other out.
+    opening: Mutex<()>,
     standing: RwLock<Standing>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -95,6 +97,7 @@ impl Telemetry {
             directory: directory.to_owned(),
             options,
             clock,
+            opening: Mutex::default(),
             standing: RwLock::new(Standing::Closed),
             seen: Arc::default(),
         };
@@ -108,6 +111,7 @@ impl Telemetry {
             directory: PathBuf::new(),
             options: Options::default(),
             clock,
+            opening: Mutex::default(),
             standing: RwLock::new(Standing::Closed),
             seen: Arc::default(),
         }
@@ -168,6 +172,9 @@ impl Telemetry {
 
     /// Tries to open what could not be opened, if that was a while ago. May wait for the disk.
     pub fn reopen(&self) {
+        let Some(_opening) = self.opening.try_lock() else {
+            return;
+        };
         let is_due = match &*self.standing.read() {
             Standing::Failed { tried, .. } => self.clock.monotonic().since(*tried) >= REOPEN_EVERY,
             Standing::Open { .. } | Standing::Closed => false,
@@ -182,6 +189,11 @@ impl Telemetry {
         self.seen.lock().condition.clone()
     }
 
+    /// Whether it keeps anything, or would if it could.
+    pub fn is_on(&self) -> bool {
+        !matches!(&*self.standing.read(), Standing::Closed)
+    }
+
     /// What has happened since this was last asked.
     pub fn take_news(&self) -> Vec<News> {
         std::mem::take(&mut self.seen.lock().news)
@@ -189,6 +201,7 @@ impl Telemetry {
 
     /// Commits what was taken in, and takes nothing more.
     pub fn close(&self) {
+        let _opening = self.opening.lock();
         let before = std::mem::replace(&mut *self.standing.write(), Standing::Closed);
         if let Standing::Open { segments, .. } = &before {
             segments.close();

@@ -19,7 +19,8 @@ use tidegate_engine::observer::RecordSink;
 use tidegate_observe::{
     record::{Level, LogRecord},
     redact::Redactor,
-    telemetry::{Batch, Kind, OwnLogs, put_log},
+    tasks::TaskRecord,
+    telemetry::{Batch, Kind, OwnLogs, put_log, put_task},
 };
 use tidegate_segments::OwnRecords;
 
@@ -51,6 +52,7 @@ pub(crate) struct Logger {
     /// Records of level DEBUG that wait.
     debug_waiting: Arc<AtomicUsize>,
     redactor: Arc<ArcSwap<Redactor>>,
+    own: Arc<OwnRecords>,
     records: Mutex<Option<SyncSender<LogRecord>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -85,6 +87,7 @@ impl Logger {
             written,
             debug_waiting,
             redactor,
+            own: Arc::clone(own),
             records: Mutex::new(Some(records)),
             thread: Mutex::new(Some(thread)),
         }))
@@ -150,6 +153,14 @@ impl RecordSink for Logger {
             debug_waiting.fetch_sub(usize::from(is_debug), Ordering::Relaxed);
             self.count_shed(level);
         }
+    }
+
+    fn tasks(&self, turned: &[TaskRecord]) {
+        let mut batch = Batch::new(Kind::Tasks);
+        for it in turned {
+            put_task(&mut batch, it);
+        }
+        self.own.put(batch);
     }
 }
 

@@ -7,6 +7,10 @@ use tidegate_observe::event;
 use tidegate_segments::OwnRecords;
 use tidegate_store::OldCalls;
 
+/// Records that are moved together, at least: each batch costs a sync of the disk. A start that goes on
+/// where an earlier one ended makes the same batches.
+const BATCH: usize = 2_000;
+
 /// How moving records of calls went.
 pub(crate) struct Moved {
     records: u64,
@@ -31,9 +35,19 @@ fn moved(data: &Path, own: &OwnRecords, records: &mut u64) -> anyhow::Result<()>
     let Some(mut old) = OldCalls::find(data)? else {
         return Ok(());
     };
-    while let Some(block) = old.next_block()? {
-        own.take_over(&block)?;
-        *records += block.len() as u64;
+    let mut batch = Vec::new();
+    loop {
+        let block = old.next_block()?;
+        let is_last = block.is_none();
+        batch.extend(block.into_iter().flatten());
+        if is_last || batch.len() >= BATCH {
+            own.take_over(&batch)?;
+            *records += batch.len() as u64;
+            batch.clear();
+        }
+        if is_last {
+            break;
+        }
     }
     old.moved()?;
     Ok(())

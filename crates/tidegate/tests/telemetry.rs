@@ -41,13 +41,17 @@ fn a_call_is_found_by_its_id_request_session_words_and_trace() {
         "task:fix-the-*".to_owned(),
         "roof".to_owned(),
         format!("trace_id:{TRACE}"),
-        format!("event:call_settled not {other}"),
+        format!("not {other}"),
     ] {
-        let found = world.said(&format!("logs {filter}"));
+        let found = world.said(&format!("logs event:call_settled {filter}"));
         assert_eq!(found.lines().count(), 1, "{filter}: {found}");
         assert!(found.contains(&wanted), "{filter}: {found}");
     }
     assert_eq!(world.said("logs --count event:call_settled"), "2\n");
+    until("its task is told of", || {
+        let turned = world.said("logs event:task_turned task:fix-the-roof");
+        turned.contains("a task is: running")
+    });
     for of in [TRACE, &wanted] {
         let trace = world.json(&format!("trace {of} --json"));
         let spans = trace["spans"].as_array().unwrap();

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use tidegate_admission::{BucketView, PenaltyView, PoolView};
 use tidegate_engine::views::LimitView;
 use tidegate_observe::record::rfc3339_seconds;
-use tidegate_segments::Condition;
+use tidegate_segments::Telemetry;
 use tidegate_types::{Caller, Mode};
 
 use crate::{
@@ -106,9 +106,7 @@ pub(crate) async fn status(
         } else {
             Vec::new()
         },
-        telemetry: visitor
-            .at_home
-            .then(|| telemetry(control.telemetry.condition())),
+        telemetry: visitor.at_home.then(|| telemetry(&control.telemetry)),
         watched: Watched {
             limits: watched.map(|it| it.limit.clone()).collect(),
             enforce_with: ENFORCE_WITH.to_owned(),
@@ -140,9 +138,11 @@ fn channel(it: crate::NoticeChannel) -> NoticeChannel {
     }
 }
 
-fn telemetry(it: Condition) -> TelemetryStatus {
+fn telemetry(of: &Telemetry) -> TelemetryStatus {
+    let it = of.condition();
     let status = it.status.unwrap_or_default();
     TelemetryStatus {
+        enabled: of.is_on(),
         failing: it.failing,
         stored_bytes: status.recent_bytes + status.log_bytes + status.part_bytes,
         parts: status.parts as u64,

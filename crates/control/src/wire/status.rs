@@ -50,6 +50,8 @@ pub struct Status {
 /// How telemetry is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TelemetryStatus {
+    /// Whether it is wanted at all (`telemetry.enabled`).
+    pub enabled: bool,
     /// Why it can't be kept at this time; absent where it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,

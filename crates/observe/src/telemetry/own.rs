@@ -4,11 +4,13 @@ mod calls;
 mod lines;
 mod logs;
 mod spans;
+mod tasks;
 
 pub use calls::{call_of, put_call};
-pub use lines::{is_of_a_line, line_columns, line_counts, line_level, lines};
+pub use lines::Lines;
 pub use logs::{OwnLogs, put_log};
 pub use spans::{CALL_OPERATION, put_spans};
+pub use tasks::put_task;
 
 /// The program's name among services.
 pub const SERVICE: &str = "tidegate";

@@ -1,17 +1,22 @@
 //! The program's own records: calls found again as a list in memory finds them, their lines among the
 //! logs, and what becomes of them where there is no disk.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use tidegate_observe::{
     calls::{CallFilter, CallRecord, CallStore as _, Outcome},
     record::Level,
-    telemetry::{Batch, Filter, Kind, lines, logs, put_call},
+    tasks::TaskRecord,
+    telemetry::{Batch, Filter, Kind, Lines, logs, put_call, put_task},
     trace::TraceId,
 };
 use tidegate_segments::{News, Options, OwnRecords, Query, Tailed, Telemetry};
-use tidegate_types::{CallId, Clock as _, IdSource, Timestamp};
+use tidegate_types::{CallId, Clock as _, IdSource, NanoUsd, TaskId, Timestamp};
 
 use crate::world::{HandClock, NOW, body};
 
@@ -119,13 +124,12 @@ proptest! {
         every in 1_usize..12,
     ) {
         let mut desk = Desk::new();
-        let mut known: std::collections::BTreeMap<CallId, CallRecord> = Default::default();
+        let mut known: BTreeMap<CallId, CallRecord> = BTreeMap::new();
         for some in calls.chunks(every) {
             let mut fresh = Vec::new();
             for it in some {
-                if !known.contains_key(&it.id) {
-                    known.insert(it.id, it.clone());
-                    fresh.push(it.clone());
+                if let Entry::Vacant(new) = known.entry(it.id) {
+                    fresh.push(new.insert(it.clone()).clone());
                 }
             }
             desk.keep(&fresh);
@@ -174,6 +178,30 @@ fn a_page_goes_on_where_the_one_before_it_ended() {
     assert_eq!(seen, calls);
 }
 
+/// What lines of calls are looked for by.
+const FILTERS: &[&str] = &[
+    "",
+    "call",
+    "\"call settled\"",
+    "level:warning",
+    "level:>=warning",
+    "level:error",
+    "level:critical",
+    "service:tidegate",
+    "component:gateway event:call_settled",
+    "phase:settle -refused",
+    "session:s1",
+    "user:ANN",
+    "user:bob",
+    "request_id:req_011",
+    "trace_id:0af7651916cd43dd8448eb211c80319c",
+    "opus",
+    "attributes.model_sent:claude-opus*",
+    "user_day",
+    "nothing or refused",
+    "body:settled",
+];
+
 #[test]
 fn the_line_of_a_call_is_among_the_logs_and_found_by_all_that_it_says() {
     let desk = Desk::new();
@@ -197,34 +225,15 @@ fn the_line_of_a_call_is_among_the_logs_and_found_by_all_that_it_says() {
     desk.own.put(said);
     desk.own.flush();
     let mut batch = Batch::new(Kind::Calls);
-    calls.iter().for_each(|it| put_call(&mut batch, it));
-    let derived = lines(&batch);
+    for it in &calls {
+        put_call(&mut batch, it);
+    }
+    let derived = Lines::of(Kind::Calls).unwrap().told(&batch);
     for sealed in [false, true] {
         if sealed {
             desk.own.telemetry().segments().unwrap().seal_all();
         }
-        for filter in [
-            "",
-            "call",
-            "\"call settled\"",
-            "level:warning",
-            "level:>=warning",
-            "level:error",
-            "level:critical",
-            "service:tidegate",
-            "component:gateway event:call_settled",
-            "phase:settle -refused",
-            "session:s1",
-            "user:ANN",
-            "user:bob",
-            "request_id:req_011",
-            "trace_id:0af7651916cd43dd8448eb211c80319c",
-            "opus",
-            "attributes.model_sent:claude-opus*",
-            "user_day",
-            "nothing or refused",
-            "body:settled",
-        ] {
+        for filter in FILTERS {
             let parsed = Filter::parse(Kind::Logs, filter).unwrap();
             let rows = (0..derived.rows()).rev();
             let wanted = rows.filter(|it| parsed.matches(&derived, *it));
@@ -331,15 +340,64 @@ fn where_too_much_waits_records_of_level_debug_are_shed_first() {
 fn calls_that_are_taken_over_twice_are_there_once_and_those_that_are_too_old_not() {
     let desk = Desk::new();
     let mut old = call(0);
-    old.at = Timestamp(NOW.0 - Duration::from_hours(24 * 366).as_nanos() as u64);
-    let block = [old, call(1), call(2)];
-    for _ in 0..2 {
-        desk.own.take_over(&block).unwrap();
+    old.at = Timestamp::from_seconds(NOW.0 / 1_000_000_000 - 366 * 86_400);
+    let block = [old, call(1), call(2), call(3)];
+    // It broke off after the second, and was begun again, twice.
+    for block in [&block[..3], &block, &block] {
+        desk.own.take_over(block).unwrap();
     }
     let store = desk.own.telemetry().segments().unwrap();
     let all = Query::latest(Filter::all(Kind::Calls), 9);
-    assert_eq!(store.count(&all).unwrap().rows, 2);
+    assert_eq!(store.count(&all).unwrap().rows, 3);
     let listed = desk.own.list(&CallFilter::default()).unwrap();
-    assert_eq!(listed, [call(2), call(1)]);
+    assert_eq!(listed, [call(3), call(2), call(1)]);
     assert!(desk.clock.now() == NOW);
+}
+
+#[test]
+fn what_becomes_of_a_task_is_among_the_logs() {
+    let desk = Desk::new();
+    let mut batch = Batch::new(Kind::Tasks);
+    for (second, state) in [(0, "running"), (9, "failed")] {
+        let record = TaskRecord {
+            id: TaskId::from_raw(7),
+            at: NOW.after(Duration::from_secs(second)),
+            state: state.into(),
+            organisation: "acme".into(),
+            user: "ann".into(),
+            task: "fix-1".into(),
+            root: "fix-1".into(),
+            parent: None,
+            task_type: Some("bugfix".into()),
+            complexity: None,
+            priority: None,
+            session: None,
+            progress: 0,
+            note: Some("no luck".into()),
+            calls: 2,
+            input: 3,
+            output: 4,
+            cost: NanoUsd(5),
+            started: Some(NOW),
+        };
+        put_task(&mut batch, &record);
+    }
+    desk.own.put(batch);
+    desk.own.flush();
+    for filter in [
+        "task:fix-1",
+        "event:task_turned",
+        "bugfix",
+        "\"no luck\"",
+        "user:ann",
+    ] {
+        assert_eq!(
+            desk.lines(filter),
+            ["a task is: failed", "a task is: running"],
+            "{filter}"
+        );
+    }
+    assert_eq!(desk.lines("level:warning"), ["a task is: failed"]);
+    assert_eq!(desk.lines("running"), ["a task is: running"]);
+    assert_eq!(desk.lines("level:error"), [""; 0]);
 }

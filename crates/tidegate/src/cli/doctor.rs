@@ -238,6 +238,10 @@ fn telemetry(of: &TelemetryStatus) -> Finding {
         let detail = format!("nothing is kept of what happens, calls go on: {why}");
         return finding("telemetry", State::Wrong, detail);
     }
+    if !of.enabled {
+        let detail = "nothing is kept of what happens: telemetry.enabled = false";
+        return finding("telemetry", State::Note, detail);
+    }
     let size = bytes(of.stored_bytes);
     if of.damaged > 0 {
         let detail = format!(

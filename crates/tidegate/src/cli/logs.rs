@@ -16,7 +16,7 @@ use super::{
     Client, Format, Said,
     calls::Since,
     client::query,
-    table::{Table, Tone, grouped, line, plain, toned},
+    table::{Table, Tone, grouped, line, many, plain, toned},
 };
 
 /// Attributes that are shown of one line: more hide what it says.
@@ -141,8 +141,8 @@ fn show(logs: &Logs) -> String {
     }
     if logs.unread > 0 {
         let text = format!(
-            "{} files could not be read and are left out: see `tidegate doctor`",
-            logs.unread
+            "{} could not be read: see `tidegate doctor`",
+            many(logs.unread, "file")
         );
         line(&mut shown, &toned(&text, Tone::Warning));
     }
@@ -181,6 +181,7 @@ fn one(log: &Map<String, Value>) -> String {
         out.push('=');
         out.push_str(&plain(&value));
     }
+    out.truncate(out.trim_end().len());
     out
 }
 

@@ -11,7 +11,7 @@ use super::{
     Client, Format, Said,
     client::escaped,
     logs::long,
-    table::{Table, Tone, line, plain, toned},
+    table::{Table, Tone, line, many, plain, toned},
 };
 
 /// The narrowest and the widest waterfall, in characters: a bar of ten tells nothing, one of a hundred
@@ -125,8 +125,8 @@ fn show(trace: &Trace, width: usize) -> String {
     let mut head = format!(
         "trace {}: {}, {}, {}",
         plain(trace.trace_id.as_deref().unwrap_or_default()),
-        many(spans.len(), "span"),
-        many(services.len(), "service"),
+        many(spans.len() as u64, "span"),
+        many(services.len() as u64, "service"),
         long(whole)
     );
     if errors > 0 {
@@ -164,11 +164,6 @@ fn show(trace: &Trace, width: usize) -> String {
         line(&mut out, "it has more spans than are shown");
     }
     out
-}
-
-/// `1 span`, `2 spans`.
-fn many(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `0` on the left, the whole length on the right.

@@ -68,6 +68,22 @@ fn nothing_needs_to_be_configured() {
 }
 
 #[test]
+fn telemetry_that_could_not_work_is_refused_with_what_could() {
+    check_wrong(
+        "[telemetry]
+logs = \"30m\"
+recent = \"1 MiB\"
+disk = \"2 MiB\"
+",
+        expect![[r#"
+            tidegate.toml:3:8: telemetry.logs: 1800 s can't be kept; between "1h" and "36500d" can
+            tidegate.toml:4:10: telemetry.recent: 1048576 bytes hold too few batches; the least is "64 MiB", the default "512 MiB"
+            tidegate.toml:5:8: telemetry.disk: 2097152 bytes are too few with 1048576 for recent records; make it 3 times as much or more, or lower telemetry.recent
+        "#]],
+    );
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     check_wrong(
         "

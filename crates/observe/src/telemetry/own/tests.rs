@@ -56,7 +56,9 @@ fn call(outcome: Outcome) -> CallRecord {
 
 fn batch(calls: &[CallRecord]) -> Batch {
     let mut batch = Batch::new(Kind::Calls);
-    calls.iter().for_each(|it| put_call(&mut batch, it));
+    for it in calls {
+        put_call(&mut batch, it);
+    }
     batch
 }
 
@@ -75,7 +77,7 @@ fn a_call_is_read_back_as_it_was_put() {
 #[test]
 fn a_line_has_the_level_of_the_event_that_every_call_has() {
     let calls: Vec<CallRecord> = outcomes().into_iter().map(call).collect();
-    let lines = lines(&batch(&calls));
+    let lines = Lines::of(Kind::Calls).unwrap().told(&batch(&calls));
     for (row, call) in calls.iter().enumerate() {
         let level = CallSettled(call).level().word();
         assert_eq!(lines.text(log_columns::LEVEL, row), Some(level));
