@@ -74,10 +74,7 @@ fn log(batch: &Batch, row: usize) -> Vec<u8> {
 }
 
 fn log_json(batch: &Batch, row: usize) -> serde_json::Value {
-    let hex: String = trace(batch, row)
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let hex = format!("{:032x}", u128::from_be_bytes(trace(batch, row)));
     json!({
         "timeUnixNano": time(batch, row).to_string(),
         "severityNumber": severity(batch, row),

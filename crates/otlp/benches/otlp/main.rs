@@ -56,16 +56,20 @@ fn main() {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/loghub"),
         PathBuf::from,
     );
-    for form in [Form::Logs, Form::LogsJson, Form::Spans] {
-        full_speed(form, &loghub, records);
+    for (form, ids) in [
+        (Form::Logs, RequestIds::PerTrace),
+        (Form::LogsJson, RequestIds::PerTrace),
+        (Form::Spans, RequestIds::PerRecord),
+    ] {
+        full_speed((form, ids), &loghub, records);
     }
     steady(&loghub, seconds);
 }
 
 /// All records as fast as they are taken.
-fn full_speed(form: Form, loghub: &Path, records: usize) {
+fn full_speed((form, ids): (Form, RequestIds), loghub: &Path, records: usize) {
     let mut server = Server::start();
-    let mut corpus = Corpus::new(loghub, RequestIds::PerTrace, an_hour_ago());
+    let mut corpus = Corpus::new(loghub, ids, an_hour_ago());
     let began = Instant::now();
     let (mut left, mut bytes, mut sending) = (records, 0, Duration::ZERO);
     while left > 0 {

@@ -23,6 +23,10 @@ fn framed(packed: u8, message: &[u8]) -> Vec<u8> {
 }
 
 /// A connection to a receiver that serves.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "both end with the test's runtime"
+)]
 async fn connect(world: &World) -> SendRequest<Full<Bytes>> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

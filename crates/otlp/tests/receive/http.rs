@@ -69,6 +69,7 @@ fn every_form_and_packing_is_taken_and_kept_before_the_answer() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "each line is a request")]
 fn what_can_not_be_taken_is_refused_with_what_to_do() {
     let world = World::new();
     let abroad: SocketAddr = "203.0.113.1:1".parse().unwrap();
