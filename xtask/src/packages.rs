@@ -30,6 +30,10 @@ pub(crate) enum Package {
     PythonReaders,
     /// The official SDKs of npm and Claude Code: `e2e/js/package-lock.json`.
     NodeClients,
+    /// OpenTelemetry's SDK for Python, in a virtual environment of its own: `e2e/otlp/requirements.txt`.
+    PythonSenders,
+    /// OpenTelemetry's SDK for JavaScript: `e2e/otlp/package-lock.json`.
+    NodeSenders,
 }
 
 pub(crate) const NGINX: Package = Package::Debian {
@@ -44,6 +48,8 @@ impl std::fmt::Display for Package {
             Self::PythonClients => to.write_str("PyPI's clients"),
             Self::PythonReaders => to.write_str("PyPI's readers of Parquet"),
             Self::NodeClients => to.write_str("npm's clients"),
+            Self::PythonSenders => to.write_str("PyPI's senders of telemetry"),
+            Self::NodeSenders => to.write_str("npm's senders of telemetry"),
         }
     }
 }
@@ -92,6 +98,33 @@ impl Packages {
         ))
     }
 
+    /// The Python of the virtual environment that has OpenTelemetry's SDK.
+    pub(crate) fn python_senders(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.ensure(Package::PythonSenders);
+        Ok(folder.map_err(anyhow::Error::msg)?.join("bin/python"))
+    }
+
+    /// The folder that holds `node_modules` with OpenTelemetry's SDK, and the Node.js to run it with.
+    pub(crate) fn node_senders(&self) -> anyhow::Result<(PathBuf, PathBuf)> {
+        let folder = self.ensure(Package::NodeSenders);
+        Ok((
+            folder.map_err(anyhow::Error::msg)?,
+            node_in(&self.python()?)?,
+        ))
+    }
+
+    /// Packages of npm, as the lock file in this folder of ours names them.
+    fn npm(&self, kind: &str, from: &str) -> anyhow::Result<PathBuf> {
+        let python = self.ensure(Package::PythonClients).ok();
+        let python = python.context("need Node.js, which comes with PyPI's clients")?;
+        let node = node_in(&python.join("bin/python"))?;
+        let lists = ["package.json", "package-lock.json"];
+        let [list, lock] = lists.map(|it| shell::root().join(from).join(it));
+        cached(kind, &[&list, &lock], |folder| {
+            node_clients(folder, &node, &[&list, &lock])
+        })
+    }
+
     fn look_for(&self, package: Package) -> anyhow::Result<PathBuf> {
         match package {
             Package::Debian { program, package } => match on_path(program) {
@@ -110,16 +143,14 @@ impl Packages {
                     python_packages(folder, &requirements)
                 })
             }
-            Package::NodeClients => {
-                let python = self.ensure(Package::PythonClients).ok();
-                let python = python.context("need Node.js, which comes with PyPI's clients")?;
-                let node = node_in(&python.join("bin/python"))?;
-                let lists = ["package.json", "package-lock.json"];
-                let [list, lock] = lists.map(|it| shell::root().join("e2e/js").join(it));
-                cached("node", &[&list, &lock], |folder| {
-                    node_clients(folder, &node, &[&list, &lock])
+            Package::NodeClients => self.npm("node", "e2e/js"),
+            Package::PythonSenders => {
+                let requirements = shell::root().join("e2e/otlp/requirements.txt");
+                cached("senders", &[&requirements], |folder| {
+                    python_packages(folder, &requirements)
                 })
             }
+            Package::NodeSenders => self.npm("node-senders", "e2e/otlp"),
         }
     }
 }

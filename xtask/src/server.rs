@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -171,6 +171,12 @@ pub(crate) fn gateway(
         command.env("TIDEGATE_CONFIG", file);
     }
     Server::start(&mut command, &home.join("gateway.log"))
+}
+
+/// An address that nobody listens at now.
+pub(crate) fn free_address() -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
 }
 
 #[cfg(test)]

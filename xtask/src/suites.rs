@@ -4,6 +4,7 @@ mod browser;
 mod clients;
 mod crash;
 mod generated;
+mod otlp;
 mod overshoot;
 mod readme;
 mod rust;
@@ -53,6 +54,7 @@ const SUITES: &[&[Suite]] = &[
     overshoot::SUITES,
     crash::SUITES,
     telemetry::SUITES,
+    otlp::SUITES,
     sessions::SUITES,
     browser::SUITES,
 ];

@@ -10,13 +10,31 @@ use tidegate_engine::{
     queues::QueueError, tasks::TaskError,
 };
 use tidegate_logins::ConfirmError;
+use tidegate_observe::telemetry::FilterError;
 use tidegate_types::{Disposition, Role};
 
 use crate::{
     limits::BODY_BYTES_MAX,
-    limits::{EVENT_STREAMS_MAX, TELEMETRY_BYTES_MAX},
+    limits::{EVENT_STREAMS_MAX, EXPORTS_MAX},
     wire::{Failure, FailureDetail},
 };
+
+/// Why a question after what happened has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// Its filter is none.
+    #[error("`filter`: {0}")]
+    Filter(#[from] FilterError),
+    /// It asks for more than is answered.
+    #[error("{0}")]
+    TooMuch(String),
+    /// Nothing is kept.
+    #[error("{0}")]
+    NotKept(String),
+    /// Too many exports at once.
+    #[error("{EXPORTS_MAX} exports are being made")]
+    TooManyExports,
+}
 
 /// A request that is not done. Its text is what the sender reads.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +72,6 @@ pub(crate) enum Error {
     /// The operator gives no settings.
     #[error("programs that are signed in are given no settings (`claude_code.managed = false`)")]
     NoManagedSettings,
-    /// Telemetry is too long.
-    #[error("telemetry is longer than {TELEMETRY_BYTES_MAX} bytes: send it in smaller parts")]
-    TelemetryTooLong,
     /// Another organisation's, by name.
     #[error("`{asked}` is not the organisation of this key")]
     OtherOrganisation {
@@ -96,6 +111,9 @@ pub(crate) enum Error {
         /// As it was named.
         id: String,
     },
+    /// A question after what happened has no answer.
+    #[error(transparent)]
+    Telemetry(#[from] NoAnswer),
     /// The body is no JSON by its own word.
     #[error("the body must be JSON: send it with `content-type: application/json`")]
     NotJson,
@@ -223,6 +241,7 @@ impl Error {
                 | AdmissionError::Unwritable(_),
             )
             | Self::TooManyStreams
+            | Self::Telemetry(NoAnswer::TooManyExports | NoAnswer::NotKept(_))
             | Self::Verifying
             | Self::Store => Disposition::RetryAfter(RETRY),
             Self::Login(it) => it.disposition(),
@@ -234,13 +253,13 @@ impl Error {
             | Self::MayNotAsk(_)
             | Self::KeyOfOnesOwn
             | Self::NoManagedSettings
-            | Self::TelemetryTooLong
             | Self::OtherOrganisation { .. }
             | Self::OtherUser { .. }
             | Self::WholeGateway
             | Self::NoRoute(_)
             | Self::Method { .. }
             | Self::NoSuch { .. }
+            | Self::Telemetry(NoAnswer::Filter(_) | NoAnswer::TooMuch(_))
             | Self::NotJson
             | Self::BodyTooLong
             | Self::BodyLost
@@ -316,10 +335,9 @@ impl Error {
             ),
             Self::Method { .. } => told(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoSuch { .. } | Self::NoManagedSettings => told(S::NOT_FOUND, "not_found"),
+            Self::Telemetry(it) => no_answer(it),
             Self::NotJson => told(S::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Self::BodyTooLong | Self::TelemetryTooLong => {
-                told(S::PAYLOAD_TOO_LARGE, "body_too_long")
-            }
+            Self::BodyTooLong => told(S::PAYLOAD_TOO_LARGE, "body_too_long"),
             Self::BodyLost => told(S::BAD_REQUEST, "body_lost"),
             Self::Body(_) => told(S::BAD_REQUEST, "bad_body"),
             Self::Query(_) => told(S::BAD_REQUEST, "bad_query"),
@@ -343,6 +361,20 @@ impl Error {
             Self::Store => told(S::SERVICE_UNAVAILABLE, "store_failed"),
             Self::Broken => told(S::INTERNAL_SERVER_ERROR, "internal"),
         }
+    }
+}
+
+const fn no_answer(error: &NoAnswer) -> Telling {
+    use StatusCode as S;
+    match error {
+        NoAnswer::Filter(_) => told(S::BAD_REQUEST, "bad_filter"),
+        NoAnswer::TooMuch(_) => told(S::UNPROCESSABLE_ENTITY, "too_much"),
+        NoAnswer::NotKept(_) => with(
+            S::SERVICE_UNAVAILABLE,
+            "no_telemetry",
+            "`tidegate doctor` says what stands in the way",
+        ),
+        NoAnswer::TooManyExports => told(S::TOO_MANY_REQUESTS, "too_many_exports"),
     }
 }
 

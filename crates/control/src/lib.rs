@@ -23,6 +23,7 @@ use tidegate_engine::Engine;
 use tidegate_ledger::keys;
 use tidegate_logins::Logins;
 use tidegate_observe::event;
+use tidegate_segments::Telemetry;
 use tidegate_types::Secret;
 use tokio::sync::Semaphore;
 
@@ -40,6 +41,7 @@ pub struct Peer(pub SocketAddr);
 pub struct Control {
     engine: Arc<Engine>,
     logins: Arc<Logins>,
+    telemetry: Arc<Telemetry>,
     operations: Arc<dyn Operations>,
     /// Of the token; `None` where it is empty, which opens nothing.
     token: Option<[u8; 32]>,
@@ -50,6 +52,8 @@ pub struct Control {
     blocking: Arc<Semaphore>,
     /// One for each stream of events.
     event_streams: Arc<Semaphore>,
+    /// One for each export that is made.
+    exports: Arc<Semaphore>,
     scraped: Mutex<routes::Scraped>,
 }
 
@@ -65,6 +69,7 @@ impl Control {
     pub fn new(
         engine: Arc<Engine>,
         logins: Arc<Logins>,
+        telemetry: Arc<Telemetry>,
         operations: Arc<dyn Operations>,
         token: Secret<String>,
     ) -> Self {
@@ -72,12 +77,14 @@ impl Control {
         Self {
             engine,
             logins,
+            telemetry,
             operations,
             token: (!token.is_empty()).then(|| keys::hash(token)),
             limits: Mutex::default(),
             verifying: Mutex::default(),
             blocking: Arc::new(Semaphore::new(limits::BLOCKING_MAX)),
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS_MAX)),
             scraped: Mutex::default(),
         }
     }
@@ -101,9 +108,6 @@ impl Control {
                     | "/.well-known/oauth-authorization-server"
                     | "/device"
                     | "/managed/settings"
-                    | "/v1/metrics"
-                    | "/v1/logs"
-                    | "/v1/traces"
             )
     }
 

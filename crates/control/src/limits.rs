@@ -67,8 +67,31 @@ pub(crate) const LONG_POLL_SECONDS_MAX: u64 = 55;
 /// Streams of events that are open at once: each has a task and a connection.
 pub(crate) const EVENT_STREAMS_MAX: usize = 1_000;
 
-/// Bytes of one request with telemetry: what collectors of OTLP take by default.
-pub(crate) const TELEMETRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Logs in one answer, where it is not said.
+pub(crate) const LOGS_DEFAULT: u64 = 100;
 
-/// How long one may take to come: Claude Code's own patience with whoever takes it.
-pub(crate) const TELEMETRY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// The same, at most: 10 MB of JSON.
+pub(crate) const LOGS_MAX: u64 = 10_000;
+
+/// Logs that a tail begins with, at most.
+pub(crate) const TAIL_BEGINS_MAX: u64 = 1_000;
+
+/// Exports that are made at once: each keeps a processor busy.
+pub(crate) const EXPORTS_MAX: usize = 2;
+
+/// How long an export waits for a reader that takes nothing.
+pub(crate) const EXPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Spans of one trace in one answer: 10 MB of JSON.
+pub(crate) const TRACE_SPANS_MAX: usize = 10_000;
+
+/// Requests of a trace's spans whose calls are looked for, where they are no part of the trace: more
+/// than a person looks at.
+pub(crate) const TRACE_REQUESTS_MAX: usize = 64;
+
+/// Sums in one answer: 5 MB of JSON.
+pub(crate) const ACTIVITY_MAX: usize = 10_000;
+
+/// Sums that are kept apart while calls are counted: 100 MB. Where there would be more, fewer columns
+/// must be asked for.
+pub(crate) const ACTIVITY_SUMS_MAX: usize = 200_000;

@@ -1,16 +1,19 @@
 //! Every route, with what it asks of whoever uses it.
 
+mod activity;
 mod admissions;
 mod approvals;
 mod budgets;
 mod calls;
 mod changes;
 mod device;
+mod export;
 mod keys;
 mod ledger;
 mod limits;
 mod links;
 mod logins;
+mod logs;
 mod managed;
 mod metrics;
 mod notices;
@@ -20,7 +23,9 @@ mod queue;
 mod quotas;
 mod sessions;
 mod status;
+mod streams;
 mod tasks;
+mod traces;
 mod waits;
 
 use std::sync::Arc;
@@ -83,6 +88,13 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/calls", Right::Look),
     route(Method::GET, "/api/v1/calls/{id}", Right::Look),
     route(Method::GET, "/api/v1/calls/running", Right::Look),
+    route(Method::GET, "/api/v1/logs", Right::Look),
+    route(Method::GET, "/api/v1/logs/count", Right::Look),
+    route(Method::GET, "/api/v1/logs/histogram", Right::Look),
+    route(Method::GET, "/api/v1/logs/tail", Right::Look),
+    route(Method::GET, "/api/v1/logs/export", Right::Look),
+    route(Method::GET, "/api/v1/traces/{id}", Right::Look),
+    route(Method::GET, "/api/v1/activity", Right::Look),
     route(Method::POST, "/api/v1/tasks", Right::Ask),
     route(Method::GET, "/api/v1/tasks", Right::Look),
     route(Method::GET, "/api/v1/tasks/{id}", Right::Look),
@@ -111,9 +123,6 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::GET, "/device", Right::None),
     route(Method::POST, "/device", Right::None),
     route(Method::GET, "/managed/settings", Right::Look),
-    route(Method::POST, "/v1/metrics", Right::Look),
-    route(Method::POST, "/v1/logs", Right::Look),
-    route(Method::POST, "/v1/traces", Right::Look),
     route(Method::GET, "/api/v1/audit", Right::LookAround),
     route(Method::GET, "/api/v1/config", Right::LookAround),
     route(Method::POST, "/api/v1/reload", Right::Operate),
@@ -166,6 +175,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/prices", get(prices::prices))
         .route("/api/v1/keys", get(keys::list).post(keys::make))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .merge(telemetry())
         .merge(signing_in())
         .route("/api/v1/audit", get(changes::audit))
         .route("/api/v1/config", get(changes::configuration))
@@ -177,6 +187,18 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .fallback(async || Error::NoRoute(String::new()))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), gate))
         .with_state(control)
+}
+
+/// What happened, asked for.
+fn telemetry() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/api/v1/logs", get(logs::logs))
+        .route("/api/v1/logs/count", get(logs::count_logs))
+        .route("/api/v1/logs/histogram", get(logs::log_histogram))
+        .route("/api/v1/logs/tail", get(logs::tail_logs))
+        .route("/api/v1/logs/export", get(logs::export_logs))
+        .route("/api/v1/traces/{id}", get(traces::trace))
+        .route("/api/v1/activity", get(activity::activity))
 }
 
 /// What programs that sign in use, and those who confirm them.
@@ -199,16 +221,14 @@ fn signing_in() -> Router<Arc<Control>> {
         .route("/oauth/revoke", post(oauth::sign_out))
         .route("/device", get(device::sign_in_page).post(device::sign_in))
         .route("/managed/settings", get(managed::managed_settings))
-        .route("/v1/metrics", post(managed::take_metrics))
-        .route("/v1/logs", post(managed::take_logs))
-        .route("/v1/traces", post(managed::take_traces))
 }
 
 /// The handlers as the description of the API sees them.
 pub(crate) mod described {
     pub(crate) use super::{
-        admissions::*, approvals::*, budgets::*, calls::*, changes::*, device::*, keys::*,
-        ledger::*, limits::*, links::*, logins::*, managed::*, metrics::*, notices::*, oauth::*,
-        prices::*, queue::*, quotas::*, sessions::*, status::*, tasks::*, waits::*,
+        activity::*, admissions::*, approvals::*, budgets::*, calls::*, changes::*, device::*,
+        keys::*, ledger::*, limits::*, links::*, logins::*, logs::*, managed::*, metrics::*,
+        notices::*, oauth::*, prices::*, queue::*, quotas::*, sessions::*, status::*, tasks::*,
+        traces::*, waits::*,
     };
 }

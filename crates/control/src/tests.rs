@@ -9,4 +9,5 @@ mod links;
 mod logins;
 mod refusals;
 mod tasks;
+mod telemetry;
 mod world;

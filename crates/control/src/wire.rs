@@ -21,6 +21,7 @@ mod quota;
 mod session;
 mod status;
 mod task;
+mod telemetry;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,12 +51,15 @@ pub use quota::{Quota, QuotaLimit, QuotaQuery, QuotaWaiter, Quotas};
 pub use session::{Outlook, Session, SessionQuery};
 pub use status::{
     Bucket, BucketClass, BucketLimit, BudgetLimit, LimitMode, Limits, NoticeChannel, NoticeTested,
-    Penalty, Platform, Readiness, Reason, Refill, Status, Watched,
+    Penalty, Platform, Readiness, Reason, Refill, Status, TelemetryStatus, Watched,
 };
 
 pub use task::{
     RunningCall, RunningCalls, Task, TaskChangeRequest, TaskOf, TaskQuery, TaskRequest, TaskTree,
     TaskUsage, Tasks,
+};
+pub use telemetry::{
+    Activities, Activity, ActivityQuery, LogBar, LogBars, LogCount, LogQuery, Logs, Trace,
 };
 
 /// Why a request was refused. Every answer outside 2xx has this form.

@@ -78,6 +78,7 @@ impl Engine {
     /// Returns when everything that happened before is in the store, or can't be.
     pub fn flush(&self) {
         self.writer.flush();
+        self.stores.calls.flush();
     }
 
     /// Whether the store takes what it is given.

@@ -8,6 +8,7 @@ use std::sync::{
 use tidegate_observe::{
     event::Stamp,
     record::{Level, LogId, LogRecord, Origin},
+    tasks::TaskRecord,
 };
 use tidegate_types::Timestamp;
 
@@ -17,6 +18,9 @@ pub trait RecordSink: Send + Sync + std::fmt::Debug {
     fn wants(&self, level: Level) -> bool;
     /// Takes one.
     fn write(&self, record: LogRecord);
+
+    /// Takes what became of tasks, without secrets.
+    fn tasks(&self, _turned: &[TaskRecord]) {}
 }
 
 /// Wants nothing.

@@ -137,7 +137,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) struct Writer {
     facts: SyncSender<Fact>,
     health: Arc<Health>,
-    shed: AtomicU64,
+    shed: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// What writes where there is no thread: when it is told to flush.
     driven: Option<Mutex<Writing>>,
@@ -160,6 +160,7 @@ impl Writer {
     pub(crate) fn start(making: Making, driven: bool) -> std::io::Result<Self> {
         let (facts, waiting) = sync_channel(WAITING_MAX);
         let health = Arc::new(Health::default());
+        let shed = Arc::<AtomicU64>::default();
         let mut writing = Writing {
             stores: making.stores,
             notices: making.notices,
@@ -171,6 +172,7 @@ impl Writer {
             clock: making.clock,
             checkpoint: Position::default(),
             calls: Vec::new(),
+            shed: Arc::clone(&shed),
             snapshot: making.snapshot,
             written: making.written,
         };
@@ -183,7 +185,7 @@ impl Writer {
         Ok(Self {
             facts,
             health,
-            shed: AtomicU64::new(0),
+            shed,
             thread: Mutex::new(thread),
             driven,
         })
@@ -268,6 +270,8 @@ struct Writing {
     /// Up to where the journal was last given up.
     checkpoint: Position,
     calls: Vec<Arc<CallRecord>>,
+    /// Records of calls that were not kept.
+    shed: Arc<AtomicU64>,
     snapshot: Snapshot,
     written: Written,
 }
@@ -346,13 +350,13 @@ impl Writing {
         if nothing && self.health.is_writable() {
             return;
         }
+        self.hand_over();
         let settled = self.journaling.settled();
         let began = self.clock.monotonic();
         match self.write() {
             Ok(()) => {
                 (self.written)(&self.entries, self.clock.monotonic().since(began));
                 self.entries.clear();
-                self.calls.clear();
                 self.save = false;
                 // A store that works is not enough: nothing is booked that the journal does not take.
                 match self.journaling.try_again() {
@@ -363,9 +367,7 @@ impl Writing {
             }
             Err(refused) => {
                 self.health.failed(&refused);
-                // Call records are telemetry: they don't pile up behind a full disk. Entries do,
-                // up to the bound of the queue; the journal has them all.
-                self.calls.clear();
+                // Up to the bound of the queue; the journal has them all.
                 if self.entries.len() > WAITING_MAX {
                     self.entries.clear();
                 }
@@ -419,13 +421,19 @@ impl Writing {
         if let Some(unsaved) = unsaved {
             self.notices.saved(unsaved.version);
         }
-        if !self.calls.is_empty() {
-            let kept = self.stores.calls.append(&self.calls);
-            kept.map_err(|it| StoreError::Failed {
-                path: "calls".into(),
-                source: Box::new(it),
-            })?;
-        }
         Ok(())
+    }
+
+    /// Hands over the records of calls. They are telemetry: whether they are kept says nothing of the
+    /// ledger, and no ledger that fails keeps them back.
+    fn hand_over(&mut self) {
+        if self.calls.is_empty() {
+            return;
+        }
+        if self.stores.calls.append(&self.calls).is_err() {
+            self.shed
+                .fetch_add(self.calls.len() as u64, Ordering::Relaxed);
+        }
+        self.calls.clear();
     }
 }

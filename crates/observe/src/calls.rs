@@ -387,7 +387,7 @@ pub struct CallFilter {
     pub session: Option<Arc<str>>,
     /// Only calls that arrived at this time or later.
     pub since: Option<Timestamp>,
-    /// Only calls with a smaller id, to read on after a page.
+    /// Only calls that arrived before this one, to read on after a page.
     pub before: Option<CallId>,
     /// At most this many; more than [`LIST_MAX`] gives `LIST_MAX`, 0 gives the store's page of 100.
     pub limit: usize,
@@ -419,9 +419,12 @@ impl CallFilter {
 
 /// Keeps call records.
 pub trait CallStore: Send + Sync {
-    /// Keeps all of them, or none. A record that is given twice, because it was not known whether
-    /// it had been kept, is one.
+    /// Takes them in, without waiting for a disk: they are kept within a second, or counted as shed. A
+    /// record that is given twice, because it was not known whether it had been kept, is one.
     fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError>;
+
+    /// Returns when what was appended before is kept and can be found, or was shed.
+    fn flush(&self) {}
 
     /// The record of one call, if it is kept.
     fn get(&self, id: CallId) -> Result<Option<CallRecord>, RecordStoreError>;

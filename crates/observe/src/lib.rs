@@ -11,6 +11,7 @@ pub mod notice;
 pub mod overspend;
 pub mod record;
 pub mod redact;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace;
 

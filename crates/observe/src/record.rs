@@ -102,6 +102,9 @@ pub struct Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Correlation {
+    /// Who pays, where the record is about somebody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<Arc<str>>,
     /// The task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Arc<str>>,
@@ -146,8 +149,7 @@ impl Context {
 /// One record.
 ///
 /// `message` is one lower-case sentence without a full stop; values travel in `fields`. Nothing
-/// here is redacted yet: [`Self::json_line`] and [`Self::people_line`] do that, and they are the
-/// only ways out.
+/// here is redacted yet: [`Self::redacted`] does that, and is the only way out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogRecord {
     /// When, in UTC, as nanoseconds since 1970.
@@ -228,50 +230,19 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 impl LogRecord {
-    /// One line of JSON without the line's end, secrets removed. The time is `timestamp`, in
-    /// RFC 3339 with microseconds.
+    /// As [`CleanRecord::json_line`], secrets removed first.
     pub fn json_line(&self, redactor: &Redactor) -> String {
-        let clean = self.redacted(redactor);
-        let line = Line {
-            timestamp: rfc3339(self.at),
-            record: &clean,
-        };
-        // Only maps with keys that are no texts fail to serialise, and a record has none.
-        serde_json::to_string(&line).unwrap_or_default()
+        self.redacted(redactor).json_line()
     }
 
-    /// One line for people without the line's end, secrets removed:
-    /// `2026-11-21T10:00:00Z INFO    gateway  call settled  cost=$0.01 user=ada`.
+    /// As [`CleanRecord::people_line`], secrets removed first.
     pub fn people_line(&self, redactor: &Redactor) -> String {
-        let clean = self.redacted(redactor);
-        let time = rfc3339_seconds(self.at);
-        let mut out = format!(
-            "{time} {:<8} {:<9} {}",
-            self.level.word(),
-            clean.component,
-            one_line(&clean.message)
-        );
-        let about = &clean.correlation;
-        let ids = [
-            ("user", &about.user),
-            ("task", &about.task),
-            ("session", &about.session),
-        ];
-        for (name, value) in clean.fields.iter() {
-            match value {
-                Value::String(text) => push_field(&mut out, name, text),
-                other => push_field(&mut out, name, &other.to_string()),
-            }
-        }
-        for (name, value) in ids {
-            if let Some(value) = value {
-                push_field(&mut out, name, value);
-            }
-        }
-        out
+        self.redacted(redactor).people_line()
     }
 
-    fn redacted(&self, redactor: &Redactor) -> Self {
+    /// The same, secrets removed.
+    #[must_use]
+    pub fn redacted(&self, redactor: &Redactor) -> CleanRecord {
         let mut clean = self.clone();
         let own = |text: &mut Cow<'static, str>| {
             if let Cow::Owned(replaced) = redactor.redact(text) {
@@ -297,7 +268,62 @@ impl LogRecord {
         for (name, value) in &mut clean.fields.0 {
             redact_field(name, value, redactor);
         }
-        clean
+        CleanRecord(clean)
+    }
+}
+
+/// A record without secrets: the only form in which one leaves the program or is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanRecord(LogRecord);
+
+impl std::ops::Deref for CleanRecord {
+    type Target = LogRecord;
+
+    fn deref(&self) -> &LogRecord {
+        &self.0
+    }
+}
+
+impl CleanRecord {
+    /// One line of JSON without the line's end. The time is `timestamp`, in RFC 3339 with
+    /// microseconds.
+    pub fn json_line(&self) -> String {
+        let line = Line {
+            timestamp: rfc3339(self.at),
+            record: &self.0,
+        };
+        // Only maps with keys that are no texts fail to serialise, and a record has none.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+
+    /// One line for people without the line's end:
+    /// `2026-11-21T10:00:00Z INFO    gateway  call settled  cost=$0.01 user=ada`.
+    pub fn people_line(&self) -> String {
+        let time = rfc3339_seconds(self.at);
+        let mut out = format!(
+            "{time} {:<8} {:<9} {}",
+            self.level.word(),
+            self.component,
+            one_line(&self.message)
+        );
+        let about = &self.correlation;
+        let ids = [
+            ("user", &about.user),
+            ("task", &about.task),
+            ("session", &about.session),
+        ];
+        for (name, value) in self.fields.iter() {
+            match value {
+                Value::String(text) => push_field(&mut out, name, text),
+                other => push_field(&mut out, name, &other.to_string()),
+            }
+        }
+        for (name, value) in ids {
+            if let Some(value) = value {
+                push_field(&mut out, name, value);
+            }
+        }
+        out
     }
 }
 

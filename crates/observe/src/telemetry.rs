@@ -8,6 +8,7 @@ mod bloom;
 mod counts;
 mod filter;
 mod index;
+mod own;
 mod schema;
 mod token;
 mod wire;
@@ -19,8 +20,11 @@ pub use filter::{Filter, FilterError};
 pub use index::{
     DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES, PartIndex,
 };
+pub use own::{
+    CALL_OPERATION, Lines, OwnLogs, SERVICE, call_of, put_call, put_log, put_spans, put_task,
+};
 pub use schema::{
-    AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, spans, tasks,
+    AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, metrics, spans, tasks,
 };
 pub use token::{Key, Section, exact_key, tokens, word_key};
 pub use wire::{BLOCK_ROWS_MAX, UnreadableBatch};

@@ -21,6 +21,11 @@ impl TraceId {
         Self(if bits == 0 { 1 } else { bits })
     }
 
+    /// The bits, never 0.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// From its printed form.
     pub fn parse(text: &str) -> Option<Self> {
         let text = lower_hex(text, 32)?;
@@ -33,6 +38,11 @@ impl SpanId {
     /// From random bits. 0 means "no span" on the wire, so it becomes 1.
     pub const fn from_random(bits: u64) -> Self {
         Self(if bits == 0 { 1 } else { bits })
+    }
+
+    /// The bits, never 0.
+    pub const fn bits(self) -> u64 {
+        self.0
     }
 
     /// From its printed form.

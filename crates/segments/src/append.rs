@@ -9,14 +9,14 @@ use parking_lot::{Condvar, Mutex};
 use sha2::{Digest as _, Sha256};
 use tidegate_observe::telemetry::{AT, Batch, Counts, Findable, Kind};
 use tidegate_types::{Clock, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::{
     catalogue::{self, NewBlock},
     error::{Refused, SegmentsError},
     limits::{
-        AHEAD_MAX, BLOCK_LEVEL, BLOCK_ROWS, GROUP_BYTES, GROUP_WAIT, HASHES_KEPT, QUEUE_BYTES_MAX,
-        RETRY_QUEUE, RETRY_RECENT,
+        AHEAD_MAX, BLOCK_LEVEL, BLOCK_ROWS, FLUSH_WAIT, GROUP_BYTES, GROUP_WAIT, HASHES_KEPT,
+        QUEUE_BYTES_MAX, RETRY_QUEUE, RETRY_RECENT,
     },
     segments::{Core, nanos},
 };
@@ -28,7 +28,17 @@ pub struct BodyHash([u8; 16]);
 impl BodyHash {
     /// The hash of a body as it was received.
     pub fn of(body: &[u8]) -> Self {
-        let whole = Sha256::digest(body);
+        Self::of_parts(&[body])
+    }
+
+    /// The hash of what tells it from others, one after another: who sent it to where, and the body
+    /// last. What stands before it must tell where it ends.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        let whole = hash.finalize();
         let mut half = [0; 16];
         half.copy_from_slice(&whole[..16]);
         Self(half)
@@ -69,6 +79,17 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// The word on it, if it has come. Asked only until then.
+    pub(crate) fn ready(&mut self) -> Option<Result<Acknowledged, Refused>> {
+        match self.0.try_recv() {
+            Ok(word) => Some(word),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(Refused::Closed)),
+        }
+    }
+}
+
 /// A batch that waits to be committed.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -82,6 +103,7 @@ pub(crate) struct Job {
 pub(crate) struct Queue {
     inner: Mutex<Waiting>,
     changed: Condvar,
+    settled: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -89,10 +111,19 @@ struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
     closed: bool,
+    /// Batches that were taken, and those of them whose senders have word.
+    taken: u64,
+    settled: u64,
 }
 
 impl Queue {
-    pub(crate) fn put(&self, batch: Batch, hash: Option<BodyHash>) -> Result<Receipt, Refused> {
+    /// Takes a batch, unless so many bytes would wait then.
+    pub(crate) fn put(
+        &self,
+        batch: Batch,
+        hash: Option<BodyHash>,
+        most_waiting: usize,
+    ) -> Result<Receipt, Refused> {
         let bytes = batch.bytes();
         if bytes > QUEUE_BYTES_MAX {
             let most = QUEUE_BYTES_MAX;
@@ -102,13 +133,14 @@ impl Queue {
         if waiting.closed {
             return Err(Refused::Closed);
         }
-        if waiting.bytes + bytes > QUEUE_BYTES_MAX {
+        if waiting.bytes + bytes > most_waiting {
             return Err(Refused::Busy {
                 retry_after: RETRY_QUEUE,
             });
         }
         let (reply, receipt) = oneshot::channel();
         waiting.bytes += bytes;
+        waiting.taken += 1;
         waiting.jobs.push_back(Job { batch, hash, reply });
         self.changed.notify_one();
         Ok(Receipt(receipt))
@@ -147,6 +179,23 @@ impl Queue {
         Some(group)
     }
 
+    /// So many more have word.
+    fn settle(&self, batches: usize) {
+        self.inner.lock().settled += batches as u64;
+        self.settled.notify_all();
+    }
+
+    /// Returns when everything that was taken before has word; or when a disk is that slow.
+    pub(crate) fn flush(&self) {
+        let mut waiting = self.inner.lock();
+        let target = waiting.taken;
+        while waiting.settled < target {
+            if self.settled.wait_for(&mut waiting, FLUSH_WAIT).timed_out() {
+                return;
+            }
+        }
+    }
+
     /// Refuses everything from now on; what waits is still committed.
     pub(crate) fn close(&self) {
         self.inner.lock().closed = true;
@@ -157,7 +206,9 @@ impl Queue {
 /// Commits group after group, until the queue is closed and empty.
 pub(crate) fn run(core: &Core) {
     while let Some(group) = core.queue.gather(&*core.clock) {
+        let batches = group.len();
         commit(core, group);
+        core.queue.settle(batches);
         core.look_at_recent();
     }
 }

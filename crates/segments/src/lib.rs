@@ -7,6 +7,9 @@
 //! then: it seals blocks into parts, merges parts, and drops what is too old or too much;
 //! [`Segments::start_tending`] calls it every second.
 //!
+//! A program that must go on without it holds a [`Telemetry`], which opens the directory again and
+//! again.
+//!
 //! One process at a time has a directory:
 //!
 //! ```text
@@ -18,24 +21,31 @@
 //! ```
 
 mod append;
+mod calls;
 mod catalogue;
 mod directory;
 mod error;
 mod files;
+mod lens;
 mod limits;
+mod own;
 mod part;
 mod query;
 mod scan;
 mod seal;
 mod segments;
 mod tail;
+mod telemetry;
 mod tend;
 
 pub use append::{Acknowledged, BodyHash, Receipt};
 pub use error::{Refused, SegmentsError};
-pub use limits::{Keep, Options, QUEUE_BYTES_MAX};
+pub use limits::{Keep, OWN_BYTES_MAX, Options, QUEUE_BYTES_MAX};
+pub use own::OwnRecords;
+pub use part::{ExportError, write_parquet};
 pub use query::{Bar, Counted, QUERY_ROWS_MAX, Query, QueryError};
 pub use scan::Rows;
 pub use segments::{Recovery, Segments, Status};
 pub use tail::{Tail, Tailed};
+pub use telemetry::{Condition, News, Telemetry};
 pub use tend::{Tended, Tending};

@@ -18,6 +18,14 @@ pub(crate) const BLOCK_ROWS: usize = 2_000;
 /// one core can take; beyond it, whoever sends is told to come back.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
 
+/// The most of the program's own records that waits to be committed, beside that: a second of ten
+/// thousand calls. From half of it on, records of level DEBUG are shed.
+pub const OWN_BYTES_MAX: usize = 16 << 20;
+
+/// The longest that somebody who wants to see what was just written waits for a disk between two
+/// commits.
+pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(10);
+
 /// How long the hash of a batch is known: OpenTelemetry's exporters give up after five minutes.
 pub(crate) const HASHES_KEPT: Duration = Duration::from_mins(10);
 
@@ -82,6 +90,8 @@ pub struct Keep {
     pub tasks: Duration,
     /// Activity.
     pub activity: Duration,
+    /// Points of metrics.
+    pub metrics: Duration,
 }
 
 impl Keep {
@@ -93,6 +103,7 @@ impl Keep {
             Kind::Calls => self.calls,
             Kind::Tasks => self.tasks,
             Kind::Activity => self.activity,
+            Kind::Metrics => self.metrics,
         }
     }
 }
@@ -107,6 +118,7 @@ impl Default for Keep {
             calls: year,
             tasks: year,
             activity: year,
+            metrics: 7 * DAY,
         }
     }
 }
@@ -116,8 +128,8 @@ impl Default for Keep {
 pub struct Options {
     /// How long records are kept.
     pub keep: Keep,
-    /// The most that all files together take. Where it would be passed, the oldest logs and spans
-    /// go first, then the oldest of the rest.
+    /// The most that all files together take. Where it would be passed, the oldest logs, spans and
+    /// metrics go first, then the oldest of the rest.
     pub budget_bytes: u64,
     /// The most that recent records take of it. They are refused for a while before they reach it.
     pub recent_bytes: u64,

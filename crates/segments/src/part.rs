@@ -1,6 +1,7 @@
 //! A part: a Parquet file, and the index beside it.
 
 mod columns;
+mod export;
 mod read;
 mod write;
 
@@ -17,6 +18,7 @@ use tidegate_observe::telemetry::{
     BLOCK_BYTES, Bloom, FilterBits, Key, Kind, PREAMBLE_BYTES, PartIndex, Section,
 };
 
+pub use self::export::{ExportError, write_parquet};
 pub(crate) use self::{
     read::{PartReader, rebuild_index},
     write::{PartWriter, Written},

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tidegate_observe::telemetry::{Counts, Filter};
+use tidegate_observe::telemetry::{Batch, Counts, Filter};
 use tidegate_types::{Disposition, Timestamp};
 
 use crate::{
     error::SegmentsError,
-    scan::{Rows, Source, View},
+    scan::{Columns, Rows, Source, View},
     segments::{Core, Segments, nanos},
 };
 
@@ -139,12 +139,33 @@ impl Segments {
             rows += if is_whole(query, &source, &range) {
                 source.rows() as u64
             } else {
-                let found = view.open(query, &source, false)?;
+                let found = view.open(query, &source, Columns::Needed)?;
                 found.map_or(0, |it| it.rows.len() as u64)
             };
         }
         let damaged = std::mem::take(&mut view.damaged);
         Ok(Counted { rows, damaged })
+    }
+
+    /// Shows all rows that match, some at a time and in no order, with these columns and those of the
+    /// filter: for sums, since no row is taken out. The query's limit has no say. Returns what could
+    /// not be read and was left out, with the reason.
+    ///
+    /// # Errors
+    /// A query that takes too long, or a file that can't be read.
+    pub fn visit(
+        &self,
+        query: &Query,
+        columns: &[usize],
+        mut each: impl FnMut(&Batch, &[u32]),
+    ) -> Result<Vec<String>, QueryError> {
+        let mut view = View::of(self.core());
+        for source in view.sources(query) {
+            if let Some(found) = view.open(query, &source, Columns::These(columns))? {
+                each(&found.batch, &found.rows);
+            }
+        }
+        Ok(std::mem::take(&mut view.damaged))
     }
 
     /// How many rows match in each step of time, by level. Steps are whole minutes; the first
@@ -196,10 +217,10 @@ impl Segments {
 fn add_parts(sources: &mut Vec<Source>, minutes: &Range<i64>, counts: &mut Counts) {
     let mut seen = BTreeSet::new();
     sources.retain(|it| match it {
-        Source::Block(_) => true,
-        Source::Group(part, _) => {
+        Source::Block(..) => true,
+        Source::Group(part, _, lens) => {
             if seen.insert(part.row.id) {
-                counts.add_within(&part.index.counts, minutes);
+                counts.add_within(&lens.counts(&part.index.counts), minutes);
             }
             false
         }
@@ -219,7 +240,7 @@ fn count_source(
     source: &Source,
     to: &mut Counts,
 ) -> Result<(), QueryError> {
-    if let Source::Block(head) = source
+    if let Source::Block(head, lens) = source
         && query.filter.is_all()
         && query.before.is_none()
         && let Some(counts) = view
@@ -228,10 +249,10 @@ fn count_source(
             .and_then(|it| Counts::decode(&it).ok())
     {
         let minutes = nanos(query.from).div_euclid(MINUTE)..nanos(query.to).div_euclid(MINUTE);
-        to.add_within(&counts, &minutes);
+        to.add_within(&lens.counts(&counts), &minutes);
         return Ok(());
     }
-    let Some(found) = view.open(query, source, false)? else {
+    let Some(found) = view.open(query, source, Columns::Needed)? else {
         return Ok(());
     };
     to.add(&Counts::of(&found.batch.gather(&found.rows)));

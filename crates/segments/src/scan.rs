@@ -9,6 +9,7 @@ use tidegate_types::Monotonic;
 use crate::{
     catalogue::{self, BlockHead},
     error::SegmentsError,
+    lens::Lens,
     limits::QUERY_TIME_MAX,
     part::{Filters, Part, PartReader},
     query::{Query, QueryError},
@@ -67,25 +68,24 @@ impl View {
         let range = query.range(&self.core);
         let overlaps = |first: i64, last: i64| first < range.end && last >= range.start;
         let mut sources = Vec::new();
-        let heads = match &self.reader {
-            Some(reader) => catalogue::blocks(reader, query.filter.kind()),
-            None => Ok(Vec::new()),
-        };
-        match heads {
-            Ok(heads) => {
-                let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
-                sources.extend(heads.map(Source::Block));
+        for (kind, lens) in Lens::onto(query.filter.kind()) {
+            let heads = match &self.reader {
+                Some(reader) => catalogue::blocks(reader, kind),
+                None => Ok(Vec::new()),
+            };
+            match heads {
+                Ok(heads) => {
+                    let heads = heads.into_iter().filter(|it| overlaps(it.first, it.last));
+                    sources.extend(heads.map(|it| Source::Block(it, lens)));
+                }
+                Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
             }
-            Err(error) => self.note(SegmentsError::sqlite(self.core.catalogue.path(), error)),
-        }
-        for part in self
-            .parts
-            .iter()
-            .filter(|it| it.row.kind == query.filter.kind())
-        {
-            let groups = part.index.groups.iter().enumerate();
-            let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
-            sources.extend(groups.map(|(group, _)| Source::Group(part.clone(), group)));
+            for part in self.parts.iter().filter(|it| it.row.kind == kind) {
+                let groups = part.index.groups.iter().enumerate();
+                let groups = groups.filter(|(_, it)| overlaps(it.first, it.last));
+                let group = |(group, _)| Source::Group(part.clone(), group, lens);
+                sources.extend(groups.map(group));
+            }
         }
         sources.sort_by_key(|it| std::cmp::Reverse(it.times().1));
         sources
@@ -112,14 +112,14 @@ impl View {
         work(reader).map_err(|it| SegmentsError::sqlite(path, it))
     }
 
-    /// Opens a source and finds its rows that match. With `whole`, all columns are there for them;
-    /// without, only those that the filter and the order need. A source that is damaged is noted,
+    /// Opens a source and finds its rows that match, with the columns that are asked for, those that the
+    /// filter and the order need among them. A source that is damaged is noted,
     /// and has none; a damaged part is set aside when the view ends.
     pub(crate) fn open(
         &mut self,
         query: &Query,
         source: &Source,
-        whole: bool,
+        columns: Columns<'_>,
     ) -> Result<Option<Found>, QueryError> {
         if self.core.clock.monotonic() >= self.until {
             return Err(QueryError::TooLong {
@@ -128,14 +128,21 @@ impl View {
         }
         let range = query.range(&self.core);
         let found = match source {
-            Source::Block(head) => self.open_block(query, *head, range),
-            Source::Group(part, group) => self.open_group(query, (part, *group), range, whole),
+            Source::Block(head, lens) => self.open_block(query, (*head, *lens), range),
+            Source::Group(part, group, lens) => {
+                let wanted = Wanted {
+                    range,
+                    lens: *lens,
+                    columns,
+                };
+                self.open_group(query, (part, *group), wanted)
+            }
         };
         match found {
             Ok(found) => Ok(found),
             Err(error @ SegmentsError::Damaged { .. }) => {
                 self.note(error);
-                if let Source::Group(part, _) = source
+                if let Source::Group(part, ..) = source
                     && !self.unreadable.iter().any(|it| Arc::ptr_eq(it, part))
                 {
                     self.unreadable.push(part.clone());
@@ -149,7 +156,7 @@ impl View {
     fn open_block(
         &self,
         query: &Query,
-        head: BlockHead,
+        (head, lens): (BlockHead, Lens),
         range: Range<i64>,
     ) -> Result<Option<Found>, SegmentsError> {
         if !query.filter.is_all() {
@@ -158,7 +165,8 @@ impl View {
             // Filters that are damaged exclude nothing.
             if let (Some(ids), Some(words)) = blooms {
                 let bits = FilterBits { ids, words };
-                if !query.filter.may_match(&mut |it| bits.may_hold(it)) {
+                let mut may_hold = |it| lens.adds(it) || bits.may_hold(it);
+                if !query.filter.may_match(&mut may_hold) {
                     return Ok(None);
                 }
             }
@@ -168,6 +176,7 @@ impl View {
             let path = self.core.catalogue.path();
             SegmentsError::damaged(path, format!("block {}: {why}", head.id))
         })?;
+        let batch = lens.seen(batch);
         let rows = matching(query, &batch, range);
         Ok((!rows.is_empty()).then_some(Found { batch, rows }))
     }
@@ -176,32 +185,40 @@ impl View {
         &mut self,
         query: &Query,
         (part, group): (&Arc<Part>, usize),
-        range: Range<i64>,
-        whole: bool,
+        wanted: Wanted<'_>,
     ) -> Result<Option<Found>, SegmentsError> {
+        let lens = wanted.lens;
         if !query.filter.is_all()
             && let Some(filters) = part.filters()?
-            && !may_match(query, &filters, group)?
+            && !may_match(query, &filters, (group, lens))?
         {
             return Ok(None);
         }
         let reader = self.reader_of(part)?;
-        let mut first = query.filter.columns();
+        let mut first = lens.columns(query.filter.columns());
         first.extend([AT, ID]);
         first.extend(part.row.kind.schema().counted);
         let mut batch = reader.read(group, first.iter().copied())?;
-        let rows = matching(query, &batch, range);
+        let rows = matching(query, &lens.see(&batch), wanted.range);
         if rows.is_empty() {
             return Ok(None);
         }
-        if whole {
-            let others = 0..batch.schema().columns.len();
+        let others: Vec<usize> = match wanted.columns {
+            Columns::Needed => Vec::new(),
+            Columns::These(asked) => {
+                let asked = lens.columns(asked.iter().copied().collect());
+                asked.into_iter().collect()
+            }
+            Columns::All => (0..batch.schema().columns.len()).collect(),
+        };
+        if !others.is_empty() {
             let mut few = rows.clone();
             few.sort_unstable();
             let few = (few.len() * FEW < batch.rows()).then_some(&few[..]);
-            let others = others.filter(|it| !first.contains(it));
+            let others = others.into_iter().filter(|it| !first.contains(it));
             reader.fill(&mut batch, group, others, few)?;
         }
+        let batch = lens.seen(batch);
         Ok(Some(Found { batch, rows }))
     }
 
@@ -219,6 +236,24 @@ impl View {
         self.open.push(reader.clone());
         Ok(reader)
     }
+}
+
+/// What is wanted of a group.
+struct Wanted<'a> {
+    range: Range<i64>,
+    lens: Lens,
+    columns: Columns<'a>,
+}
+
+/// Columns of rows that match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Columns<'a> {
+    /// Those that the filter and the order need.
+    Needed,
+    /// These as well.
+    These(&'a [usize]),
+    /// All.
+    All,
 }
 
 /// Where fewer than one in so many rows match, the others' values are passed over.
@@ -241,12 +276,16 @@ impl Drop for View {
 }
 
 /// Whether a group may have a row that matches. What can't be asked is read.
-fn may_match(query: &Query, filters: &Filters<'_>, group: usize) -> Result<bool, SegmentsError> {
+fn may_match(
+    query: &Query,
+    filters: &Filters<'_>,
+    (group, lens): (usize, Lens),
+) -> Result<bool, SegmentsError> {
     let mut failed = None;
     let may = query
         .filter
         .may_match(&mut |key| match filters.may_hold(group, key) {
-            Ok(may) => may,
+            Ok(may) => may || lens.adds(key),
             Err(error) => {
                 failed = Some(error);
                 true
@@ -276,15 +315,15 @@ fn matching(query: &Query, batch: &Batch, range: Range<i64>) -> Vec<u32> {
 /// Where rows can be.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Block(BlockHead),
-    Group(Arc<Part>, usize),
+    Block(BlockHead, Lens),
+    Group(Arc<Part>, usize, Lens),
 }
 
 impl Source {
     pub(crate) fn times(&self) -> (i64, i64) {
         match self {
-            Self::Block(head) => (head.first, head.last),
-            Self::Group(part, group) => {
+            Self::Block(head, _) => (head.first, head.last),
+            Self::Group(part, group, _) => {
                 let index = &part.index.groups[*group];
                 (index.first, index.last)
             }
@@ -293,8 +332,8 @@ impl Source {
 
     pub(crate) fn rows(&self) -> usize {
         match self {
-            Self::Block(head) => head.rows,
-            Self::Group(part, group) => part.index.groups[*group].rows,
+            Self::Block(head, _) => head.rows,
+            Self::Group(part, group, _) => part.index.groups[*group].rows,
         }
     }
 }
@@ -379,7 +418,7 @@ impl Rows {
             if newest.is_some_and(|it| it > source.times().1) {
                 break;
             }
-            let found = self.view.open(&self.query, source, true)?;
+            let found = self.view.open(&self.query, source, Columns::All)?;
             self.closed.pop();
             self.open.extend(found.and_then(Open::new));
         }

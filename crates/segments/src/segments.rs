@@ -20,7 +20,7 @@ use crate::{
     catalogue::{self, Catalogue},
     directory::{self, Layout},
     error::{Refused, SegmentsError},
-    limits::{BLOCK_ROWS, BUSY_WAIT, Options, RETRY_RECENT},
+    limits::{BLOCK_ROWS, BUSY_WAIT, OWN_BYTES_MAX, Options, QUEUE_BYTES_MAX, RETRY_RECENT},
     part::Part,
     tail::{Tail, Tails},
 };
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Segments {
     core: Arc<Core>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What all threads share.
@@ -130,7 +130,7 @@ impl Segments {
         let writer = writer.map_err(|it| SegmentsError::io(directory, it))?;
         let segments = Self {
             core,
-            writer: Some(writer),
+            writer: Mutex::new(Some(writer)),
         };
         Ok((segments, found.recovery))
     }
@@ -148,7 +148,19 @@ impl Segments {
                 retry_after: RETRY_RECENT,
             });
         }
-        self.core.queue.put(batch, hash)
+        self.core.queue.put(batch, hash, QUEUE_BYTES_MAX)
+    }
+
+    /// As [`Self::append`], for the program's own records: they have room of their own in the queue,
+    /// and are taken as long as recent records have any room left.
+    pub(crate) fn append_own(&self, batch: Batch) -> Result<Receipt, Refused> {
+        let most = QUEUE_BYTES_MAX + OWN_BYTES_MAX;
+        self.core.queue.put(batch, None, most)
+    }
+
+    /// Returns when all that was appended before is durable, or refused. Waits for the disk.
+    pub fn flush(&self) {
+        self.core.queue.flush();
     }
 
     /// Follows the records that match, from now on, as they become durable.
@@ -179,6 +191,15 @@ impl Segments {
         })
     }
 
+    /// Commits what was taken in, and takes nothing more. Queries go on.
+    pub fn close(&self) {
+        self.core.queue.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has said so.
+            let _ended = writer.join();
+        }
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -187,11 +208,7 @@ impl Segments {
 impl Drop for Segments {
     /// Commits what was taken in, and stops.
     fn drop(&mut self) {
-        self.core.queue.close();
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has said so.
-            let _ended = writer.join();
-        }
+        self.close();
     }
 }
 

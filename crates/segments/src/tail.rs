@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tidegate_observe::telemetry::{Batch, Filter, Row};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
-use crate::limits::TAIL_BATCHES;
+use crate::{lens::Lens, limits::TAIL_BATCHES};
 
 /// Where new records go to those who follow.
 #[derive(Debug, Default)]
@@ -80,10 +80,9 @@ impl Tail {
     }
 
     fn matching(&self, batch: &Batch) -> Option<Tailed> {
-        if batch.kind() != self.filter.kind() {
-            return None;
-        }
-        let matching = (0..batch.rows()).filter(|it| self.filter.matches(batch, *it));
+        let lens = Lens::between(self.filter.kind(), batch.kind())?;
+        let batch = lens.see(batch);
+        let matching = (0..batch.rows()).filter(|it| self.filter.matches(&batch, *it));
         let rows: Vec<Row> = matching.map(|it| batch.take(it)).collect();
         (!rows.is_empty()).then_some(Tailed::Rows(rows))
     }

@@ -192,7 +192,7 @@ impl Core {
         let most = self.options.parts_bytes();
         let mut parts: Vec<Arc<Part>> = self.parts.read().iter().cloned().collect();
         parts.sort_by_key(|it| {
-            let dear = !matches!(it.row.kind, Kind::Logs | Kind::Spans);
+            let dear = !matches!(it.row.kind, Kind::Logs | Kind::Spans | Kind::Metrics);
             (dear, it.times.1)
         });
         let mut kept: u64 = parts.iter().map(|it| it.bytes).sum();

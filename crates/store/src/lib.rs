@@ -16,4 +16,4 @@ mod staging;
 pub use journal::{FileJournal, SEGMENT_BYTES_MAX};
 pub use lock::DirectoryLock;
 pub use memory::{MemoryJournal, MemoryStore};
-pub use sqlite::{CALLS_MAX, SqliteStore};
+pub use sqlite::{OldCalls, SqliteStore};

@@ -1,7 +1,7 @@
-//! SQLite: the ledger, keys, changes and settings in `state.db`, records of calls in `calls.db`.
+//! SQLite: the ledger, keys, changes and settings in `state.db`.
 //!
-//! One writer connection each, whose transactions are durable before they are acknowledged (the
-//! ledger's, at least); readers beside it that see the last commit (WAL).
+//! One writer connection, whose transactions are durable before they are acknowledged; readers beside
+//! it that see the last commit (WAL).
 
 mod calls;
 mod columns;
@@ -17,12 +17,8 @@ use tidegate_ledger::StoreError;
 
 use crate::{failure, lock::DirectoryLock, reserve::Reserve};
 
-pub use self::calls::CALLS_MAX;
-use self::{
-    calls::CallFile,
-    ledger::LedgerWriter,
-    schema::{CALLS, STATE},
-};
+pub use self::calls::OldCalls;
+use self::{ledger::LedgerWriter, schema::STATE};
 
 /// Idle connections that are kept for readers: as many as read at once in practice; each has a
 /// cache of 2 MiB.
@@ -31,12 +27,11 @@ const READERS_IDLE_MAX: usize = 2;
 /// Prepared statements that a connection keeps: all that this crate has.
 const STATEMENTS_MAX: usize = 32;
 
-/// A data directory. Entries, keys and changes are durable when a call returns; settings and
-/// records of calls survive a killed process, and a power cut may take the last of them.
+/// A data directory. Entries, keys and changes are durable when a call returns; settings survive a
+/// killed process, and a power cut may take the last of them.
 #[derive(Debug)]
 pub struct SqliteStore {
     state: Database,
-    calls: CallFile,
     /// Held for as long as the store is; absent for a reader.
     _lock: Option<DirectoryLock>,
 }
@@ -51,7 +46,6 @@ impl SqliteStore {
                 reserve: Some(Reserve::keep(&directory)),
                 ..Database::open(directory.join("state.db"), &STATE)?
             },
-            calls: CallFile::new(Database::open(directory.join("calls.db"), &CALLS)?),
             _lock: Some(lock),
         })
     }
@@ -61,7 +55,6 @@ impl SqliteStore {
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             state: Database::read(directory.join("state.db"))?,
-            calls: CallFile::new(Database::read(directory.join("calls.db"))?),
             _lock: None,
         })
     }

@@ -242,6 +242,7 @@ impl Tasks {
             return Err(TaskError::Progress(progress));
         }
         task.tell(change, now)?;
+        task.told.store(0, Ordering::Relaxed);
         if change.priority.is_some() {
             task.set_priority(change.priority);
         }

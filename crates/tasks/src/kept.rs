@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_types::{CallId, Complexity, IdSource, Priority, TaskId, Timestamp};
 
 use crate::{
-    Estimates, TaskState, Used,
+    Estimates, TaskState, TaskView, Used,
     table::{Born, Key, Tasks},
     task::{Facts, Task, priority_raw},
     used::Sums,
@@ -132,6 +132,7 @@ impl Saved {
             own: Sums::of(&self.own),
             tree: Sums::of(&self.tree),
             dirty: AtomicBool::new(false),
+            told: AtomicU8::new(self.state.raw() + 1),
         }
     }
 }
@@ -177,9 +178,15 @@ impl Counted {
 pub struct Changed {
     tasks: Vec<Saved>,
     counted: Counted,
+    turned: Vec<Arc<Task>>,
 }
 
 impl Changed {
+    /// Those that have begun, ended, or were changed by somebody's word since this was last asked.
+    pub fn turned(&self, now: Timestamp) -> Vec<TaskView> {
+        self.turned.iter().map(|it| it.view(now)).collect()
+    }
+
     /// As it is written down, all of it or nothing: names of settings and their values.
     pub fn written(&self) -> Vec<(String, Vec<u8>)> {
         let tasks = self.tasks.iter().map(|it| {
@@ -229,7 +236,12 @@ impl Tasks {
             Some(Saved::of(it, it.slot?))
         });
         let tasks = saved.collect();
-        Some(Changed { tasks, counted })
+        let turned = dirty.iter().filter(|it| it.is_to_tell());
+        Some(Changed {
+            tasks,
+            counted,
+            turned: turned.cloned().collect(),
+        })
     }
 
     /// What could not be written down has changed still.

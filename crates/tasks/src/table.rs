@@ -485,6 +485,7 @@ impl Tasks {
             own: Sums::default(),
             tree: Sums::default(),
             dirty: AtomicBool::new(false),
+            told: AtomicU8::new(0),
         });
         shard.put(&task);
         self.mark(&task);

@@ -75,6 +75,8 @@ pub struct Task {
     pub(crate) tree: Sums,
     /// It has changed since it was last written down.
     pub(crate) dirty: AtomicBool,
+    /// The state that was told last, one more than its form; 0: what it is now is to be told.
+    pub(crate) told: AtomicU8,
 }
 
 impl Task {
@@ -100,6 +102,12 @@ impl Task {
 
     pub(crate) fn state(&self) -> TaskState {
         TaskState::of_raw(self.state.load(Ordering::SeqCst))
+    }
+
+    /// Whether its state is to be told; it is told with that.
+    pub(crate) fn is_to_tell(&self) -> bool {
+        let now = self.state().raw() + 1;
+        self.told.swap(now, Ordering::Relaxed) != now
     }
 
     pub(crate) fn set_state(&self, state: TaskState) {

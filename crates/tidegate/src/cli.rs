@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 failed or found something wrong, 2 wrong usage.
 
+mod activity;
 mod approvals;
 mod budget;
 mod calls;
@@ -14,6 +15,7 @@ mod hook;
 mod keys;
 mod ledger;
 mod login;
+mod logs;
 mod notify;
 mod prices;
 mod program;
@@ -25,6 +27,7 @@ mod statusline;
 mod table;
 mod task;
 mod top;
+mod trace;
 
 use std::{
     ffi::OsString,
@@ -73,6 +76,12 @@ pub(crate) enum Command {
     Top,
     /// The newest calls, or everything about one
     Calls(calls::CallsArgs),
+    /// What was said, by the gateway and by what sends it telemetry: found, followed, counted, exported
+    Logs(logs::LogsArgs),
+    /// What one piece of work was made of, and how long each part took: a waterfall
+    Trace(trace::TraceArgs),
+    /// Usage and performance by the hour, platform, task type and user
+    Activity(activity::ActivityArgs),
     /// Calls that wait: their places, and how long it will take; `cancel` and `promote` one
     Queue(queue::QueueArgs),
     /// Tasks: how far they are and what they used; `create`, `start`, `complete`, `cancel` one
@@ -262,6 +271,9 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
         Command::Top => top::answer(&cli.load()?.settings)?,
         Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Logs(args) => logs::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Trace(args) => trace::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Activity(args) => activity::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Task(args) => task::answer(args, &Client::of(&cli.load()?.settings)?)?,
         Command::Quota(args) => quota::answer(args, &Client::of(&cli.load()?.settings)?)?,

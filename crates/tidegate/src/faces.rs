@@ -16,29 +16,40 @@ use tidegate_engine::Engine;
 use tidegate_gateway::{
     Elsewhere,
     reply::{BodyError, ReplyBody},
-    server::{Answering, Phase},
+    server::{Answerer as _, Answering, Phase},
 };
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_logins::Logins;
 use tidegate_notify::Untested;
 use tidegate_observe::{audit::Actor, metrics::Registry};
+use tidegate_otlp::Receiver;
+use tidegate_segments::Telemetry;
 use tidegate_types::Secret;
 use tower::ServiceExt as _;
 
-use crate::serve::Serving;
+use crate::{otlp::OverHttp, serve::Serving};
 
 /// The control API, which answers what is not the gateway's.
 pub(crate) struct Faces {
     router: axum::Router,
+    otlp: OverHttp,
     operator: Arc<Operator>,
 }
 
 impl Faces {
-    pub(crate) fn new(engine: Arc<Engine>, logins: Arc<Logins>, token: Secret<String>) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        logins: Arc<Logins>,
+        telemetry: Arc<Telemetry>,
+        receiver: Arc<Receiver>,
+        token: Secret<String>,
+    ) -> Self {
         let operator = Arc::new(Operator::default());
-        let control = Arc::new(Control::new(engine, logins, operator.clone(), token));
+        let control = Control::new(engine, logins, telemetry, operator.clone(), token);
+        let control = Arc::new(control);
         Self {
             router: control.router(),
+            otlp: OverHttp(receiver),
             operator,
         }
     }
@@ -51,10 +62,13 @@ impl Faces {
 
 impl Elsewhere for Faces {
     fn owns(&self, path: &str) -> bool {
-        Control::owns(path)
+        Receiver::owns(path) || Control::owns(path)
     }
 
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering {
+        if Receiver::owns(request.uri().path()) {
+            return self.otlp.answer(request, peer);
+        }
         let router = self.router.clone();
         Box::pin(async move {
             let mut request = request.map(axum::body::Body::new);

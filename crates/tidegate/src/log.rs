@@ -1,4 +1,5 @@
-//! The program's own log: to the terminal for people, to a bounded file for keeps.
+//! The program's own log: to the terminal for people, to a bounded file for keeps, and to telemetry for
+//! questions.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -6,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -18,12 +19,21 @@ use tidegate_engine::observer::RecordSink;
 use tidegate_observe::{
     record::{Level, LogRecord},
     redact::Redactor,
+    tasks::TaskRecord,
+    telemetry::{Batch, Kind, OwnLogs, put_log, put_task},
 };
+use tidegate_segments::OwnRecords;
 
-use crate::config::{Log, LogForm};
+use crate::config::{Log, LogForm, Settings};
 
 /// Records waiting to be written. What comes beyond is dropped and counted: a log never blocks.
 const WAITING_MAX: usize = 8_192;
+
+/// Of them, so many may be of level DEBUG: what matters more has room for itself.
+const DEBUG_WAITING_MAX: usize = WAITING_MAX / 2;
+
+/// Records that are given to telemetry together, at most.
+const BATCH_MAX: usize = 512;
 
 /// Bytes of one file; at most [`FILES_MAX`] are kept.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -39,19 +49,30 @@ pub(crate) struct Logger {
     shed: [AtomicU64; Level::ALL.len()],
     /// Records that were written, by level.
     written: Arc<[AtomicU64; Level::ALL.len()]>,
+    /// Records of level DEBUG that wait.
+    debug_waiting: Arc<AtomicUsize>,
     redactor: Arc<ArcSwap<Redactor>>,
+    own: Arc<OwnRecords>,
     records: Mutex<Option<SyncSender<LogRecord>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Logger {
-    /// Starts the log's thread. Lines of `least` and above go to both places.
-    pub(crate) fn start(data: &Path, log: Log, redactor: Redactor) -> io::Result<Arc<Self>> {
+    /// Starts the log's thread. Lines of the configured level and above go everywhere.
+    pub(crate) fn start(settings: &Settings, own: &Arc<OwnRecords>) -> io::Result<Arc<Self>> {
+        let (data, log) = (&settings.data, settings.log);
         let (records, waiting) = sync_channel(WAITING_MAX);
-        let redactor = Arc::new(ArcSwap::from_pointee(redactor));
+        let redactor = Arc::new(ArcSwap::from_pointee(settings.redactor.clone()));
         let written = Arc::<[AtomicU64; Level::ALL.len()]>::default();
+        let debug_waiting = Arc::<AtomicUsize>::default();
         let mut writing = Writing {
             written: Arc::clone(&written),
+            debug_waiting: Arc::clone(&debug_waiting),
+            own: Arc::clone(own),
+            rules: OwnLogs {
+                home: Arc::clone(&settings.local.organisation),
+            },
+            batch: Batch::new(Kind::Logs),
             waiting,
             form: log.form,
             redactor: Arc::clone(&redactor),
@@ -64,7 +85,9 @@ impl Logger {
             least: AtomicU8::new(rank(log.level)),
             shed: Default::default(),
             written,
+            debug_waiting,
             redactor,
+            own: Arc::clone(own),
             records: Mutex::new(Some(records)),
             thread: Mutex::new(Some(thread)),
         }))
@@ -112,12 +135,38 @@ impl RecordSink for Logger {
     }
 
     fn write(&self, record: LogRecord) {
-        let place = usize::from(rank(record.level));
+        let level = record.level;
+        let is_debug = level == Level::Debug;
+        let debug_waiting = &self.debug_waiting;
+        if is_debug && debug_waiting.load(Ordering::Relaxed) >= DEBUG_WAITING_MAX {
+            self.count_shed(level);
+            return;
+        }
         let refused = match self.records.lock().as_ref() {
-            Some(records) => records.try_send(record).err(),
+            Some(records) => {
+                debug_waiting.fetch_add(usize::from(is_debug), Ordering::Relaxed);
+                records.try_send(record).err()
+            }
             None => None,
         };
-        if let (Some(TrySendError::Full(_)), Some(shed)) = (refused, self.shed.get(place)) {
+        if let Some(TrySendError::Full(_)) = refused {
+            debug_waiting.fetch_sub(usize::from(is_debug), Ordering::Relaxed);
+            self.count_shed(level);
+        }
+    }
+
+    fn tasks(&self, turned: &[TaskRecord]) {
+        let mut batch = Batch::new(Kind::Tasks);
+        for it in turned {
+            put_task(&mut batch, it);
+        }
+        self.own.put(batch);
+    }
+}
+
+impl Logger {
+    fn count_shed(&self, level: Level) {
+        if let Some(shed) = self.shed.get(usize::from(rank(level))) {
             shed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -125,6 +174,11 @@ impl RecordSink for Logger {
 
 struct Writing {
     written: Arc<[AtomicU64; Level::ALL.len()]>,
+    debug_waiting: Arc<AtomicUsize>,
+    own: Arc<OwnRecords>,
+    rules: OwnLogs,
+    /// What is on its way to telemetry.
+    batch: Batch,
     waiting: Receiver<LogRecord>,
     form: LogForm,
     redactor: Arc<ArcSwap<Redactor>>,
@@ -134,22 +188,42 @@ struct Writing {
 impl Writing {
     fn run(&mut self) {
         while let Ok(record) = self.waiting.recv() {
-            let redactor = self.redactor.load();
-            let line = record.json_line(&redactor);
-            let shown = match self.form {
-                LogForm::Auto if !io::stderr().is_terminal() => line.clone(),
-                LogForm::Auto | LogForm::People => record.people_line(&redactor),
-                LogForm::Json => line.clone(),
-            };
-            // A terminal that is gone, or a full disk, must not stop the program.
-            writeln!(io::stderr(), "{}", shown.trim_end()).unwrap_or_default();
-            if let Some(file) = &mut self.file {
-                file.write(line.trim_end()).unwrap_or_default();
+            self.take(&record);
+            // What waits besides goes along.
+            while self.batch.rows() < BATCH_MAX
+                && let Ok(record) = self.waiting.try_recv()
+            {
+                self.take(&record);
             }
-            if let Some(count) = self.written.get(usize::from(rank(record.level))) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+            self.hand_over();
         }
+    }
+
+    fn take(&mut self, record: &LogRecord) {
+        let is_debug = record.level == Level::Debug;
+        self.debug_waiting
+            .fetch_sub(usize::from(is_debug), Ordering::Relaxed);
+        let clean = record.redacted(&self.redactor.load());
+        let line = clean.json_line();
+        let shown = match self.form {
+            LogForm::Auto if !io::stderr().is_terminal() => line.clone(),
+            LogForm::Auto | LogForm::People => clean.people_line(),
+            LogForm::Json => line.clone(),
+        };
+        // A terminal that is gone, or a full disk, must not stop the program.
+        writeln!(io::stderr(), "{}", shown.trim_end()).unwrap_or_default();
+        if let Some(file) = &mut self.file {
+            file.write(line.trim_end()).unwrap_or_default();
+        }
+        if let Some(count) = self.written.get(usize::from(rank(record.level))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        put_log(&mut self.batch, &clean, &self.rules);
+    }
+
+    fn hand_over(&mut self) {
+        let batch = std::mem::replace(&mut self.batch, Batch::new(Kind::Logs));
+        self.own.put(batch);
     }
 }
 

@@ -4,6 +4,8 @@ mod cli;
 mod config;
 mod faces;
 mod log;
+mod moving;
+mod otlp;
 mod overrides;
 mod ports;
 mod run;

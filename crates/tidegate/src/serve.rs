@@ -21,6 +21,8 @@ use tidegate_gateway::{
 use tidegate_ledger::{LevelKind, Limit};
 use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
+use tidegate_otlp::Receiver;
+use tidegate_segments::{News, OwnRecords, Telemetry};
 use tidegate_types::{Clock, Mode, Secret};
 use tokio::{
     net::TcpListener,
@@ -34,6 +36,7 @@ use crate::{
     config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
+    otlp::{self, Listeners},
     overrides::{self, Overrides},
     runs::Users,
     wiring,
@@ -48,6 +51,11 @@ pub(crate) struct Serving {
     pub(crate) courier: Arc<Courier>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) logger: Arc<Logger>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Takes what others send for it.
+    pub(crate) receiver: Arc<Receiver>,
+    /// The program's own records, on their way to it.
+    pub(crate) own: Arc<OwnRecords>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sources: Sources,
     /// What is in effect, for whoever asks, and for the next reload to be compared with.
@@ -64,29 +72,36 @@ pub(crate) fn run(sources: Sources, for_runs: bool) -> anyhow::Result<()> {
         .build()
         .context("the runtime can't be started")?;
     runtime.block_on(async {
-        let (serving, listener) = start(sources).await?;
+        let (serving, listener, otlp) = start(sources).await?;
         let users = if for_runs {
             Some(Users::of(&serving.loaded.lock().settings.data)?)
         } else {
             None
         };
         serving.announce(listener.local_addr()?, for_runs);
-        serving.until_stopped(listener, users.as_ref()).await
+        let otlp = otlp.serve(&serving.receiver, &serving.phase.subscribe());
+        serving.until_stopped(listener, otlp, users.as_ref()).await
     })
 }
 
 /// Starts everything but the accepting of connections.
-async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> {
+async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener, Listeners)> {
     let loaded = config::load(&sources)?;
     let settings = loaded.settings.clone();
     create_private(&settings.data)?;
     let clock = wiring::clock();
-    let logger = Logger::start(&settings.data, settings.log, settings.redactor.clone())
-        .context("the log can't be started")?;
+    let telemetry = Arc::new(wiring::telemetry(&settings, &clock));
+    let own = Arc::new(OwnRecords::new(Arc::clone(&telemetry)));
+    let logger = Logger::start(&settings, &own).context("the log can't be started")?;
     let registry = Arc::new(Registry::new());
     registry.start_time.with([]).set(clock.now().0);
-    let (engine, courier, logins) =
-        wiring::engine(&settings, Arc::clone(&clock), registry, logger.clone())?;
+    let (engine, courier, logins) = wiring::engine(
+        &settings,
+        Arc::clone(&clock),
+        registry,
+        logger.clone(),
+        own.clone(),
+    )?;
     if !settings.listen.ip().is_loopback() && !engine.has_keys() {
         bail!(
             "`listen = \"{}\"` can be reached by other machines, and there is no key yet: make one first with `tidegate keys add NAME --user USER` (it works while no gateway runs), or listen on 127.0.0.1",
@@ -94,12 +109,16 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         );
     }
     let listener = bind(settings.listen).await?;
+    let otlp = otlp::listen(settings.otlp, &engine).await?;
+    let receiver = otlp::receiver(&settings, &engine, &telemetry, &clock);
     let listen = listener.local_addr()?;
     courier.put_address(links_lead_to(&settings, listen));
     let token = token(&settings.data)?;
     let address = settings.data.join(ADDRESS_FILE);
     write_private(&address, &listen.to_string())?;
-    let faces = Arc::new(Faces::new(Arc::clone(&engine), logins, token));
+    let kept = Arc::clone(&telemetry);
+    let faces = Faces::new(engine.clone(), logins, kept, receiver.clone(), token);
+    let faces = Arc::new(faces);
     let providers = wiring::providers(&settings, &clock)?;
     let bounds = BodyBounds {
         one_bytes_max: settings.server.body_bytes_max,
@@ -118,6 +137,9 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         courier,
         gateway,
         logger,
+        telemetry,
+        receiver,
+        own,
         clock,
         sources,
         loaded: Mutex::new(loaded),
@@ -125,7 +147,7 @@ async fn start(sources: Sources) -> anyhow::Result<(Arc<Serving>, TcpListener)> 
         listen,
     });
     faces.operate(Arc::downgrade(&serving));
-    Ok((serving, listener))
+    Ok((serving, listener, otlp))
 }
 
 /// Where links in notices lead.
@@ -180,6 +202,7 @@ impl Serving {
     async fn until_stopped(
         self: &Arc<Self>,
         listener: TcpListener,
+        otlp: JoinSet<()>,
         users: Option<&Users>,
     ) -> anyhow::Result<()> {
         let mut stop = signal(SignalKind::terminate())?;
@@ -229,6 +252,9 @@ impl Serving {
             self.phase.send_replace(Phase::Closing);
             served.await;
         }
+        // What they have taken is kept before the store is closed.
+        self.phase.send_replace(Phase::Closing);
+        otlp.join_all().await;
         told.send(()).unwrap_or_default();
         let drained = self.clock.monotonic().since(began);
         self.stopped(u64::from(cut), drained);
@@ -267,11 +293,37 @@ impl Serving {
     fn tidy(&self) {
         self.engine.tidy();
         self.gateway.tidy();
-        for (level, records) in self.logger.take_shed() {
+        self.own.look();
+        for (level, records) in self.logger.take_shed().chain(self.own.take_shed()) {
             self.engine.report(&event::RecordsShed {
                 level_shed: level.word(),
                 records,
             });
+        }
+        self.look_after_telemetry();
+    }
+
+    /// Says what happened to telemetry, and has it opened where it could not be.
+    fn look_after_telemetry(&self) {
+        for news in self.telemetry.take_news() {
+            match news {
+                News::Failed(why) => self
+                    .engine
+                    .report(&event::TelemetryFailing { reason: &why }),
+                News::Recovered => self.engine.report(&event::TelemetryWorks {}),
+                News::Damaged(what) => {
+                    self.engine
+                        .report(&event::TelemetryDamaged { reason: &what });
+                }
+                News::CrowdedOut(parts) => self.engine.report(&event::TelemetryCrowdedOut {
+                    parts: parts as u64,
+                }),
+            }
+        }
+        if self.telemetry.condition().failing.is_some() {
+            let telemetry = Arc::clone(&self.telemetry);
+            // It may wait for the disk. Whoever asks a second later finds it done, or tried.
+            tokio::task::spawn_blocking(move || telemetry.reopen());
         }
     }
 
@@ -286,6 +338,7 @@ impl Serving {
         // Nobody is to look for us there any more; a file that is gone already is as good.
         fs::remove_file(address).unwrap_or_default();
         self.logger.close();
+        self.telemetry.close();
     }
 
     /// Reads the configuration again and puts it in force, or says what is wrong with it.
@@ -308,6 +361,7 @@ impl Serving {
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
         self.gateway.put_patience(settings.waiting.clone());
+        self.receiver.put_rules(otlp::rules(settings));
         self.courier.put_channels(settings.notify.channels.clone());
         self.courier
             .put_address(links_lead_to(settings, self.listen));
@@ -343,7 +397,8 @@ async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
     }
 }
 
-/// The keys whose values differ. Where to listen and where the data is can't change while running.
+/// The keys whose values differ. Where to listen and be sent telemetry, where the data is and how telemetry is kept can't
+/// change while running.
 fn changes(before: &Loaded, after: &Loaded) -> String {
     let mut keys: Vec<String> = Vec::new();
     for value in &after.effective {
@@ -357,7 +412,11 @@ fn changes(before: &Loaded, after: &Loaded) -> String {
             keys.push(value.key.clone());
         }
     }
-    keys.retain(|it| it != "listen" && it != "data");
+    let stays = |it: &String| {
+        let of_start = ["listen", "data", "otlp.grpc", "otlp.http"];
+        of_start.contains(&it.as_str()) || it.starts_with("telemetry.")
+    };
+    keys.retain(|it| !stays(it));
     keys.join(", ")
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn measure(registry: &Registry, serving: &Serving) {
     for (level, records) in serving.logger.take_written() {
         registry.written_records.with([level.word()]).add(records);
     }
+    measure_telemetry(registry, serving);
     if let Some(resident) = resident_bytes() {
         registry.resident_memory.with([]).set(resident);
     }
@@ -27,6 +28,25 @@ pub(crate) fn measure(registry: &Registry, serving: &Serving) {
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
         registry.open_files.with([]).set(files.count() as u64);
+    }
+}
+
+fn measure_telemetry(registry: &Registry, serving: &Serving) {
+    let condition = serving.telemetry.condition();
+    let failing = registry.failing_telemetry.with([]);
+    failing.set(u64::from(condition.failing.is_some()));
+    let Some(status) = condition.status else {
+        return;
+    };
+    for (of, bytes) in [
+        ("recent", status.recent_bytes),
+        ("log", status.log_bytes),
+        ("parts", status.part_bytes),
+    ] {
+        registry.stored_bytes.with([of]).set(bytes);
+    }
+    for (kind, oldest) in status.oldest {
+        registry.oldest_record.with([kind.word()]).set(oldest.0);
     }
 }
 

@@ -19,6 +19,7 @@ use tidegate_logins::Logins;
 use tidegate_notify::{Courier, outbox::Pace};
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::accounting::Family;
+use tidegate_segments::{OwnRecords, Telemetry};
 use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
 use tidegate_types::{Clock, SystemClock};
 
@@ -84,16 +85,18 @@ pub(crate) fn engine(
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
     records: Arc<dyn RecordSink>,
+    own: Arc<OwnRecords>,
 ) -> anyhow::Result<(Arc<Engine>, Arc<Courier>, Arc<Logins>)> {
     let lock = DirectoryLock::take(&from.data, clock.now())?;
     let store = Arc::new(SqliteStore::open(lock)?);
+    let moved = crate::moving::move_calls(&from.data, &own);
     let folder = from.data.join("journal");
     crate::serve::create_private(&folder)?;
     let journal = FileJournal::open(&folder)
         .with_context(|| format!("the journal in `{}`", from.data.display()))?;
     let stores = Stores {
         ledger: store.clone(),
-        calls: store.clone(),
+        calls: own,
         settings: store.clone(),
         journal: Arc::new(journal),
     };
@@ -124,7 +127,17 @@ pub(crate) fn engine(
         seed: random_seed(),
     })?;
     engine.accept_bearers(logins.clone());
+    moved.tell(&engine);
     Ok((engine, courier, logins))
+}
+
+/// What is kept of what happens. Where it can't be, the gateway serves without it.
+pub(crate) fn telemetry(from: &Settings, clock: &Arc<dyn Clock>) -> Telemetry {
+    let clock = Arc::clone(clock);
+    match from.telemetry {
+        Some(options) => Telemetry::open(&from.data.join("telemetry"), options, clock),
+        None => Telemetry::off(clock),
+    }
 }
 
 /// The machine's clocks.

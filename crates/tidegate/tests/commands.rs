@@ -79,6 +79,7 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
             local token  fine  only its owner may read it
             gateway  fine  answers at ADDRESS
             ledger  fine  can be written
+            telemetry  fine  56.1 KiB
             credential  fine  anthropic: each caller's own is forwarded
             credential  fine  openai: each caller's own is forwarded
             limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.user, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`

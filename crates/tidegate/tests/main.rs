@@ -11,6 +11,7 @@ mod keys;
 mod lifecycle;
 mod notices;
 mod run;
+mod telemetry;
 mod unwritable;
 mod wire;
 mod world;

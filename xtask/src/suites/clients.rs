@@ -81,6 +81,12 @@ pub(super) const SUITES: &[Suite] = &[
         run: claude_shows,
     },
     Suite {
+        name: "claude-telemetry",
+        proves: "Claude Code's own telemetry is taken by every protocol, joins its calls, and keeps no prompt",
+        needs: NODE,
+        run: claude_telemetry,
+    },
+    Suite {
         name: "claude-login",
         proves: "Claude Code signs in with a code, takes our settings over and signs out; our hook blocks a prompt that would be refused",
         needs: LOGIN,
@@ -173,6 +179,12 @@ fn through_gateway(rig: &Rig, programs: Programs) -> anyhow::Result<Tally> {
         ledger_is_clean(program, scratch.path())?;
         Ok(tally)
     })
+}
+
+fn claude_telemetry(rig: &Rig) -> anyhow::Result<Tally> {
+    let (grpc, http) = (server::free_address()?, server::free_address()?);
+    let configuration = format!("version = 1\n[otlp]\ngrpc = \"{grpc}\"\nhttp = \"{http}\"\n");
+    claude_with(rig, "telemetry", &configuration, "claude_telemetry.py")
 }
 
 fn claude_approvals(rig: &Rig) -> anyhow::Result<Tally> {

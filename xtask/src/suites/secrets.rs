@@ -37,6 +37,9 @@ pub(super) const SUITES: &[Suite] = &[Suite {
 const PLAIN_TASK: &str = "harbour-task";
 const PLAIN_SESSION: &str = "harbour-session";
 
+/// All logs and records of calls, as a file.
+const LOGS: &str = "all-logs.jsonl";
+
 /// Everything is logged, one limit binds, and one provider is paid by the operator.
 const CONFIGURATION: &str = r#"
 version = 1
@@ -127,9 +130,9 @@ fn in_folder(program: &Path, home: &Path) -> anyhow::Result<()> {
     let searched = left.search("after a stop")?;
     let logs = ["data/log/tidegate.jsonl", "first.log", "second.log"];
     left.is_not_blind(&[
-        (PLAIN_TASK, &["data/state.db", "data/calls.db"]),
+        (PLAIN_TASK, &["data/state.db", LOGS]),
         (PLAIN_TASK, &logs),
-        (PLAIN_SESSION, &["data/calls.db"]),
+        (PLAIN_SESSION, &[LOGS]),
         (PLAIN_SESSION, &logs),
     ])?;
     report::say(format_args!(

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("tidegate-gateway", 3),
     ("tidegate-control", 3),
     ("tidegate-notify", 3),
+    ("tidegate-otlp", 3),
     ("tidegate-sim", 3),
     ("tidegate", 4),
     ("xtask", 5),

@@ -1,24 +1,18 @@
-//! What Claude Code fetches and sends beside its calls when it is signed in: the operator's settings,
-//! and telemetry.
+//! What Claude Code fetches beside its calls when it is signed in: the operator's settings.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tidegate_ledger::keys;
 use utoipa::ToSchema;
 
-use crate::{
-    Control,
-    error::Error,
-    limits::{TELEMETRY_BYTES_MAX, TELEMETRY_PATIENCE},
-};
+use crate::{Control, error::Error};
 
 /// Settings that Claude Code takes over when it is signed in.
 #[derive(Clone, Debug, serde::Serialize, ToSchema)]
@@ -86,58 +80,4 @@ fn is_named(headers: &HeaderMap, tag: &str) -> bool {
         let it = it.trim();
         it.strip_prefix("W/").unwrap_or(it) == tag
     })
-}
-
-/// Take telemetry (OTLP over HTTP). It is counted and dropped.
-#[utoipa::path(post, path = "/v1/metrics", tag = "logins",
-    responses((status = 200, description = "It was taken")))]
-pub(crate) async fn take_metrics(state: State<Arc<Control>>, request: Request) -> Response {
-    take(state, request, "metrics").await
-}
-
-/// Take telemetry (OTLP over HTTP). It is counted and dropped.
-#[utoipa::path(post, path = "/v1/logs", tag = "logins",
-    responses((status = 200, description = "It was taken")))]
-pub(crate) async fn take_logs(state: State<Arc<Control>>, request: Request) -> Response {
-    take(state, request, "logs").await
-}
-
-/// Take telemetry (OTLP over HTTP). It is counted and dropped.
-#[utoipa::path(post, path = "/v1/traces", tag = "logins",
-    responses((status = 200, description = "It was taken")))]
-pub(crate) async fn take_traces(state: State<Arc<Control>>, request: Request) -> Response {
-    take(state, request, "traces").await
-}
-
-/// Reads to the end, keeps nothing, and answers in the form that was sent: an empty message.
-async fn take(
-    State(control): State<Arc<Control>>,
-    request: Request,
-    signal: &'static str,
-) -> Response {
-    let json = request.headers().get(header::CONTENT_TYPE);
-    let json = json.is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
-    let mut body = request.into_body();
-    let read = async {
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_lost| Error::BodyLost)?;
-            bytes += frame.data_ref().map_or(0, axum::body::Bytes::len);
-            if bytes > TELEMETRY_BYTES_MAX {
-                return Err(Error::TelemetryTooLong);
-            }
-        }
-        Ok(())
-    };
-    let read = tokio::time::timeout(TELEMETRY_PATIENCE, read).await;
-    if let Err(error) = read.unwrap_or(Err(Error::BodyLost)) {
-        return error.into_response();
-    }
-    let counters = &control.engine.registry().dropped_telemetry;
-    counters.with([signal]).increment();
-    if json {
-        return Json(serde_json::json!({})).into_response();
-    }
-    let protobuf = HeaderValue::from_static("application/x-protobuf");
-    (StatusCode::OK, [(header::CONTENT_TYPE, protobuf)]).into_response()
 }

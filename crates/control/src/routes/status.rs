@@ -11,6 +11,7 @@ use http::{StatusCode, header};
 use tidegate_admission::{BucketView, PenaltyView, PoolView};
 use tidegate_engine::views::LimitView;
 use tidegate_observe::record::rfc3339_seconds;
+use tidegate_segments::Telemetry;
 use tidegate_types::{Caller, Mode};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     access::{Sight, Visitor},
     wire::{
         Bucket, BucketClass, LimitMode, NoticeChannel, Penalty, Platform, Readiness, Reason,
-        Status, Watched,
+        Status, TelemetryStatus, Watched,
     },
 };
 
@@ -105,6 +106,7 @@ pub(crate) async fn status(
         } else {
             Vec::new()
         },
+        telemetry: visitor.at_home.then(|| telemetry(&control.telemetry)),
         watched: Watched {
             limits: watched.map(|it| it.limit.clone()).collect(),
             enforce_with: ENFORCE_WITH.to_owned(),
@@ -133,6 +135,19 @@ fn channel(it: crate::NoticeChannel) -> NoticeChannel {
         failing_since: failing_since.map(rfc3339_seconds),
         says,
         lost: it.lost,
+    }
+}
+
+fn telemetry(of: &Telemetry) -> TelemetryStatus {
+    let it = of.condition();
+    let status = it.status.unwrap_or_default();
+    TelemetryStatus {
+        enabled: of.is_on(),
+        failing: it.failing,
+        stored_bytes: status.recent_bytes + status.log_bytes + status.part_bytes,
+        parts: status.parts as u64,
+        damaged: it.damaged,
+        crowded_out_parts: it.crowded_out_parts,
     }
 }
 

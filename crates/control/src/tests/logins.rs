@@ -425,22 +425,6 @@ fn settings_are_given_once_and_again_when_they_are_others() {
 }
 
 #[test]
-fn telemetry_is_taken_counted_and_kept_nowhere() {
-    let world = World::new();
-    for path in ["/v1/metrics", "/v1/logs", "/v1/traces"] {
-        assert_eq!(
-            run(world.ask("caller", "POST", path, "{}")),
-            (200, "{}".to_owned())
-        );
-        let long = "x".repeat(4 * 1024 * 1024 + 1);
-        assert_eq!(run(world.ask("caller", "POST", path, &long)).0, 413);
-        assert_eq!(run(world.ask("remote", "POST", path, "{}")).0, 403);
-    }
-    let taken = &world.engine.registry().dropped_telemetry;
-    assert_eq!(taken.with(["traces"]).value(), 1);
-}
-
-#[test]
 fn a_sign_in_outlives_a_restart() {
     let store = Arc::new(tidegate_store::MemoryStore::default());
     let first = World::with_store(&store);

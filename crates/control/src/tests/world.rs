@@ -1,6 +1,7 @@
 //! A gateway of two organisations at noon, and those who visit it.
 
 mod journal;
+mod program;
 
 use std::{
     fmt::Write as _,
@@ -27,10 +28,11 @@ use tidegate_engine::{
     settings::{Local, Platform, ReserveRules, Settings, Weights},
     writer::Stores,
 };
-use tidegate_ledger::{BudgetPolicy, LevelKind, Limit, LimitTable};
+use tidegate_ledger::{BudgetPolicy, LimitTable};
 use tidegate_logins::Logins;
-use tidegate_observe::{audit::Actor, metrics::Registry};
+use tidegate_observe::metrics::Registry;
 use tidegate_providers::{accounting::Family, prices::PriceBook};
+use tidegate_segments::{Options, OwnRecords, Telemetry};
 use tidegate_store::MemoryStore;
 use tidegate_types::{
     AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
@@ -39,11 +41,12 @@ use tidegate_types::{
 use tower_service::Service as _;
 
 use journal::FillingJournal;
+use program::Program;
 
-use crate::{Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer};
+use crate::{Control, Peer};
 
 /// Noon of 14 July 2026, UTC.
-const NOON: u64 = 1_784_030_400;
+pub(crate) const NOON: u64 = 1_784_030_400;
 
 pub(crate) const TOKEN: &str = "the-token-of-the-data-directory";
 
@@ -74,97 +77,6 @@ impl Clock for StoppedClock {
 
     fn monotonic(&self) -> Monotonic {
         Monotonic::default().after(Duration::from_secs(self.0.load(Ordering::Relaxed)))
-    }
-}
-
-/// The program around the engine, as far as it matters here.
-struct Program {
-    engine: Arc<Engine>,
-    draining: AtomicBool,
-    refuses: AtomicBool,
-}
-
-impl Operations for Program {
-    fn reload(&self, by: Actor) -> Result<String, String> {
-        if self.refuses.load(Ordering::Relaxed) {
-            return Err("tidegate.toml:3: `lsten`: unknown key, did you mean `listen`".to_owned());
-        }
-        let settings = Settings::clone(&self.engine.settings());
-        let prices = PriceBook::clone(&self.engine.prices());
-        self.engine.reload(settings, prices, by, "nothing");
-        Ok("nothing".to_owned())
-    }
-
-    fn set_limit(
-        &self,
-        level: LevelKind,
-        scope: &LimitScope,
-        limit: Limit,
-        by: Actor,
-    ) -> Result<(), String> {
-        let mut settings = Settings::clone(&self.engine.settings());
-        let mut table = LimitTable::clone(settings.budgets.limits());
-        put(&mut table, level, scope, limit);
-        let policy = policy(table).map_err(|it| it.to_string())?;
-        settings.budgets = Arc::new(policy);
-        let prices = PriceBook::clone(&self.engine.prices());
-        self.engine.reload(settings, prices, by, "a limit");
-        Ok(())
-    }
-
-    fn configuration(&self) -> Value {
-        serde_json::json!({"listen": "127.0.0.1:8787"})
-    }
-
-    fn managed_settings(&self) -> Option<Value> {
-        (!self.refuses.load(Ordering::Relaxed))
-            .then(|| serde_json::json!({"env": {"B": "1", "A": "2"}}))
-    }
-
-    fn test_notices(&self, channel: &str) -> Result<NoticeTested, NoticeUntested> {
-        super::links::tested(channel)
-    }
-
-    fn notice_channels(&self) -> Vec<NoticeChannel> {
-        vec![NoticeChannel {
-            name: "ops".to_owned(),
-            format: "slack",
-            waiting: 2,
-            failing: Some((Timestamp::from_seconds(NOON), "503 later".to_owned())),
-            lost: 1,
-        }]
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    fn measure(&self, registry: &Registry) {
-        registry.resident_memory.with([]).set(1_000_000);
-    }
-}
-
-fn put(table: &mut LimitTable, level: LevelKind, scope: &LimitScope, limit: Limit) {
-    let of = |name: &str| name.to_owned();
-    match scope {
-        LimitScope::Everybody => match level {
-            LevelKind::Task => table.defaults.task = limit,
-            LevelKind::UserDay => table.defaults.user_day = limit,
-            other => panic!("no test sets {other} for everybody"),
-        },
-        LimitScope::Organisation(organisation) => {
-            let own = table.organisations.entry(of(organisation)).or_default();
-            own.limits.0.insert(level, limit);
-        }
-        LimitScope::User { organisation, user } => {
-            let own = table.organisations.entry(of(organisation)).or_default();
-            let user = own.users.entry(of(user)).or_default();
-            user.0.insert(level, limit);
-        }
-        LimitScope::Task { organisation, task } => {
-            let own = table.organisations.entry(of(organisation)).or_default();
-            own.tasks.insert(of(task), limit);
-        }
     }
 }
 
@@ -236,6 +148,9 @@ fn settings() -> Settings {
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     router: Router,
+    /// The program's own records, on their way to telemetry.
+    pub(crate) own: OwnRecords,
+    _folder: Option<tempfile::TempDir>,
     clock: Arc<StoppedClock>,
     journal: Arc<FillingJournal>,
     program: Arc<Program>,
@@ -251,7 +166,22 @@ impl World {
 
     /// On a store that an earlier world may have used.
     pub(crate) fn with_store(store: &Arc<MemoryStore>) -> Self {
+        Self::made(store, None)
+    }
+
+    /// One that keeps telemetry.
+    pub(crate) fn keeping() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::made(&Arc::new(MemoryStore::default()), Some(folder))
+    }
+
+    fn made(store: &Arc<MemoryStore>, folder: Option<tempfile::TempDir>) -> Self {
         let clock = Arc::new(StoppedClock(AtomicU64::new(0)));
+        let telemetry = match &folder {
+            Some(it) => Telemetry::open(it.path(), Options::default(), Arc::clone(&clock) as _),
+            None => Telemetry::off(Arc::clone(&clock) as _),
+        };
+        let telemetry = Arc::new(telemetry);
         let journal = Arc::new(FillingJournal::default());
         let engine = Engine::start(Parts {
             clock: Arc::clone(&clock) as _,
@@ -285,6 +215,7 @@ impl World {
         let control = Control::new(
             Arc::clone(&engine),
             logins,
+            Arc::clone(&telemetry),
             Arc::clone(&program) as _,
             Secret::new(format!("{TOKEN}\n")),
         );
@@ -295,6 +226,8 @@ impl World {
         };
         Self {
             router: Arc::new(control).router(),
+            own: OwnRecords::new(telemetry),
+            _folder: folder,
             engine,
             clock,
             journal,

@@ -30,6 +30,9 @@ pub struct Status {
     /// Channels for notices, for those who may speak for the whole gateway.
     #[serde(default)]
     pub notice_channels: Vec<NoticeChannel>,
+    /// What is kept of what happens, for those who may speak for the whole gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryStatus>,
     /// Which limits bind whom.
     pub limits: Vec<LimitMode>,
     /// Limits that only watch, and how to enforce them.
@@ -42,6 +45,24 @@ pub struct Status {
     pub dropped_reservations: u64,
     /// Records of calls that were not kept.
     pub shed_records: u64,
+}
+
+/// How telemetry is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TelemetryStatus {
+    /// Whether it is wanted at all (`telemetry.enabled`).
+    pub enabled: bool,
+    /// Why it can't be kept at this time; absent where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+    /// What it takes of the disk.
+    pub stored_bytes: u64,
+    /// Files that hold what is older than a minute.
+    pub parts: u64,
+    /// Files and blocks that could not be read since the start, and were set aside.
+    pub damaged: u64,
+    /// Files that had to go since the start because `telemetry.disk` was used up.
+    pub crowded_out_parts: u64,
 }
 
 /// Limits that only watch.

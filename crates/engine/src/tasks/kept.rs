@@ -7,9 +7,12 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use tidegate_ledger::StoreError;
-use tidegate_observe::calls::{CallFilter, CallRecord, LIST_MAX};
-use tidegate_tasks::{COUNTED, Counted, Key, Past, Recalled, TASKS};
-use tidegate_types::CallId;
+use tidegate_observe::{
+    calls::{CallFilter, CallRecord, LIST_MAX},
+    tasks::TaskRecord,
+};
+use tidegate_tasks::{COUNTED, Changed, Counted, Key, Past, Recalled, TASKS, TaskView};
+use tidegate_types::{CallId, Timestamp};
 
 use super::used_by;
 use crate::{Engine, writer::Stores};
@@ -84,6 +87,7 @@ impl Engine {
         let Some(changed) = self.tasks.changed() else {
             return;
         };
+        self.tell_of(&changed);
         let values = changed.written();
         let values: Vec<(&str, &[u8])> = values
             .iter()
@@ -93,5 +97,48 @@ impl Engine {
             self.writer.health().failed(&unwritten);
             self.tasks.unwritten(&changed);
         }
+    }
+
+    /// Tells those who keep records which tasks have begun, ended or were changed.
+    fn tell_of(&self, changed: &Changed) {
+        let now = self.clock.now();
+        let turned = changed.turned(now);
+        if turned.is_empty() {
+            return;
+        }
+        let settings = self.settings.load();
+        let records = turned.into_iter().map(|it| {
+            let mut record = record_of(it, now);
+            record.redact(&settings.redactor);
+            record
+        });
+        let records: Vec<TaskRecord> = records.collect();
+        self.records.tasks(&records);
+    }
+}
+
+fn record_of(task: TaskView, now: Timestamp) -> TaskRecord {
+    let used = task.tree;
+    let cached = used.cache_read.saturating_add(used.cache_write);
+    TaskRecord {
+        id: task.id,
+        at: now,
+        state: task.state.word().into(),
+        organisation: task.organisation,
+        user: task.user,
+        task: task.name,
+        root: task.root,
+        parent: task.parent,
+        task_type: task.task_type,
+        complexity: task.complexity,
+        priority: task.priority,
+        session: task.session,
+        progress: task.progress,
+        note: task.note,
+        calls: used.calls,
+        input: used.input.saturating_add(cached),
+        output: used.output,
+        cost: used.cost,
+        started: task.started,
     }
 }

@@ -16,7 +16,7 @@ use tidegate_engine::{
     writer::Stores,
 };
 use tidegate_ledger::LevelKind;
-use tidegate_store::{DirectoryLock, FileJournal, SqliteStore};
+use tidegate_store::{DirectoryLock, FileJournal, MemoryStore, SqliteStore};
 use tidegate_types::{Clock as _, NanoUsd, Priority, Role};
 
 use crate::{
@@ -111,7 +111,7 @@ fn ten_thousand_at_once_admit_exactly_fifty_on_sqlite() {
     let store = Arc::new(SqliteStore::open(lock).unwrap());
     let stores = Stores {
         ledger: store.clone(),
-        calls: store.clone(),
+        calls: Arc::new(MemoryStore::default()),
         settings: store,
         journal: Arc::new(FileJournal::open(directory.path()).unwrap()),
     };

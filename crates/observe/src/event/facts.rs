@@ -423,6 +423,56 @@ events! {
     "records_shed" from "observe" says "log records were shed" at Warning
     counts |it, registry| registry.shed_records.with([it.level_shed]).add(it.records);
 
+    /// Records of calls that an earlier version kept in `calls.db` are where all are kept.
+    CallsMoved {
+        /// How many.
+        records: u64 = with,
+    }
+    "calls_moved" from "observe" says "records of calls were taken over from calls.db: calls.db.moved is not needed any more" at Info; // Happens once.
+
+    /// Records of calls of an earlier version could not all be moved.
+    CallsNotMoved<'a> {
+        /// Why.
+        reason: &'a str = with,
+    }
+    "calls_not_moved" from "observe" says "records of calls could not be taken over from calls.db: the next start tries again" at Error; // Happens at a start.
+
+    /// Telemetry can't be kept, or not be looked after. Calls go on.
+    TelemetryFailing<'a> {
+        /// The error and its causes.
+        reason: &'a str = with,
+    }
+    "telemetry_failing" from "observe" says "records of what happens can't be kept: calls go on" at Error; // A gauge shows it.
+
+    /// Telemetry that could not be kept is kept again.
+    TelemetryWorks {}
+    "telemetry_works" from "observe" says "records of what happens are kept again" at Info; // A gauge shows it.
+
+    /// An address for OTLP can't be listened on. All else goes on.
+    OtlpNotListening<'a> {
+        /// The address.
+        listen: &'a str = with,
+        /// Who has it, or the error.
+        reason: &'a str = with,
+    }
+    "otlp_not_listening" from "otlp" says "telemetry of others is not taken at this address" at Warning; // Happens at a start.
+
+    /// A file of telemetry could not be read and was set aside.
+    TelemetryDamaged<'a> {
+        /// What is wrong with which.
+        reason: &'a str = with,
+    }
+    "telemetry_damaged" from "observe" says "a part of what was kept can't be read and was set aside" at Error
+    counts |_it, registry| registry.damaged_telemetry.with([]).increment();
+
+    /// Telemetry had to go before it was too old, since there was no room.
+    TelemetryCrowdedOut {
+        /// Files.
+        parts: u64 = with,
+    }
+    "telemetry_crowded_out" from "observe" says "the oldest records had to go before their time: telemetry.disk is used up" at Warning
+    counts |it, registry| registry.crowded_out_parts.with([]).add(it.parts);
+
     /// A channel for notices takes none for now.
     ChannelFailing<'a> {
         /// Its name.

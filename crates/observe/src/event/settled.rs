@@ -11,7 +11,9 @@ use crate::{
 };
 
 fn about(call: &CallRecord) -> Correlation {
+    let organisation = &call.organisation;
     Correlation {
+        organisation: (!organisation.is_empty()).then(|| organisation.clone()),
         task: call.task.clone(),
         session: call.session.clone(),
         user: Some(call.user.clone()),

@@ -150,12 +150,32 @@ registry! {
     changed_keys: Counter "tidegate_control_changed_keys_total" Unit::Count("keys"), [action];
     /// Requests to the control API, by route and status
     control_requests: Counter "tidegate_control_answered_requests_total" Unit::Count("requests"), [route, status];
-    /// Requests with telemetry (OTLP) that were taken and dropped, by signal
-    dropped_telemetry: Counter "tidegate_control_dropped_telemetry_requests_total" Unit::Count("requests"), [signal];
+    /// Requests with telemetry (OTLP), by how they came, what they brought and how they were answered
+    otlp_requests: Counter "tidegate_otlp_answered_requests_total" Unit::Count("requests"), [transport, signal, status];
+    /// Requests with telemetry that had been taken before, and were acknowledged again
+    otlp_repeated_requests: Counter "tidegate_otlp_repeated_requests_total" Unit::Count("requests"), [signal];
+    /// Records of telemetry that were taken, and are durable
+    otlp_taken_records: Counter "tidegate_otlp_taken_records_total" Unit::Count("records"), [signal];
+    /// Records of telemetry that were rejected: without a valid id, or beyond what one request may bring
+    otlp_rejected_records: Counter "tidegate_otlp_rejected_records_total" Unit::Count("records"), [signal];
+    /// Values in records of telemetry that were cut or left out for their length, number or depth
+    otlp_cut_values: Counter "tidegate_otlp_cut_values_total" Unit::Count("values"), [signal];
+    /// Prompts and answers in records of telemetry that were withheld
+    otlp_withheld_values: Counter "tidegate_otlp_withheld_values_total" Unit::Count("values"), [signal];
     /// Log records that were dropped because the buffer was full
     shed_records: Counter "tidegate_observe_shed_records_total" Unit::Count("records"), [level];
     /// Log records written
     written_records: Counter "tidegate_observe_written_records_total" Unit::Count("records"), [level];
+    /// Room that telemetry takes on the disk, by what it is: recent, log, parts
+    stored_bytes: Gauge "tidegate_observe_stored_bytes" BYTES, [of];
+    /// When the oldest record happened that is kept in a sealed part, by kind, in seconds since 1970
+    oldest_record: Gauge "tidegate_observe_oldest_record_seconds" Unit::Seconds, [kind];
+    /// Whether telemetry can't be kept at this time: 1 or 0
+    failing_telemetry: Gauge "tidegate_observe_failing_stores" Unit::Count("stores"), [];
+    /// Files and blocks of telemetry that could not be read and were set aside
+    damaged_telemetry: Counter "tidegate_observe_damaged_files_total" Unit::Count("files"), [];
+    /// Parts of telemetry that had to go for the disk's budget before they were too old
+    crowded_out_parts: Counter "tidegate_observe_crowded_out_parts_total" Unit::Count("parts"), [];
     /// Attempts to deliver a notice, by how they ended: delivered, retried, lost
     ended_deliveries: Counter "tidegate_notify_ended_deliveries_total" Unit::Count("deliveries"), [channel, result];
     /// Notices that were dropped undelivered because too many were waiting

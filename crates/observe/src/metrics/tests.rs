@@ -14,6 +14,7 @@ fn every_metric_is_named_by_component_unit_and_kind() {
         "control",
         "observe",
         "notify",
+        "otlp",
         "process",
     ];
     let registry = Registry::new();

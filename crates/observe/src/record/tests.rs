@@ -12,6 +12,7 @@ fn record() -> LogRecord {
         event: "soft_limit_passed".into(),
         message: "a call passed a soft limit".into(),
         correlation: Correlation {
+            organisation: None,
             task: Some("t-1".into()),
             user: Some("ada".into()),
             trace_id: Some(TraceId::from_random(10)),

@@ -112,8 +112,20 @@ const fn beginnings() -> [u8; 256] {
 
 /// Whether `name` is one whose values are secrets.
 pub(super) fn is_secret_name(name: &str) -> bool {
-    let plain = name.to_ascii_lowercase().replace('-', "_");
-    NAMES.contains(&plain.as_str())
+    let plain = |it: u8| {
+        if it == b'-' {
+            b'_'
+        } else {
+            it.to_ascii_lowercase()
+        }
+    };
+    let same = |known: &&&str| known.bytes().eq(name.bytes().map(plain));
+    let begins = name.as_bytes().first();
+    begins.is_some_and(|it| BEGINNINGS[usize::from(*it)] & OF_NAME != 0)
+        && NAMES
+            .iter()
+            .filter(|it| it.len() == name.len())
+            .any(|it| same(&it))
 }
 
 /// Where the next secret is, at or after `from`.

@@ -214,6 +214,14 @@ impl Batch {
         self.rows += rows.len();
     }
 
+    /// Puts in one row of the same kind.
+    ///
+    /// # Panics
+    /// If it is of another kind.
+    pub fn put_row(&mut self, row: &Row) {
+        self.extend(&row.batch, 0..1);
+    }
+
     /// The rows at these places, in this order.
     #[must_use]
     pub fn gather(&self, rows: &[u32]) -> Self {
@@ -379,6 +387,11 @@ impl Batch {
         }
     }
 
+    /// Takes over a column of another batch with as many rows, which holds the same type.
+    pub(super) fn copy_column(&mut self, to: usize, from: &Self, column: usize) {
+        self.columns[to] = from.columns[column].clone();
+    }
+
     /// As many rows without values, to be filled column by column.
     pub fn unfilled(kind: Kind, rows: usize) -> Self {
         Self {
@@ -519,7 +532,9 @@ impl Row {
                 continue;
             };
             let shown = match value {
-                Value::Text(text) if matches!(column.name, "attributes" | "events" | "links") => {
+                Value::Text(text)
+                    if matches!(column.name, "attributes" | "events" | "links" | "point") =>
+                {
                     serde_json::from_str(text).unwrap_or_else(|_| text.into())
                 }
                 Value::Integer(it) if column.holds == ColumnType::Flag => Json::Bool(it != 0),

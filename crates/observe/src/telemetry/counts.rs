@@ -82,6 +82,17 @@ impl Counts {
         }
     }
 
+    /// The same under other words; those that become one are added up.
+    #[must_use]
+    pub fn renamed(&self, name: impl Fn(&str) -> &str) -> Self {
+        let mut renamed = Self::default();
+        for (minute, word, count) in self.iter() {
+            let place = renamed.place(name(word));
+            *renamed.counts.entry((minute, place)).or_default() += count;
+        }
+        renamed
+    }
+
     /// The minute since 1970, the word, and how many.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &str, u64)> {
         let counts = self.counts.iter();

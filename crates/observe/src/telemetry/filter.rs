@@ -76,6 +76,8 @@ enum Node {
 enum Test {
     Present,
     Equal(String),
+    /// Exactly this, in this case.
+    Same(String),
     Prefix(String),
     /// These words, one after another.
     Words(Vec<String>),
@@ -124,11 +126,12 @@ impl Filter {
         Ok(Self { kind, node })
     }
 
-    /// Rows that have this value in this column, such as the id of a trace in its written form. A
-    /// column that the kind lacks has no value, so that no row matches.
+    /// Rows that have exactly this value in this column, such as the id of a trace in its written form,
+    /// or the name of somebody, in this case of its letters. A column that the kind lacks has no
+    /// value, so that no row matches.
     pub fn exactly(kind: Kind, column: &str, value: &str) -> Self {
         let node = match kind.schema().place(column) {
-            Some(place) => Node::Column(place, Test::Equal(value.to_owned())),
+            Some(place) => Node::Column(place, Test::Same(value.to_owned())),
             None => Node::Any(Vec::new()),
         };
         Self { kind, node }
@@ -144,6 +147,19 @@ impl Filter {
         Self {
             kind: self.kind,
             node: Node::Every(vec![self.node, other.node]),
+        }
+    }
+
+    /// Rows that one of both chooses.
+    ///
+    /// # Panics
+    /// If they are for different kinds.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        assert!(self.kind == other.kind, "filters of one kind can be joined");
+        Self {
+            kind: self.kind,
+            node: Node::Any(vec![self.node, other.node]),
         }
     }
 
@@ -209,7 +225,9 @@ impl Node {
             Self::Column(place, test) => {
                 let column = &schema.columns[*place];
                 match (test, column.search) {
-                    (Test::Equal(value), Search::Exact) => may_hold(exact_key(column.name, value)),
+                    (Test::Equal(value) | Test::Same(value), Search::Exact) => {
+                        may_hold(exact_key(column.name, value))
+                    }
                     (Test::OneOf(values), Search::Exact) => {
                         values.iter().any(|it| may_hold(exact_key(column.name, it)))
                     }
@@ -300,7 +318,9 @@ impl Test {
                 comparison.holds(it, *wanted)
             }
             (_, Value::Text(text)) => self.holds_for_text(text),
-            (Self::Equal(_) | Self::Prefix(_), _) => self.holds_for_text(&shown(holds, value)),
+            (Self::Equal(_) | Self::Same(_) | Self::Prefix(_), _) => {
+                self.holds_for_text(&shown(holds, value))
+            }
             _ => false,
         }
     }
@@ -309,6 +329,7 @@ impl Test {
         match self {
             Self::Present => true,
             Self::Equal(wanted) => text.eq_ignore_ascii_case(wanted),
+            Self::Same(wanted) => text == wanted,
             Self::Prefix(wanted) => {
                 let start = text.as_bytes().get(..wanted.len());
                 start.is_some_and(|it| it.eq_ignore_ascii_case(wanted.as_bytes()))

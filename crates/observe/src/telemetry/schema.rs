@@ -17,16 +17,19 @@ pub enum Kind {
     Tasks,
     /// Usage and performance of one hour per platform, task type and user.
     Activity,
+    /// One point of a metric that somebody sent, as it was sent.
+    Metrics,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Logs,
         Self::Spans,
         Self::Calls,
         Self::Tasks,
         Self::Activity,
+        Self::Metrics,
     ];
 
     /// The written form, also the beginning of its files' names.
@@ -37,6 +40,7 @@ impl Kind {
             Self::Calls => "calls",
             Self::Tasks => "tasks",
             Self::Activity => "activity",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -48,6 +52,7 @@ impl Kind {
             Self::Calls => 3,
             Self::Tasks => 4,
             Self::Activity => 5,
+            Self::Metrics => 6,
         }
     }
 
@@ -64,6 +69,7 @@ impl Kind {
             Self::Calls => &calls::SCHEMA,
             Self::Tasks => &tasks::SCHEMA,
             Self::Activity => &activity::SCHEMA,
+            Self::Metrics => &metrics::SCHEMA,
         }
     }
 }
@@ -81,7 +87,7 @@ impl std::str::FromStr for Kind {
         let found = Self::ALL.into_iter().find(|it| it.word() == text);
         found.ok_or_else(|| UnknownWord {
             word: text.chars().take(40).collect(),
-            known: &["logs", "spans", "calls", "tasks", "activity"],
+            known: &["logs", "spans", "calls", "tasks", "activity", "metrics"],
         })
     }
 }
@@ -473,5 +479,46 @@ schema! {
     /// To the first byte of the answer, all calls.
     FIRST_BYTE = "first_byte_us", Integer, Scan;
     /// Everything else that is known, a JSON object.
+    ATTRIBUTES = "attributes", Text, Words;
+}
+
+schema! {
+    /// Places of the columns of [`Kind::Metrics`].
+    metrics = Metrics, counted None;
+    /// When it was measured.
+    AT = "time", Time, Scan;
+    /// Our number of the record.
+    ID = "id", Integer, Scan;
+    /// The time that its sender gave, where that could not be and `at` is when it came.
+    CLAIMED = "claimed_time", Time, Scan;
+    /// The organisation.
+    ORGANISATION = "organisation", Word, Exact;
+    /// The user.
+    USER = "user", Word, Exact;
+    /// The program that measured.
+    SERVICE = "service", Word, Exact;
+    /// The part of it.
+    COMPONENT = "component", Word, Exact;
+    /// The machine.
+    HOST = "host", Word, Exact;
+    /// The program's version.
+    VERSION = "version", Word, Exact;
+    /// The session.
+    SESSION = "session", Word, Exact;
+    /// What was measured.
+    METRIC = "metric", Word, Exact;
+    /// In which unit.
+    UNIT = "unit", Word, Scan;
+    /// `gauge`, `sum`, `histogram`, `exponential_histogram` or `summary`.
+    FORM = "type", Word, Exact;
+    /// `delta` or `cumulative`, of what is summed up.
+    TEMPORALITY = "temporality", Word, Scan;
+    /// Whether a sum never falls.
+    MONOTONIC = "monotonic", Flag, Scan;
+    /// Since when it was summed up.
+    START = "start_time", Time, Scan;
+    /// The figures, a JSON object: `value`, or `count`, `sum` and what its type has.
+    POINT = "point", Text, Scan;
+    /// Of what it was measured, a JSON object.
     ATTRIBUTES = "attributes", Text, Words;
 }

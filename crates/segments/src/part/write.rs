@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -178,8 +179,6 @@ pub(super) fn write_index(
     index: &mut PartIndex,
     filters: &[u8],
 ) -> Result<(), SegmentsError> {
-    use std::io::Write as _;
-
     index.filters_sum = crc32fast::hash(filters);
     let mut file = files::create(path)?;
     let written = file
@@ -211,8 +210,9 @@ pub(super) fn sum_columns(
     Ok(())
 }
 
-fn write_column(
-    group: &mut SerializedRowGroupWriter<'_, File>,
+/// Writes a column of a group, whose columns are written in order.
+pub(super) fn write_column<W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<'_, W>,
     batch: &Batch,
     place: usize,
 ) -> Result<(), ParquetError> {

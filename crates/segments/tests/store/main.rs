@@ -9,5 +9,6 @@
 mod agrees;
 mod damage;
 mod limits;
+mod own;
 mod retention;
 mod world;

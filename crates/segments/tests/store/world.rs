@@ -21,6 +21,10 @@ pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_784_023_200);
 pub(crate) struct HandClock(AtomicU64);
 
 impl HandClock {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.0))
+    }
+
     pub(crate) fn forward(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap();
         self.0.fetch_add(nanos, Ordering::Relaxed);

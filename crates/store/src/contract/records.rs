@@ -1,4 +1,4 @@
-//! What stores of keys, changes, calls and settings promise.
+//! What stores of keys, changes and settings promise, and what those of calls do.
 
 use std::sync::Arc;
 
@@ -25,8 +25,6 @@ macro_rules! records_contract {
                 a_key_is_revoked_once_and_keeps_the_time,
                 neither_an_id_nor_a_secret_is_given_twice,
                 changes_are_listed_newest_first,
-                calls_are_found_by_id_and_by_what_they_were_made_for,
-                a_record_that_is_given_twice_is_one,
                 settings_are_set_together_and_read_alone,
                 settings_that_are_unset_are_forgotten,
             ]
@@ -34,6 +32,25 @@ macro_rules! records_contract {
     };
 }
 pub(crate) use records_contract;
+
+/// The contract of records of calls, for the backend that `$new` builds.
+macro_rules! calls_contract {
+    ($new:expr) => {
+        mod calls_contract {
+            use super::*;
+
+            $crate::contract::suite!(
+                records,
+                $new,
+                [
+                    calls_are_found_by_id_and_by_what_they_were_made_for,
+                    a_record_that_is_given_twice_is_one,
+                ]
+            );
+        }
+    };
+}
+pub(crate) use calls_contract;
 
 fn key(id: u64, secret: &str) -> Key {
     Key {

@@ -1,10 +1,13 @@
 use super::*;
 use crate::contract::{
-    journal::journal_contract, ledger::ledger_contract, records::records_contract,
+    journal::journal_contract,
+    ledger::ledger_contract,
+    records::{calls_contract, records_contract},
 };
 
 ledger_contract!((MemoryStore::default(), ()));
 records_contract!((MemoryStore::default(), ()));
+calls_contract!((MemoryStore::default(), ()));
 journal_contract!((MemoryJournal::default(), ()));
 
 #[test]

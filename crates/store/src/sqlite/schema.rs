@@ -22,12 +22,6 @@ pub(super) const STATE: Schema = Schema {
     steps: &[STATE_1],
 };
 
-/// `calls.db`.
-pub(super) const CALLS: Schema = Schema {
-    application_id: 0x5469_6402,
-    steps: &[CALLS_1],
-};
-
 /// Amounts and ids are unsigned 64-bit integers, stored as the signed ones of the same bits.
 const STATE_1: &str = "
 CREATE TABLE entries (
@@ -95,26 +89,6 @@ CREATE TABLE settings (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-";
-
-/// `lowest` and `highest` are ids of calls, `latest` is when the last of them arrived.
-const CALLS_1: &str = "
-CREATE TABLE blocks (
-    id INTEGER PRIMARY KEY,
-    calls INTEGER NOT NULL,
-    lowest INTEGER NOT NULL,
-    highest INTEGER NOT NULL,
-    latest INTEGER NOT NULL,
-    records BLOB NOT NULL
-) STRICT;
-CREATE INDEX blocks_by_call ON blocks (highest, lowest);
-CREATE TABLE names (
-    what TEXT NOT NULL,
-    name TEXT NOT NULL,
-    block INTEGER NOT NULL,
-    PRIMARY KEY (what, name, block)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX names_of_block ON names (block);
 ";
 
 /// Makes the file one of this schema, or says why it can't be.

@@ -3,7 +3,6 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tidegate_ledger::{Entry, Event, LedgerStore, SettingStore as _, verify_store};
-use tidegate_observe::calls::{CallFilter, CallStore};
 use tidegate_types::{NanoUsd, Timestamp};
 
 use super::*;
@@ -214,31 +213,55 @@ fn a_store_that_is_closed_leaves_whole_files() {
     store.append_entries(&[reserve(1, 80)]);
     assert_eq!(store.open_reservations().unwrap().len(), 1);
     drop(store);
-    for left in ["state.db-wal", "calls.db-wal"] {
-        assert!(!directory.path().join(left).exists(), "{left}");
-    }
+    assert!(!directory.path().join("state.db-wal").exists());
 }
 
+/// `calls.db` as earlier versions made it.
+const OLD_CALLS: &str = "
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY,
+    calls INTEGER NOT NULL,
+    lowest INTEGER NOT NULL,
+    highest INTEGER NOT NULL,
+    latest INTEGER NOT NULL,
+    records BLOB NOT NULL
+) STRICT;
+CREATE TABLE names (
+    what TEXT NOT NULL,
+    name TEXT NOT NULL,
+    block INTEGER NOT NULL,
+    PRIMARY KEY (what, name, block)
+) STRICT, WITHOUT ROWID;
+";
+
 #[test]
-fn the_oldest_calls_make_room_for_the_newest() {
-    let (mut store, _directory) = store();
-    store.calls.keep(100);
-    for id in 1..=101 {
-        CallStore::append(&store, &[call(id, "ann", None).into()]).unwrap();
+fn calls_of_an_earlier_version_are_read_block_by_block_and_once() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(OldCalls::find(directory.path()).unwrap().is_none());
+    let path = directory.path().join("calls.db");
+    let old = Connection::open(&path).unwrap();
+    old.pragma_update(None, "journal_mode", "wal").unwrap();
+    old.execute_batch(OLD_CALLS).unwrap();
+    let blocks = [
+        vec![call(1, "ann", Some("t1")), call(2, "bob", None)],
+        vec![call(3, "ann", None)],
+    ];
+    for block in &blocks {
+        let plain = rmp_serde::to_vec_named(block).unwrap();
+        let put =
+            "INSERT INTO blocks (calls, lowest, highest, latest, records) VALUES (1, 1, 1, 1, ?1)";
+        old.execute(put, [lz4_flex::compress_prepend_size(&plain)])
+            .unwrap();
     }
-    assert!(
-        store.get(call(1, "ann", None).id).unwrap().is_some(),
-        "a hundredth is tolerated"
-    );
-    CallStore::append(&store, &[call(102, "ann", None).into()]).unwrap();
-    let listed = store
-        .list(&CallFilter {
-            limit: 1_000,
-            ..CallFilter::default()
-        })
-        .unwrap();
-    assert_eq!(listed.len(), 100);
-    assert_eq!(listed.last().unwrap().id.raw(), 3);
+    drop(old);
+    let mut found = OldCalls::find(directory.path()).unwrap().unwrap();
+    for block in blocks {
+        assert_eq!(found.next_block().unwrap(), Some(block));
+    }
+    assert_eq!(found.next_block().unwrap(), None);
+    found.moved().unwrap();
+    assert!(OldCalls::find(directory.path()).unwrap().is_none());
+    assert!(directory.path().join("calls.db.moved").exists());
 }
 
 /// A random entry of one of a few reservations, valid or not.

@@ -86,7 +86,7 @@ impl FromStr for Since {
 
 impl Since {
     /// The time it is, at `now`.
-    fn at(self, now: Timestamp) -> Timestamp {
+    pub(super) fn at(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Time(time) => time,
             Self::Ago(long) => {

@@ -7,6 +7,7 @@
 
 mod hooks;
 mod members;
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use serde_json::Value;
 use super::Said;
 use crate::config::{self, Sources};
 use members::Members;
+pub(super) use telemetry::Goes;
 
 /// What can be done to Claude Code's settings.
 #[derive(Clone, Debug, Subcommand)]
@@ -38,6 +40,9 @@ pub(crate) struct InstallArgs {
     /// Take the place of a status line that is there already
     #[arg(long)]
     pub(crate) replace_status_line: bool,
+    /// Leave Claude Code's own telemetry as it is
+    #[arg(long)]
+    pub(crate) no_telemetry: bool,
 }
 
 const STATUS_LINE: &[&str] = &["statusLine"];
@@ -45,7 +50,10 @@ const BASE_URL: &[&str] = &["env", "ANTHROPIC_BASE_URL"];
 const HINTS: &[&str] = &["env", "CLAUDE_CODE_GATEWAY_HINT_HEADERS"];
 
 /// All that is set to one value, in the order in which it is set.
-const TOUCHED: [&[&str]; 3] = [STATUS_LINE, BASE_URL, HINTS];
+fn touched() -> impl DoubleEndedIterator<Item = &'static [&'static str]> {
+    let always = [STATUS_LINE, BASE_URL, HINTS];
+    always.into_iter().chain(telemetry::MEMBERS)
+}
 
 /// The largest settings file that is read. Theirs have a few kilobytes.
 const SETTINGS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -89,6 +97,7 @@ pub(super) fn answer(command: &ClaudeCommand, sources: &Sources) -> anyhow::Resu
                 hook: to_run(sources, "hook")?,
                 base_url: format!("http://{address}"),
                 replaces: args.replace_status_line,
+                telemetry: (!args.no_telemetry).then(|| sources.environment.clone()),
             };
             install(&place, &wanted)
         }
@@ -160,12 +169,25 @@ impl Place {
     }
 }
 
+/// Where Claude Code's telemetry goes, for a gateway at this address; `None` where it has no settings
+/// that can be read.
+pub(super) fn telemetry_goes(
+    environment: &BTreeMap<String, String>,
+    base_url: &str,
+) -> Option<Goes> {
+    let text = Place::of(environment).ok()?.read().ok()??;
+    let settings: Value = serde_json::from_str(&text).ok()?;
+    Some(telemetry::goes(&settings, environment, base_url))
+}
+
 /// What the settings are to say.
 struct Wanted {
     status_line: String,
     hook: String,
     base_url: String,
     replaces: bool,
+    /// Whether telemetry is to come here, and the environment, which may say where it goes.
+    telemetry: Option<BTreeMap<String, String>>,
 }
 
 /// What Claude Code is to run: this program, with the options it was given.
@@ -202,8 +224,13 @@ fn install(place: &Place, wanted: &Wanted) -> anyhow::Result<Said> {
         ..Record::default()
     });
     let theirs = is_theirs(&members, &record, STATUS_LINE) && !wanted.replaces;
-    for path in TOUCHED {
-        if path == STATUS_LINE && theirs {
+    let decided = wanted.telemetry.as_ref().and_then(|environment| {
+        telemetry::decided(&members, &record, (environment, &wanted.base_url))
+    });
+    let sends = wanted.telemetry.is_some() && decided.is_none();
+    for path in touched() {
+        let left = path == STATUS_LINE && theirs;
+        if left || (!sends && telemetry::MEMBERS.contains(&path)) {
             continue;
         }
         let value = match path {
@@ -211,7 +238,8 @@ fn install(place: &Place, wanted: &Wanted) -> anyhow::Result<Said> {
                 serde_json::json!({ "type": "command", "command": wanted.status_line })
             }
             BASE_URL => Value::from(wanted.base_url.as_str()),
-            _ => Value::from("1"),
+            HINTS => Value::from("1"),
+            other => Value::from(telemetry::value(other[1], &wanted.base_url)),
         };
         let was = members.raw(path).map(str::to_owned);
         let done = record.done.entry(path.join(".")).or_insert(Done {
@@ -232,6 +260,15 @@ fn install(place: &Place, wanted: &Wanted) -> anyhow::Result<Said> {
     );
     if theirs {
         said.push_str("its status line is yours and was left alone: --replace-status-line puts Tidegate's there\n");
+    }
+    match decided {
+        Some(name) => said.extend([
+            "its telemetry goes where `",
+            &name,
+            "` says and was left alone\n",
+        ]),
+        None if sends => said.push_str("its telemetry comes here, too: `tidegate logs`\n"),
+        None => {}
     }
     said.push_str("`tidegate claude uninstall` takes it back\n");
     Ok(Said::fine(said))
@@ -292,7 +329,7 @@ fn uninstall(place: &Place) -> anyhow::Result<Said> {
     let mut kept = Vec::new();
     if let Some(text) = place.read()? {
         let mut members = place.members(&text)?;
-        for path in TOUCHED.into_iter().rev() {
+        for path in touched().rev() {
             let Some(done) = record.done.get(&path.join(".")) else {
                 continue;
             };

@@ -1,6 +1,13 @@
 //! Asks the running gateway, through its control API.
 
-use std::{fmt::Write as _, fs, io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_control::wire::{Failure, FailureDetail};
@@ -76,6 +83,10 @@ pub(crate) enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+/// The longest line of an event that is read: a row has forty columns of 64 KiB at most, and none has
+/// all of them.
+const EVENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A way to the running gateway.
 #[derive(Debug)]
@@ -194,6 +205,57 @@ impl Client {
         self.answer(self.authorised(request).call())
     }
 
+    /// Reads events as they come, until there are no more, or whoever takes them has had enough.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&str, &str) -> bool,
+    ) -> Result<(), ClientError> {
+        let request = patient_agent().get(self.url(path));
+        let answer = self.authorised(request).call();
+        let mut body = BufReader::new(self.streamed(answer)?);
+        let (mut event, mut text) = (String::new(), String::new());
+        loop {
+            text.clear();
+            let read = (&mut body).take(EVENT_BYTES_MAX).read_line(&mut text);
+            if read.map_err(|it| self.strange(it))? == 0 {
+                return Ok(());
+            }
+            let told = text.trim_end();
+            if let Some(name) = told.strip_prefix("event: ") {
+                name.clone_into(&mut event);
+            } else if let Some(data) = told.strip_prefix("data: ")
+                && !each(&event, data)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes an answer to a file, however long it is. Returns its length.
+    pub(crate) fn save(&self, path: &str, to: &mut impl io::Write) -> Result<u64, ClientError> {
+        let request = patient_agent().get(self.url(path));
+        let answer = self.authorised(request).call();
+        let mut body = self.streamed(answer)?;
+        io::copy(&mut body, to).map_err(|it| self.strange(it))
+    }
+
+    /// The body of a good answer, to be read as it comes.
+    fn streamed(
+        &self,
+        answer: Result<http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<impl Read + use<>, ClientError> {
+        let answer = match answer {
+            Ok(good) if good.status().is_success() => good,
+            other => {
+                // What is refused is not long.
+                self.answer::<serde_json::Value>(other)?;
+                return Err(self.strange("it refused without a reason"));
+            }
+        };
+        Ok(answer.into_body().into_reader())
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -257,9 +319,20 @@ impl Client {
     }
 }
 
+/// One whose answers may take as long as they like once they have begun.
+fn patient_agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE));
+    configured(config)
+}
+
 fn agent(patience: Duration) -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(patience))
+    configured(ureq::Agent::config_builder().timeout_global(Some(patience)))
+}
+
+fn configured(config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>) -> ureq::Agent {
+    config
         .http_status_as_error(false)
         // The gateway is on this machine; a proxy of the environment is for the world.
         .proxy(None)

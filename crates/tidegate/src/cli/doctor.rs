@@ -3,10 +3,11 @@
 use std::{io, net::TcpListener, path::Path};
 
 use serde::Serialize;
-use tidegate_control::wire::{NoticeChannel, Status};
+use tidegate_control::wire::{NoticeChannel, Status, TelemetryStatus};
 
 use super::{
     Client, Format, Said,
+    claude::{self, Goes},
     client::TOKEN_FILE,
     table::{Table, Tone, plain, toned},
 };
@@ -57,8 +58,53 @@ pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
     all.extend(gateway(settings));
     all.extend(credentials(settings));
     all.push(limits(settings));
+    all.extend(otlp(settings));
     all.extend(assistant(sources));
+    all.extend(claude_code(sources, settings));
     all
+}
+
+/// Whether telemetry of others is taken where it is to be.
+fn otlp(settings: &Settings) -> Vec<Finding> {
+    let running = Client::of(settings).is_ok_and(|it| it.is_running());
+    let addresses = [("grpc", settings.otlp.grpc), ("http", settings.otlp.http)];
+    let named = addresses
+        .into_iter()
+        .filter_map(|(key, at)| Some((key, at?)));
+    let look = |(key, at): (&str, std::net::SocketAddr)| {
+        let (state, detail) = match crate::ports::holder(at.port()) {
+            Some(holder) if holder.ends_with("(tidegate)") => {
+                (State::Fine, format!("{key} is taken at {at}"))
+            }
+            Some(holder) => (
+                State::Note,
+                format!("{holder} has {at}: stop it, or name another address with otlp.{key}"),
+            ),
+            None => (
+                State::Note,
+                format!("nobody listens at {at}: start the gateway anew"),
+            ),
+        };
+        finding("OTLP", state, detail)
+    };
+    named.filter(|_| running).map(look).collect()
+}
+
+/// Where Claude Code's own telemetry goes.
+fn claude_code(sources: &Sources, settings: &Settings) -> Option<Finding> {
+    let base_url = format!("http://{}", super::client::reachable(settings.listen));
+    let (state, detail) = match claude::telemetry_goes(&sources.environment, &base_url)? {
+        Goes::Here => (State::Fine, "its telemetry comes here".to_owned()),
+        Goes::Nowhere => (
+            State::Note,
+            "it sends no telemetry: `tidegate claude install` has it sent here".to_owned(),
+        ),
+        Goes::Elsewhere(url) => {
+            let url = tidegate_observe::redact::redact(&url).into_owned();
+            (State::Note, format!("its telemetry goes to {url}"))
+        }
+    };
+    Some(finding("Claude Code", state, detail))
 }
 
 fn finding(what: &'static str, state: State, detail: impl Into<String>) -> Finding {
@@ -137,6 +183,7 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
     match client.get::<Status>("/api/v1/status") {
         Ok(status) => {
             all.push(ledger(&status));
+            all.extend(status.telemetry.as_ref().map(telemetry));
             all.extend(channels(&status));
         }
         Err(error) => all.push(finding("status", State::Wrong, error.to_string())),
@@ -183,6 +230,43 @@ fn ledger(status: &Status) -> Finding {
     let says = status.store_says.as_deref();
     let says = says.map_or(String::new(), |it| format!(" ({it})"));
     finding("ledger", State::Wrong, reasons.join("; ") + &says)
+}
+
+/// What is kept of what happens.
+fn telemetry(of: &TelemetryStatus) -> Finding {
+    if let Some(why) = &of.failing {
+        let detail = format!("nothing is kept of what happens, calls go on: {why}");
+        return finding("telemetry", State::Wrong, detail);
+    }
+    if !of.enabled {
+        let detail = "nothing is kept of what happens: telemetry.enabled = false";
+        return finding("telemetry", State::Note, detail);
+    }
+    let size = bytes(of.stored_bytes);
+    if of.damaged > 0 {
+        let detail = format!(
+            "{} could not be read and were set aside: see the folder `telemetry/damaged` of the data, and the log",
+            of.damaged
+        );
+        return finding("telemetry", State::Note, detail);
+    }
+    if of.crowded_out_parts > 0 {
+        let detail = format!(
+            "{size}: the oldest records have to go before their time; raise telemetry.disk to keep them"
+        );
+        return finding("telemetry", State::Note, detail);
+    }
+    finding("telemetry", State::Fine, size)
+}
+
+/// `12.3 MiB`.
+fn bytes(count: u64) -> String {
+    let (unit, scale) = match count {
+        0..0x10_0000 => ("KiB", 1 << 10),
+        0x10_0000..0x4000_0000 => ("MiB", 1 << 20),
+        _ => ("GiB", 1 << 30),
+    };
+    format!("{}.{} {unit}", count / scale, count % scale * 10 / scale)
 }
 
 fn credentials(settings: &Settings) -> Vec<Finding> {

@@ -56,6 +56,15 @@ pub(super) fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
+/// `1 span`, `2 spans`.
+pub(super) fn many(count: u64, what: &str) -> String {
+    format!(
+        "{} {what}{}",
+        grouped(count),
+        if count == 1 { "" } else { "s" }
+    )
+}
+
 /// A table. Columns whose head begins with `>` are aligned to the right.
 #[derive(Clone, Debug)]
 pub(super) struct Table {

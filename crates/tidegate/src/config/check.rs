@@ -7,6 +7,7 @@ mod platforms;
 mod providers;
 mod quotas;
 mod secrets;
+mod telemetry;
 mod waiting;
 
 use std::path::PathBuf;
@@ -19,8 +20,9 @@ use super::{
     Sources,
     schema::{Effective, Reader},
     sections::{self, Root},
-    settings::{Log, Server, Settings},
+    settings::{Log, Otlp, Server, Settings},
     tree,
+    value::Listening,
 };
 
 /// The longest name of anything: it is repeated in headers, records and metric labels.
@@ -43,6 +45,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let platforms = platforms::check(&root, &providers, reader);
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let quotas = quotas::check(&root.quotas, root.enforce, reader);
+    let otlp = otlp(&root, reader);
     let reserve = reserve(&root.reserve, reader);
     let weights = weights(root.weights);
     let prices = prices(root.prices.file.as_ref(), reader);
@@ -50,6 +53,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let prices = free.fold(prices, |book, (name, _)| book.declare_free(name));
     let notify = notify::check(&root.notify, reader, sources);
     let claude_code = claude_code::check(&root.claude_code, reader);
+    let telemetry = telemetry::check(&root.telemetry, reader);
     let redactor = redactor(&root.redact, reader);
     Some(Settings {
         listen: root.listen,
@@ -66,6 +70,8 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
         prices,
         notify,
         claude_code,
+        telemetry,
+        otlp,
         redactor: redactor?,
         log: Log {
             level: root.log.level,
@@ -135,6 +141,19 @@ fn local(raw: &sections::Identity, reader: &mut Reader) -> Local {
     Local {
         organisation: raw.organisation.as_str().into(),
         user: raw.user.as_str().into(),
+    }
+}
+
+fn otlp(root: &Root, reader: &Reader) -> Otlp {
+    // A gateway on whatever port is free, as for one program, leaves the usual ports to others.
+    let listens = |it: Listening, key: &str| {
+        let named = reader.origin(key) != super::Origin::BuiltIn;
+        it.0.filter(|_| named || root.listen.port() != 0)
+    };
+    Otlp {
+        grpc: listens(root.otlp.grpc, "otlp.grpc"),
+        http: listens(root.otlp.http, "otlp.http"),
+        content: root.otlp.content,
     }
 }
 

@@ -10,8 +10,8 @@ use tidegate_types::{Mode, RequestClass, Secret};
 use super::{
     schema::{At, Key, Presence, Reader, Section, Shape, key_shape, key_type, read_key, sections},
     value::{
-        Amount, Bytes, Cap, Countable, Family, LogForm, NoticeForm, Pairs, Per, Quantity, Setting,
-        Zone,
+        Amount, Bytes, Cap, Countable, Family, Listening, LogForm, NoticeForm, Pairs, Per,
+        Quantity, Setting, Zone,
     },
 };
 
@@ -61,6 +61,10 @@ sections! {
         section notify: Notify;
         /// What Claude Code is given when it signs in (`/login`).
         section claude_code: ClaudeCode;
+        /// What is kept of what happened: calls, tasks, logs, traces.
+        section telemetry: Telemetry;
+        /// Where other programs send their telemetry (OTLP).
+        section otlp: Otlp;
         /// What is removed from logs, records and errors.
         section redact: Redact;
         /// The program's own log.
@@ -421,12 +425,55 @@ sections! {
         /// ANTHROPIC_DEFAULT_HAIKU_MODEL = "claude-haiku-5-5". Without them it asks for older models
         /// than with a key of its own. Everybody who signs in reads all of it.
         value env: Pairs = {};
+        /// Whether it is told to send its events, traces and metrics, which then come here. Its user is
+        /// asked to approve that.
+        value telemetry: bool = false;
         /// The command of its status line; none where nobody says otherwise, since it is run on the
         /// user's machine. With Tidegate installed there: `tidegate statusline`.
         optional status_line: String = "tidegate statusline";
         /// A file with further settings, a JSON object as in Claude Code's own files. What is said
         /// here goes before what it says.
         optional settings_file: PathBuf = "/etc/tidegate/claude-code.json";
+    }
+
+    /// What is kept of what happened, in the folder `telemetry` of the data. Changes count from the
+    /// next start on.
+    Telemetry {
+        /// Whether it is kept at all. Without it there is nothing to look back at: no calls, no logs,
+        /// no traces. Budgets, quotas and tasks do not depend on it.
+        value enabled: bool = true;
+        /// How long logs are kept.
+        value logs: Duration = "30d";
+        /// How long spans of traces are kept.
+        value spans: Duration = "30d";
+        /// How long records of calls are kept.
+        value calls: Duration = "365d";
+        /// How long it is kept what became of tasks.
+        value tasks: Duration = "365d";
+        /// How long the sums of each hour are kept.
+        value activity: Duration = "365d";
+        /// How long points of metrics are kept that others send.
+        value metrics: Duration = "7d";
+        /// The most that all of it takes of the disk. Where it would be more, the oldest logs and
+        /// spans go first, then the oldest of the rest.
+        value disk: Bytes = "20 GiB";
+        /// The most of it that the records of the last minute take. Where they would be more, they
+        /// are refused for a while.
+        value recent: Bytes = "512 MiB";
+    }
+
+    /// Where other programs send their telemetry (OpenTelemetry's protocol, OTLP), beside `/v1/logs`,
+    /// `/v1/traces` and `/v1/metrics` at the gateway's own address. Senders show a key as callers do.
+    /// Addresses count from the next start on; one that is taken by another program is reported, and
+    /// all else goes on. Where `listen` has the port 0 only those are listened on that are named here.
+    Otlp {
+        /// Where it is taken over gRPC. Any address but a loopback one needs keys.
+        value grpc: Listening = "127.0.0.1:4317";
+        /// Where it is taken over HTTP. Any address but a loopback one needs keys.
+        value http: Listening = "127.0.0.1:4318";
+        /// Whether prompts and answers are kept that senders put into their telemetry. Without it there
+        /// is `[withheld]` in their place.
+        value content: bool = false;
     }
 
     /// What is removed from logs, records and errors, besides the known forms of keys and tokens.

@@ -43,10 +43,25 @@ pub(crate) struct Settings {
     pub(crate) notify: Notify,
     /// The settings for Claude Code where it signs in; `None`: none.
     pub(crate) claude_code: Option<serde_json::Value>,
+    /// How telemetry is kept; `None`: not at all.
+    pub(crate) telemetry: Option<tidegate_segments::Options>,
+    /// Where telemetry of others is taken.
+    pub(crate) otlp: Otlp,
     /// Removes secrets.
     pub(crate) redactor: Redactor,
     /// The program's own log.
     pub(crate) log: Log,
+}
+
+/// Where telemetry of others is taken, beside the gateway's own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Otlp {
+    /// Over gRPC; `None`: not there.
+    pub(crate) grpc: Option<SocketAddr>,
+    /// Over HTTP; `None`: not there.
+    pub(crate) http: Option<SocketAddr>,
+    /// Whether prompts and answers are kept.
+    pub(crate) content: bool,
 }
 
 /// Bounds of the gateway itself.

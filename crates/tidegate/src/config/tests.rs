@@ -68,6 +68,22 @@ fn nothing_needs_to_be_configured() {
 }
 
 #[test]
+fn telemetry_that_could_not_work_is_refused_with_what_could() {
+    check_wrong(
+        "[telemetry]
+logs = \"30m\"
+recent = \"1 MiB\"
+disk = \"2 MiB\"
+",
+        expect![[r#"
+            tidegate.toml:3:8: telemetry.logs: 1800 s can't be kept; between "1h" and "36500d" can
+            tidegate.toml:4:10: telemetry.recent: 1048576 bytes hold too few batches; the least is "64 MiB", the default "512 MiB"
+            tidegate.toml:5:8: telemetry.disk: 2097152 bytes are too few with 1048576 for recent records; make it 3 times as much or more, or lower telemetry.recent
+        "#]],
+    );
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     check_wrong(
         "
@@ -80,7 +96,7 @@ hard = 5
 ",
         expect![[r#"
             tidegate.toml:5:2: plattforms: this key is not known; did you mean `platforms`?
-            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, redact, log
+            tidegate.toml:8:2: xyzzy: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, telemetry, otlp, redact, log
             tidegate.toml:4:1: server.body_memroy: this key is not known; did you mean `body_memory`?
             tidegate.toml:6:39: budgets.organisations.acme.users.ada.llm: this key is not known; known here: user_month, user_day, task
         "#]],
@@ -141,7 +157,7 @@ task = ['hunter2']
 level = 'sk-ant-api03-0123456789'
 ",
         expect![[r#"
-            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, redact, log
+            tidegate.toml:9:2: local: this key is not known; known here: version, listen, data, enforce, server, waiting, identity, providers, platforms, fallback, budgets, quotas, reserve, weights, prices, notify, claude_code, telemetry, otlp, redact, log
             tidegate.toml:3:1: providers: a list is not a table; write [providers] and its keys below
             tidegate.toml:6:8: platforms.mine: a text is not a table; write [platforms.mine] and its keys below
             tidegate.toml:8:8: budgets.task: a list is not a table; write [budgets.task] and its keys below

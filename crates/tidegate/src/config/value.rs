@@ -124,6 +124,25 @@ impl Setting for SocketAddr {
     }
 }
 
+/// An address, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listening(pub(super) Option<SocketAddr>);
+
+impl Setting for Listening {
+    fn form() -> String {
+        "an address and a port, like \"127.0.0.1:4318\", or \"off\"".to_owned()
+    }
+
+    fn read(node: &Node) -> Result<Self, String> {
+        if node.text() == Some("off") {
+            return Ok(Self(None));
+        }
+        let read = node.text().and_then(|it| it.parse().ok());
+        read.map(|it| Self(Some(it)))
+            .ok_or_else(|| not::<Self>(node))
+    }
+}
+
 /// A duration: a whole number and a unit.
 impl Setting for Duration {
     fn form() -> String {

@@ -104,7 +104,13 @@ pub(super) fn look_around(
     show_everything(site, left)?;
     ask_for_everything(site, gateway, left)?;
     let calls = api(gateway, site, "/api/v1/calls?limit=1000")?;
-    // Their records are kept compressed: what is searched of them is what is told, of each.
+    // Records are kept compressed: what is searched of them is what is told, of each.
+    let logs = site.home.join(super::LOGS);
+    let export = format!("logs --export {}", logs.display());
+    ensure!(
+        say(&mut site.tidegate(), &export, left)?,
+        "logs can't be exported"
+    );
     ensure!(calls["next"].is_null(), "more calls than are looked at");
     for call in calls["calls"].as_array().into_iter().flatten() {
         let id = call["id"].as_str().unwrap_or_default();
@@ -125,6 +131,11 @@ fn show_everything(site: &Site, left: &mut Left<'_>) -> anyhow::Result<()> {
         "status --json",
         "calls",
         "calls --json",
+        "logs --limit 10000",
+        "logs --limit 10000 --json",
+        "logs --every 1h",
+        "activity",
+        "activity --by hour,organisation,user,platform,model,task_type,class --json",
         "task --all",
         "task --all --json",
         "quota",
@@ -175,6 +186,8 @@ fn ask_for_everything(site: &Site, gateway: &Server, left: &mut Left<'_>) -> any
         "/api/v1/prices",
         "/api/v1/ledger/entries",
         "/api/v1/calls?limit=1000",
+        "/api/v1/logs?limit=10000",
+        "/api/v1/activity",
     ] {
         let request = wire::request("GET", path, &[&operator], "");
         let answer = wire::once(&gateway.address, &request)?;

@@ -21,6 +21,73 @@ fn wanted() -> Wanted {
         hook: "/bin/tidegate hook".to_owned(),
         base_url: "http://127.0.0.1:8787".to_owned(),
         replaces: false,
+        telemetry: None,
+    }
+}
+
+/// What `install` says of telemetry, and what the settings say then.
+fn with_telemetry(theirs: &str, environment: &[(&str, &str)]) -> (String, Value) {
+    let (_folder, place) = folder(Some(theirs));
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let wanted = Wanted {
+        telemetry: Some(environment.collect()),
+        ..wanted()
+    };
+    let said = install(&place, &wanted).unwrap();
+    let line = said.text.lines().find(|it| it.contains("telemetry"));
+    let set = serde_json::from_str(&settings(&place)).unwrap();
+    uninstall(&place).unwrap();
+    assert_eq!(settings(&place), theirs);
+    (line.unwrap_or_default().to_owned(), set)
+}
+
+#[test]
+fn telemetry_comes_here_where_nobody_has_decided_otherwise() {
+    let ours = [
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_LOG_USER_PROMPTS", "1"),
+    ];
+    for environment in [&[][..], &ours] {
+        let (said, set) =
+            with_telemetry(r#"{"env":{"OTEL_RESOURCE_ATTRIBUTES":"a=b"}}"#, environment);
+        assert_eq!(said, "its telemetry comes here, too: `tidegate logs`");
+        assert_eq!(
+            set["env"]["OTEL_EXPORTER_OTLP_ENDPOINT"],
+            "http://127.0.0.1:8787"
+        );
+        assert_eq!(set["env"]["CLAUDE_CODE_ENABLE_TELEMETRY"], "1");
+        let goes = telemetry::goes(&set, &BTreeMap::new(), "http://127.0.0.1:8787");
+        assert_eq!(goes, Goes::Here);
+    }
+}
+
+#[test]
+fn telemetry_that_goes_somewhere_else_or_nowhere_by_choice_is_left_alone() {
+    for (theirs, environment, name) in [
+        (
+            r#"{"env":{"OTEL_EXPORTER_OTLP_ENDPOINT":"https://x"}}"#,
+            &[][..],
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+        (
+            r#"{"env":{"CLAUDE_CODE_ENABLE_TELEMETRY":"0"}}"#,
+            &[],
+            "CLAUDE_CODE_ENABLE_TELEMETRY",
+        ),
+        (
+            "{}",
+            &[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://x")],
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        ),
+    ] {
+        let (said, set) = with_telemetry(theirs, environment);
+        assert_eq!(
+            said,
+            format!("its telemetry goes where `{name}` says and was left alone")
+        );
+        assert_eq!(set["env"]["OTEL_LOGS_EXPORTER"], Value::Null);
     }
 }
 

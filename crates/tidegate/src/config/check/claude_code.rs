@@ -15,6 +15,16 @@ const MODELS: [(&str, &str); 4] = [
     ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "claude-haiku-5-5"),
 ];
 
+/// What has it send telemetry. Where it is signed in it sends that to the gateway alone.
+const TELEMETRY: [(&str, &str); 6] = [
+    ("CLAUDE_CODE_ENABLE_TELEMETRY", "1"),
+    ("CLAUDE_CODE_ENHANCED_TELEMETRY_BETA", "1"),
+    ("OTEL_METRICS_EXPORTER", "otlp"),
+    ("OTEL_LOGS_EXPORTER", "otlp"),
+    ("OTEL_TRACES_EXPORTER", "otlp"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+];
+
 /// The largest file of settings: each start of each Claude Code fetches it.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
@@ -32,8 +42,9 @@ pub(super) fn check(raw: &sections::ClaudeCode, reader: &mut Reader) -> Option<V
         Some(Value::Object(env)) => env,
         _ => Map::new(),
     };
-    for (name, model) in MODELS {
-        env.entry(name).or_insert_with(|| Value::from(model));
+    let telemetry = TELEMETRY.into_iter().filter(|_| raw.telemetry);
+    for (name, value) in MODELS.into_iter().chain(telemetry) {
+        env.entry(name).or_insert_with(|| Value::from(value));
     }
     for (name, value) in &raw.env.0 {
         if !is_variable(name) {
