@@ -27,8 +27,7 @@ use tidegate_types::Priority;
 
 use crate::{BucketSpec, Owner, Reason, Refill};
 
-/// How long a class still counts as waiting after the time it was promised: a client that comes
-/// back as told needs a moment, and one that has gone must not hold its share for longer.
+/// How long a class still counts as waiting after the time it was promised: to come back takes a moment.
 pub const WAITING_GRACE: Duration = Duration::from_mins(1);
 
 /// The longest promise for which a class counts as waiting without asking again: one refill period

@@ -191,9 +191,8 @@ impl Engine {
         record.reservation = Some(reservation);
         record.bound = holding.bound();
         record.max_tokens_sent = cap.or(record.max_tokens_asked);
-        let capped_by = found.capped_by.map(tidegate_ledger::LevelKind::word);
         self.note(&mut routed, &found);
-        let lowered = cap.zip(capped_by);
+        let lowered = cap.zip(found.capped_by.map(tidegate_ledger::LevelKind::word));
         self.tell(&routed, &found, lowered);
         routed.call.ongoing.now(Begun::Sent);
         Ok(InFlight {

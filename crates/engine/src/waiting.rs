@@ -106,13 +106,7 @@ impl Engine {
             away,
             is_sent_away: false,
         };
-        let pause = call.routed.call.refused.pause;
         let ticket = entered(&shared, call, entering, now)?;
-        if let Some(pause) = pause {
-            // Its provider would refuse it until then, whatever the buckets say.
-            let mut gate = shared.lock();
-            gate.queue.set_aside(ticket, Some(now.after(pause)));
-        }
         self.look(&shared);
         Ok(waiting(ticket, shared))
     }
@@ -353,6 +347,10 @@ fn entered(
     let Ok(ticket) = gate.enter(entering, now) else {
         return Err((call.routed, Obstacle::QueueFull));
     };
+    if let Some(pause) = call.routed.call.refused.pause {
+        // Its provider would refuse it until then, whatever the buckets say.
+        gate.queue.set_aside(ticket, Some(now.after(pause)));
+    }
     call.routed.call.ongoing.now(Begun::Waiting);
     gate.seat(ticket, Work::Call(call));
     Ok(ticket)

@@ -252,11 +252,8 @@ impl Gateway {
                 return waits_again(&mut flying, refused(answer, &provider).await, wait);
             }
             Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
-                let altered = outgoing.altered;
-                return Tried::Answer(
-                    self.answered(call, flying, &provider, answer, altered)
-                        .await,
-                );
+                let answer = self.answered(call, flying, &provider, answer, outgoing.altered);
+                return Tried::Answer(answer.await);
             }
             Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
             Ok(Err(error)) => Failure::Send(error),

@@ -2,7 +2,7 @@
 //! of telemetry.
 //!
 //! A [`Receiver`] answers a request when its records are durable, and says when to come back where they
-//! can't be taken. [`decode`] alone is pure: bytes in, a batch out.
+//! can't be taken. [`decode()`] alone is pure: bytes in, a batch out.
 //!
 //! Whose records they are is decided by the sender's key. Everything that is sent is bounded
 //! ([`limits`]), and secrets, prompts and answers are taken out before anything is kept.

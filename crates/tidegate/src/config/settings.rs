@@ -76,6 +76,10 @@ pub(crate) struct Server {
 }
 
 /// A provider.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fact about a provider, as it is configured"
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Provider {
     /// What it speaks.
