@@ -129,3 +129,6 @@ pub(super) fn span(flow: u128, class: Priority) -> i128 {
     let percent = u128::from(class.share_percent());
     i128::try_from(flow.saturating_mul(100) / percent).unwrap_or(i128::MAX)
 }
+
+#[cfg(test)]
+mod tests;

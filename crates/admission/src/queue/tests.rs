@@ -87,9 +87,10 @@ impl World {
         let waiting = Waiting {
             ask,
             since: self.now,
+            // Without its prompt cache a call takes four times as much.
             warm: warm_until.map(|until| Warm {
                 until,
-                cold: ask.need,
+                cold: need(ask.need.units * 4),
             }),
         };
         let ticket = self.queue.enter(waiting, &self.pool, self.now).unwrap();
@@ -480,4 +481,18 @@ fn a_place_and_a_wait_are_told_and_hold() {
         d at 11.0
     "#]]
     .assert_eq(&shown);
+}
+
+#[test]
+fn a_call_whose_prompt_cache_expires_while_it_waits_takes_what_it_takes_without() {
+    check(
+        slow(),
+        "0 held high ada 10 warm 30
+         0 spend 400
+         41 other high bob 20",
+        expect![[r#"
+            42.0 other, waited 1.0
+            46.0 held, waited 46.0
+        "#]],
+    );
 }

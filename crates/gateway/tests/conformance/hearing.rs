@@ -65,3 +65,29 @@ fn what_the_provider_refuses_is_not_asked_again_and_a_fallback_takes_it() {
     assert_eq!(world.wire(2).len(), 2);
     world.assert_sound();
 }
+
+#[test]
+fn what_the_provider_refuses_for_want_of_quota_waits_for_it_instead_of_its_client() {
+    let world = World::start(|it| {
+        misconfigured(it);
+        it.home.limits.requests_per_minute = 60;
+        it.home.limits.burst_seconds = 1;
+    });
+    let mut first = world.connect();
+    first.send(&Ask::messages("sim:sleep-ms 300", false).bytes());
+    world.until_reserved();
+    // Nothing was said yet of what is left.
+    for stream in [false, true] {
+        let second = world.ask(&Ask::messages("hello", stream));
+        assert_eq!(second.status, 200, "{}", second.text());
+    }
+    assert_eq!(first.answer().unwrap().status, 200);
+    let records = world.settled(3);
+    assert!(records.iter().all(|it| it.status == 200), "{records:#?}");
+    assert!(records.iter().any(|it| it.phases.wait > 0), "{records:#?}");
+    let refused = world.wire(4);
+    assert!(refused.iter().any(|it| it.status == 429), "{refused:#?}");
+    // It was this call that had to wait: nobody else is kept from asking.
+    assert!(world.engine.cooldowns().is_empty());
+    world.assert_sound();
+}

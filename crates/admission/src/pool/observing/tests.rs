@@ -228,6 +228,31 @@ fn a_refused_call_fits_when_it_was_told_to_come_again_and_not_before() {
 }
 
 #[test]
+fn a_refusal_of_more_than_was_expected_is_explained_as_far_as_the_call_can_be_so_large() {
+    let told = |largest: u64| {
+        let mut pool = pool();
+        let taken = take(&mut pool, 1_000, 0);
+        let said = [left(30_000)];
+        let refused = Observation {
+            refused: Some(Refused {
+                retry_after: Some(Duration::from_secs(10)),
+                largest: Need {
+                    input_tokens: largest,
+                    ..Need::default()
+                },
+            }),
+            ..observation(&said)
+        };
+        let heard = pool.observe(&taken, &refused, Monotonic(0));
+        pool.release(taken, Monotonic(0));
+        heard.short.map(|it| it.need)
+    };
+    assert_eq!(told(50_000), Some(40_000));
+    // Something else than this bucket refuses it.
+    assert_eq!(told(39_999), None);
+}
+
+#[test]
 fn an_unforeseen_refusal_slows_the_refill_once_and_is_forgotten_in_ten_minutes() {
     let mut pool = pool();
     let a = take(&mut pool, 1_000, 0);

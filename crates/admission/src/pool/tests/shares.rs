@@ -272,6 +272,58 @@ fn nobody_is_held_back_for_what_nobody_else_wanted() {
 }
 
 #[test]
+fn what_nobody_has_earned_is_lent_and_leaves_a_class_what_it_has() {
+    let mut pool = pool_without_input();
+    let now = Monotonic(0);
+    let level = pool.snapshot(now).buckets[0].level;
+    let all = wants(
+        Priority::High,
+        UserSlot::NONE,
+        u64::try_from(level).unwrap(),
+        0,
+    );
+    pool.debit(&all.need, now);
+    // Of 100 a second it earns 30, and below the threshold the two lower classes their 30.
+    let large = wants(Priority::High, UserSlot::NONE, 5_000, 0);
+    assert!(matches!(pool.check(&large, now), Check::Deferred { .. }));
+    let now = Monotonic(10 * SECOND);
+    let of = |units| wants(Priority::High, UserSlot::NONE, units, 0);
+    assert!(pool.fits_lent(&of(401), 0, now).is_none());
+    assert!(
+        pool.fits_lent(&of(400), 1, now).is_none(),
+        "kept for others"
+    );
+    assert!(pool.fits(&of(401), 0, now).is_some());
+    let lent = pool.fits_lent(&of(400), 0, now).unwrap();
+    let taken = pool.commit(lent, now);
+    let earned = pool.fits(&of(300), 0, now).unwrap();
+    let own = pool.commit(earned, now);
+    assert!(pool.fits(&of(1), 0, now).is_none());
+    pool.release(taken, now);
+    pool.release(own, now);
+}
+
+#[test]
+fn who_waits_in_a_queue_earns_nobody_a_penalty() {
+    let mut pool = pool_without_input();
+    let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
+    let queues = |ask: Ask| Ask {
+        queues: true,
+        ..ask
+    };
+    let spender = queues(wants(Priority::Low, ann, 150, 0));
+    let waiting = queues(wants(Priority::Critical, bob, 1, 50_000));
+    for second in 0..1_200 {
+        let now = Monotonic(second * SECOND);
+        let _deferred = pool.check(&waiting, now);
+        if let Admission::Granted(taken) = pool.take(&spender, now) {
+            pool.settle(taken, &spender.need, now);
+        }
+        assert!(pool.snapshot(now).penalties.is_empty(), "after {second} s");
+    }
+}
+
+#[test]
 fn a_restart_forgives_nobody_and_lasts_no_longer_than_it_did() {
     let mut pool = pool_without_input();
     let [ann, bob] = ["ann", "bob"].map(|it| pool.user("acme", it, Monotonic(0)));
