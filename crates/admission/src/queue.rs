@@ -1,18 +1,22 @@
 //! Who goes next among the calls that wait for one platform.
 //!
 //! Three levels. Between **classes** the pool's shares decide: a class whose call waits earns its
-//! part of the refill, and nobody below takes what a class above it is short of, but from its own
-//! earnings. Inside a class the **user** who was served least goes first: a virtual token counter
-//! (VTC), charged with what a call is predicted to take, corrected with what it took, and lifted to
-//! the least of those who wait when its user comes back. Inside a user the **call** with the highest
-//! response ratio `(wait + size) / size` goes first, so that small calls are quick and large ones
-//! age; four times that while the session's prompt cache is about to expire, since waiting longer
-//! would make the call dearer by an order of magnitude.
+//! part of the refill, and what nobody has earned is lent to whoever fits, the higher class first, but
+//! for what `critical` is short of. Inside a class the **user** who was served least goes first: a
+//! virtual token counter (VTC), charged with what a call is predicted to take, corrected with what it
+//! took, and lifted to the least of those who wait when its user comes back. Inside a user the **call**
+//! with the highest response ratio `(wait + size) / size` goes first, so that small calls are quick and
+//! large ones age; four times that while the session's prompt cache is about to expire, since waiting
+//! longer would make the call dearer by an order of magnitude. One whose cache has expired is as large
+//! as it is without.
 //!
 //! What goes first and does not fit is overtaken by what fits (**backfill**), unless the overtaking
-//! user was served a largest call more than the one who is overtaken. Who has waited for as long as
-//! its class may at most ([`patience`]), or whose prompt cache is about to expire, **locks** the class:
-//! then only calls pass that delay it by less than [`BACKFILL_MAX`] in all.
+//! user was served a largest call more than the one who is overtaken. Each call has a deadline: its
+//! class's [`patience`], and what the work before it, itself and a largest call take at its class's
+//! share. Where somebody would be late if all were not served by age from now on, or the prompt cache of
+//! the first is about to expire, the oldest or that one **locks** the class: what the class earns is kept
+//! for it, but for calls that delay it by less than [`BACKFILL_MAX`] in all. What nobody has earned may
+//! pass it as before.
 //!
 //! Sizes are flow times: how long the slowest bucket takes to refill what a call takes.
 

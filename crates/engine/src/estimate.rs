@@ -15,6 +15,21 @@ const BYTES_PER_TOKEN_MIN: u64 = 2;
 /// Tokens in 100 bytes of new text, as expected: 3.3 bytes each (measured on current tokenizers).
 const TOKENS_PER_100_BYTES: u64 = 30;
 
+/// By how much a provider's own estimate of an input, which it goes by at first, may be above what it counts in the
+/// end.
+const MARGIN_PERCENT: u64 = 3;
+
+/// Of smaller inputs the margin is less than what the provider's headers are rounded to.
+const MARGIN_FROM: u64 = 10_000;
+
+/// So much counted input, as a provider may estimate it before it counts.
+pub(crate) const fn with_margin(input: u64) -> u64 {
+    if input < MARGIN_FROM {
+        return input;
+    }
+    input.saturating_add(input / 100 * MARGIN_PERCENT)
+}
+
 /// How long a provider surely keeps a prompt cache that was last used just now, unless it was asked for more:
 /// five minutes, less what lies between its clock and ours, and between the head of an answer and the use.
 pub(crate) const CACHE_LIFE: Duration = Duration::from_secs(300 - 10);

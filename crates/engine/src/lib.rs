@@ -352,7 +352,7 @@ impl Engine {
         Need {
             units,
             requests: counted.requests,
-            input_tokens: counted.input_tokens,
+            input_tokens: estimate::with_margin(counted.input_tokens),
             output_tokens: counted.output_tokens,
             tokens: counted.tokens,
             nano_usd: cost.0,

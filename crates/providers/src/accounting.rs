@@ -52,12 +52,6 @@ pub trait Accounting: Send + Sync + std::fmt::Debug {
     fn settled(&self, usage: &Usage) -> Counted;
 }
 
-/// By how much a provider's own estimate of an input may be above what it counts in the end.
-const MARGIN_PERCENT: u64 = 3;
-
-/// Of inputs below this the margin is less than what its headers are rounded to.
-const MARGIN_FROM: u64 = 10_000;
-
 /// Anthropic's rules (rate limits of the Messages API): cache reads don't count as input, cache
 /// writes do; output counts as it is produced, and `max_tokens` plays no part.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,13 +60,6 @@ pub struct Anthropic;
 impl Accounting for Anthropic {
     fn estimated(&self, estimate: &Estimate) -> Counted {
         let input = estimate.input_total.saturating_sub(estimate.cache_read);
-        // The provider estimates too, before it counts.
-        let margin = if input.0 >= MARGIN_FROM {
-            input.0 / 100 * MARGIN_PERCENT
-        } else {
-            0
-        };
-        let input = Tokens(input.0.saturating_add(margin));
         Counted::one_request(input, estimate.output_expected)
     }
 
