@@ -24,7 +24,7 @@ use tidegate_ledger::keys;
 use tidegate_logins::Logins;
 use tidegate_observe::event;
 use tidegate_segments::Telemetry;
-use tidegate_types::Secret;
+use tidegate_types::{Secret, with_causes};
 use tokio::sync::Semaphore;
 
 pub use openapi::openapi;
@@ -140,12 +140,7 @@ impl Control {
     }
 
     fn report_failure(&self, failure: &dyn std::error::Error) {
-        let mut reason = failure.to_string();
-        let mut cause = failure.source();
-        while let Some(it) = cause {
-            reason = format!("{reason}: {it}");
-            cause = it.source();
-        }
+        let reason = with_causes(failure);
         self.engine.report(&event::InternalError {
             place: "control",
             reason: reason.into(),

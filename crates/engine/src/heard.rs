@@ -243,7 +243,7 @@ impl Engine {
             said: &said,
             date: head.date,
             of: GROUPS.hash_one((&*place.account, &*place.models)),
-            refused: of_rate.then_some(Refused {
+            refused: of_rate.then(|| Refused {
                 retry_after: head.signals.retry_after,
                 largest: in_flight.routed.largest_need(),
             }),

@@ -19,7 +19,7 @@ use tidegate_ledger::{
     journal::{Journal, Position},
 };
 use tidegate_observe::calls::{CallRecord, CallStore};
-use tidegate_types::{Clock, Disposition};
+use tidegate_types::{Clock, Disposition, with_causes};
 
 use crate::{journaling::Journaling, notices::NoticeSink};
 
@@ -99,7 +99,7 @@ impl Health {
 
     pub(crate) fn failed(&self, error: &dyn std::error::Error) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        *self.why.lock() = Some(chain(error));
+        *self.why.lock() = Some(with_causes(error));
         self.failing.store(true, Ordering::Relaxed);
     }
 
@@ -110,7 +110,7 @@ impl Health {
 
     fn contradicted(&self, error: &dyn std::error::Error) {
         self.contradictions.fetch_add(1, Ordering::Relaxed);
-        *self.why.lock() = Some(chain(error));
+        *self.why.lock() = Some(with_causes(error));
     }
 
     fn recovered(&self) {
@@ -118,18 +118,6 @@ impl Health {
             *self.why.lock() = None;
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }
 
 /// The handle on the writer's thread. Dropping it stops the thread after all is written.

@@ -131,6 +131,16 @@ pub struct LimitTable {
 }
 
 impl LimitTable {
+    /// No limit at any level.
+    pub fn unlimited() -> Self {
+        let mut table = Self::default();
+        for kind in LevelKind::ALL {
+            let limit = table.defaults.of_mut(kind);
+            (limit.soft, limit.hard) = (None, None);
+        }
+        table
+    }
+
     /// The limit that applies to a level.
     pub fn of(&self, key: &LevelKey) -> &Limit {
         let default = self.defaults.of(key.kind);

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use tidegate_observe::telemetry::Batch;
-use tidegate_types::{Clock, Monotonic};
+use tidegate_types::{Clock, Monotonic, with_causes};
 
 use crate::{
     append::{BodyHash, Receipt},
@@ -161,7 +161,7 @@ impl Telemetry {
     /// Takes note of how writing a batch ended, so that it is told and shown.
     pub fn note_written(&self, written: Result<(), &Refused>) {
         let failed = match written {
-            Err(Refused::Unwritten(error)) => Some(chain(error)),
+            Err(Refused::Unwritten(error)) => Some(with_causes(error)),
             // That one should come back later is no failure.
             Ok(()) | Err(_) => None,
         };
@@ -218,7 +218,7 @@ impl Telemetry {
                 open
             }
             Err(why) => {
-                seen.writing = Some(chain(&why));
+                seen.writing = Some(with_causes(&why));
                 let tried = self.clock.monotonic();
                 Standing::Failed { why, tried }
             }
@@ -257,7 +257,7 @@ fn note_tended(seen: &Mutex<Seen>, tended: Tended, segments: &Weak<Segments>) {
         seen.condition.crowded_out_parts += tended.crowded_out_parts as u64;
         seen.tell(News::CrowdedOut(tended.crowded_out_parts));
     }
-    seen.tending = tended.failed.first().map(|it| chain(it));
+    seen.tending = tended.failed.first().map(|it| with_causes(it));
     seen.condition.status = status;
     seen.judge();
 }
@@ -286,16 +286,4 @@ impl Seen {
             self.news.push(news);
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }

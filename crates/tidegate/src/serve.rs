@@ -23,7 +23,7 @@ use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
 use tidegate_otlp::Receiver;
 use tidegate_segments::{News, OwnRecords, Telemetry};
-use tidegate_types::{Clock, Mode, Secret};
+use tidegate_types::{Clock, Mode, Secret, with_causes};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -266,7 +266,7 @@ impl Serving {
         let kept = self
             .engine
             .setting(overrides::SETTING)
-            .map_err(|it| chain(&it))?;
+            .map_err(|it| with_causes(&it))?;
         Ok(Overrides::read(kept.as_deref()))
     }
 
@@ -285,7 +285,7 @@ impl Serving {
         let budgets = overrides.over(&configured).map_err(|it| it.to_string())?;
         self.engine
             .keep_setting(overrides::SETTING, &overrides.bytes())
-            .map_err(|it| chain(&it))?;
+            .map_err(|it| with_causes(&it))?;
         self.engine.limit(budgets);
         Ok(())
     }
@@ -350,7 +350,7 @@ impl Serving {
             });
             reason
         };
-        let loaded = config::load(&self.sources).map_err(|it| refused(chain(&it)))?;
+        let loaded = config::load(&self.sources).map_err(|it| refused(with_causes(&it)))?;
         let settings = &loaded.settings;
         // Where it listens stays as it was, and with it whether keyless calls are taken.
         let keyless = self.engine.settings().keyless;
@@ -418,17 +418,6 @@ fn changes(before: &Loaded, after: &Loaded) -> String {
     };
     keys.retain(|it| !stays(it));
     keys.join(", ")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }
 
 /// Creates the data directory for this user alone.

@@ -24,6 +24,18 @@ pub use secret::Secret;
 pub use time::{Clock, Monotonic, SystemClock, Timestamp};
 pub use usage::{Modifiers, Tokens, Usage};
 
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
+
 /// What a caller should do about a failure. Decided where the failure is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {

@@ -1,12 +1,6 @@
 //! Requests for leave that wait: how they stand, by asking, by waiting, or by events.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -15,7 +9,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::header;
-use http_body::Frame;
 use tidegate_engine::{
     admissions::{
         AdmissionView, HOLD_DEFAULT, HOLD_MAX, Outcome, Patience, WAIT_DEFAULT, WAIT_MAX,
@@ -26,7 +19,10 @@ use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::AdmissionId;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::admissions::{approved, refused, seconds};
+use super::{
+    admissions::{approved, refused, seconds},
+    streams::{Stepped, Steps},
+};
 use crate::{
     Control,
     access::Visitor,
@@ -137,7 +133,10 @@ pub(crate) async fn events(
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    let body = ResponseBody::new(Events(Some(Box::pin(following.next(Duration::ZERO)))));
+    let body = ResponseBody::new(Stepped::new(Events {
+        following: Some(following),
+        pause: Duration::ZERO,
+    }));
     Ok((headers, body).into_response())
 }
 
@@ -247,27 +246,17 @@ impl Following {
     }
 }
 
-type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Option<Following>)>> + Send>>;
+/// The events of one reader.
+struct Events {
+    following: Option<Following>,
+    pause: Duration,
+}
 
-/// The body that its events make. Dropped with its connection, it follows no longer.
-struct Events(Option<Next>);
-
-impl http_body::Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(next) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        let came = ready!(next.as_mut().poll(context));
-        let (chunk, following) = came.unzip();
-        let following = following.flatten();
-        self.0 = following.map(|it| Box::pin(it.next(PLACE_EVERY)) as Next);
-        Poll::Ready(chunk.map(|it| Ok(Frame::data(it))))
+impl Steps for Events {
+    async fn next(self) -> Option<(Bytes, Self)> {
+        let (chunk, following) = self.following?.next(self.pause).await?;
+        let pause = PLACE_EVERY;
+        Some((chunk, Self { following, pause }))
     }
 }
 

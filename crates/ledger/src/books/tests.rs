@@ -29,27 +29,9 @@ fn at(text: &str) -> Timestamp {
     Timestamp(u64::try_from(instant.as_nanosecond()).unwrap())
 }
 
-fn unlimited() -> LimitTable {
-    let mut table = LimitTable::default();
-    let all = &mut table.defaults;
-    for limit in [
-        &mut all.organisation,
-        &mut all.user_month,
-        &mut all.user_day,
-        &mut all.llm,
-        &mut all.tools,
-        &mut all.infrastructure,
-        &mut all.task,
-    ] {
-        limit.soft = None;
-        limit.hard = None;
-    }
-    table
-}
-
 impl Desk {
     fn new(zone: &str) -> Self {
-        let table = unlimited();
+        let table = LimitTable::unlimited();
         let zone = TimeZone::get(zone).unwrap();
         let policy = BudgetPolicy::try_new(zone.clone(), BTreeMap::new(), table.clone());
         Self {

@@ -525,19 +525,7 @@ fn platform(limits: &LimitSpec) -> Result<Platform, SpecError> {
 }
 
 fn settings(platform: Arc<Platform>, budget: Option<NanoUsd>) -> Result<Settings, PolicyError> {
-    let mut table = LimitTable::default();
-    let all = &mut table.defaults;
-    for limit in [
-        &mut all.organisation,
-        &mut all.user_month,
-        &mut all.user_day,
-        &mut all.llm,
-        &mut all.tools,
-        &mut all.infrastructure,
-        &mut all.task,
-    ] {
-        (limit.soft, limit.hard) = (None, None);
-    }
+    let mut table = LimitTable::unlimited();
     table.defaults.organisation.hard = budget;
     table.defaults.organisation.enforcement = Enforcement::Named(Mode::Enforce);
     Ok(Settings {

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use tidegate_engine::settings::{Local, ReserveRules, WeightRule, Weights};
 use tidegate_observe::redact::Redactor;
 use tidegate_providers::prices::PriceBook;
+use tidegate_types::with_causes;
 
 use super::{
     Sources,
@@ -200,7 +201,9 @@ fn prices(file: Option<&PathBuf>, reader: &mut Reader) -> PriceBook {
     let built_in = PriceBook::builtin();
     let Some(path) = file else { return built_in };
     let book = match std::fs::read_to_string(path) {
-        Ok(text) => built_in.with_overrides(&text).map_err(|it| chain(&it)),
+        Ok(text) => built_in
+            .with_overrides(&text)
+            .map_err(|it| with_causes(&it)),
         Err(error) => Err(format!("it cannot be read: {error}")),
     };
     book.unwrap_or_else(|what| {
@@ -209,18 +212,6 @@ fn prices(file: Option<&PathBuf>, reader: &mut Reader) -> PriceBook {
         reader.refuse(reader.origin(key), key.to_owned(), message);
         built_in
     })
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 fn redactor(raw: &sections::Redact, reader: &mut Reader) -> Option<Redactor> {

@@ -401,7 +401,7 @@ fn a_balance_that_was_never_loaded_makes_the_path_stale() {
 
 #[test]
 fn an_adopted_reservation_goes_on_where_the_earlier_run_left_it() {
-    let mut table = unlimited();
+    let mut table = LimitTable::unlimited();
     table.defaults.task.hard = Some(NanoUsd(100));
     let policy = BudgetPolicy::try_new(TimeZone::UTC, BTreeMap::new(), table).unwrap();
     let mut books = Books::new("acme", Arc::new(policy));

@@ -76,7 +76,7 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let mut table = unlimited();
+        let mut table = LimitTable::unlimited();
         table.defaults.organisation = Limit::built_in(NanoUsd(500));
         table.defaults.user_month = Limit::built_in(NanoUsd(400));
         table.defaults.user_day = Limit::built_in(NanoUsd(200));
@@ -333,7 +333,7 @@ proptest! {
 
 #[test]
 fn of_10_000_concurrent_reservations_of_10_cents_exactly_50_fit_5_dollars() {
-    let mut table = unlimited();
+    let mut table = LimitTable::unlimited();
     table.defaults.task.hard = Some(NanoUsd::from_usd(5));
     let policy = BudgetPolicy::try_new(TimeZone::UTC, BTreeMap::new(), table).unwrap();
     let mut books = Books::new("acme", Arc::new(policy));
