@@ -71,6 +71,18 @@ const FAR_TIMES: u64 = 2;
 /// How far the limit must have gone down for its reset to tell the refill: one part in this many.
 const MISSING_PART: u64 = 16;
 
+/// What was sent so shortly before an answer came can't be in its word.
+const ON_ITS_WAY: u64 = 100 * SECOND / 1_000;
+
+/// Calls sent between a call and its answer tell whether its word counts them where they are one part in this many
+/// of the limit; and one that decides …
+const TELLING_PART: i128 = 16;
+/// … lies so many parts nearer to the count.
+const NEARER_PART: i128 = 32;
+
+/// What was told so often is not forgotten for less than as many words to the contrary.
+const TOLD_MAX: i8 = 4;
+
 const SECOND: u64 = 1_000_000_000;
 const MILLION: i128 = 1_000_000;
 
@@ -174,6 +186,11 @@ pub(crate) struct Mirror {
     taken: i128,
     /// The newest call that was heard of, by its sequence number.
     newest: Option<u64>,
+    /// The newest call that a word has counted.
+    counted: Option<u64>,
+    /// How often words were found to count what was sent until they were said, less how often what was sent until
+    /// their call was.
+    until_said: i8,
     anchor: Option<Anchor>,
     samples: usize,
     /// The last comparisons, the newest first, in parts of the refill.
@@ -197,6 +214,8 @@ impl Mirror {
             sent: VecDeque::new(),
             taken: 0,
             newest: None,
+            counted: None,
+            until_said: 0,
             anchor: None,
             samples: 0,
             recent: [0; SAMPLES_MAX],
@@ -280,7 +299,7 @@ impl Mirror {
     /// Whether a word that was followed has counted what a call of that sequence number really
     /// took: then its end corrects nothing. Never so where the provider counts along.
     pub(crate) fn has_counted(&self, sequence: u64, resource: Resource) -> bool {
-        counts_at_start(resource) && self.newest.is_some_and(|it| sequence <= it)
+        counts_at_start(resource) && self.counted.is_some_and(|it| sequence <= it)
     }
 
     /// What can be believed of a word, given what is configured. Counts what can't.
@@ -378,6 +397,34 @@ impl Mirror {
             return None;
         }
         Some(wanted)
+    }
+
+    /// The last call that a word has counted. Nothing says whether that is the call it answers, or what had been sent
+    /// when it was said, seconds later: whichever is nearer to the level by our own count is learned.
+    pub(crate) fn last_counted(&mut self, call: Sent, word: &Stated, now: u64) -> Sent {
+        let mut last = call;
+        let until = now.saturating_sub(ON_ITS_WAY);
+        let at = self.sent.partition_point(|it| it.at <= until);
+        let newer = at.checked_sub(1).and_then(|at| self.sent.get(at));
+        let newer = newer.filter(|it| it.sequence > call.sequence);
+        if let Some(newer) = newer.filter(|_| counts_at_start(word.resource)).copied() {
+            let off = |it: &Sent| {
+                let since = self.taken.saturating_sub(it.after).max(0);
+                (word.level - (i128::from(word.remaining) - since)).abs()
+            };
+            let nearer = off(&call) - off(&newer);
+            if newer.after - call.after >= word.capacity / TELLING_PART
+                && nearer.abs() >= word.capacity / NEARER_PART
+            {
+                let told = if nearer > 0 { 1 } else { -1 };
+                self.until_said = (self.until_said + told).clamp(-TOLD_MAX, TOLD_MAX);
+            }
+            if self.until_said > 0 {
+                last = Sent { at: until, ..newer };
+            }
+        }
+        self.counted = self.counted.max(Some(last.sequence));
+        last
     }
 
     /// What was left when the answer was given, less what was sent after its call: where the level
@@ -483,6 +530,15 @@ pub(crate) struct Word {
     pub(crate) sent: Sent,
     /// What is out, in the resource.
     pub(crate) held: u64,
+}
+
+/// A remaining amount, and what it is compared with, in the resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stated {
+    pub(crate) resource: Resource,
+    pub(crate) remaining: u64,
+    pub(crate) level: i128,
+    pub(crate) capacity: i128,
 }
 
 /// Where a level may stand by a provider's word.

@@ -8,7 +8,7 @@ use crate::{
     BUCKETS_MAX, Heard, Observation, Refused, Said, SavedMirror, Short, Taken,
     bucket::Bucket,
     flow::Flow,
-    mirror::{Clean, STEP, Target, Word, counts_at_start},
+    mirror::{Clean, STEP, Stated, Target, Word, counts_at_start},
 };
 
 /// A wait up to so many full refills is kept in the bucket; a longer one says that more than the
@@ -174,9 +174,15 @@ impl Bucket {
         };
         let mut foreseen = self.flow.level() < 0;
         if let Some(remaining) = clean.remaining {
+            let stated = Stated {
+                resource: self.spec.resource,
+                remaining,
+                level: self.flow.tokens(self.flow.level()),
+                capacity: i128::from(self.spec.capacity),
+            };
             let word = Word {
                 remaining,
-                sent,
+                sent: mirror.last_counted(sent, &stated, now),
                 held: self.held,
             };
             let target = mirror.target(self.spec.resource, word);

@@ -342,6 +342,7 @@ impl Governed {
 
     /// Sends whoever has had its turn, and asks to be woken when time may give somebody else one.
     fn go_on(&mut self, host: &mut Host<'_>) {
+        let mut again_at = self.engine.look_if_due();
         loop {
             let turn = |(id, it): (&CallId, &mut Held)| Some((*id, it.waiting.turn_now()?));
             let turns: Vec<(CallId, Turn)> = self.waiting.iter_mut().filter_map(turn).collect();
@@ -353,8 +354,9 @@ impl Governed {
                     self.take(&call, turn, until, host);
                 }
             }
+            again_at = self.engine.look_if_due();
         }
-        if let Some(at) = self.engine.look_if_due() {
+        if let Some(at) = again_at {
             host.wake_at(since_begin(at).max(host.now() + LOOK_AGAIN));
         }
         if self.tidy_at <= host.now() {
