@@ -36,8 +36,8 @@ pub use pacing::{PENALTY_MAX, PENALTY_WINDOW};
 pub use plan::{PLAN_WINDOWS_MAX, PLANS_MAX, Plans, SavedWindow, WindowSaid, WindowView};
 pub use pool::{Penalised, Pool, SavedPenalty};
 pub use queue::{
-    BACKFILL_MAX, Calibration, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket, URGENT_BEFORE,
-    Waiting, Warm, patience,
+    BACKFILL_MAX, Calibration, Factor, Next, Outlook, QUEUE_MAX, Queue, QueueFull, Ticket,
+    URGENT_BEFORE, Waiting, Warm, patience,
 };
 pub use quota::{
     Calendar, CalendarOf, ClearedQuota, Ends, Frees, OnExcess, OrganisationQuotas, OverQuota,

@@ -75,10 +75,10 @@ const MISSING_PART: u64 = 16;
 const ON_ITS_WAY: u64 = 100 * SECOND / 1_000;
 
 /// Calls sent between a call and its answer tell whether its word counts them where they are one part in this many
-/// of the limit; and one that decides …
+/// of the limit …
 const TELLING_PART: i128 = 16;
-/// … lies so many parts nearer to the count.
-const NEARER_PART: i128 = 32;
+/// … and the level by our own count lies so many times nearer to one answer than to the other.
+const NEARER_TIMES: i128 = 4;
 
 /// What was told so often is not forgotten for less than as many words to the contrary.
 const TOLD_MAX: i8 = 4;
@@ -412,11 +412,10 @@ impl Mirror {
                 let since = self.taken.saturating_sub(it.after).max(0);
                 (word.level - (i128::from(word.remaining) - since)).abs()
             };
-            let nearer = off(&call) - off(&newer);
-            if newer.after - call.after >= word.capacity / TELLING_PART
-                && nearer.abs() >= word.capacity / NEARER_PART
-            {
-                let told = if nearer > 0 { 1 } else { -1 };
+            let (then, until_said) = (off(&call), off(&newer));
+            if newer.after - call.after >= word.capacity / TELLING_PART {
+                let told = i8::from(until_said * NEARER_TIMES <= then)
+                    - i8::from(then * NEARER_TIMES <= until_said);
                 self.until_said = (self.until_said + told).clamp(-TOLD_MAX, TOLD_MAX);
             }
             if self.until_said > 0 {

@@ -34,8 +34,9 @@ mod estimate;
 mod line;
 mod size;
 
-pub use estimate::{Calibration, Outlook};
+pub use estimate::{Calibration, Factor, Outlook};
 
+use estimate::Learned;
 use line::{Head, Line, Spot};
 
 /// Calls that wait for one platform at most. At some 400 bytes each, and the kilobytes of their
@@ -118,6 +119,7 @@ pub struct Queue {
     /// How many of each class wait, those that are set aside included.
     waiting: [usize; Priority::ALL.len()],
     calibration: [Calibration; Priority::ALL.len()],
+    learned: Learned,
 }
 
 impl Default for Queue {
@@ -130,6 +132,7 @@ impl Default for Queue {
             last: 0,
             waiting: [0; Priority::ALL.len()],
             calibration: [Calibration::default(); Priority::ALL.len()],
+            learned: Learned::default(),
         }
     }
 }
@@ -295,7 +298,8 @@ impl Queue {
         self.waiting[class.index()] -= 1;
         if let Some(told) = place.told {
             let waited = now.since(told.at);
-            self.calibration[class.index()].learn(told, waited);
+            self.calibration[class.index()].score(&told, waited);
+            self.learned.learn(&told, waited);
         }
         let line = self.line(class);
         if !place.aside {

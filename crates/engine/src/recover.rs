@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_admission::{Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
+use tidegate_admission::{Factor, Need, Pool, SavedLevel, SavedMirror, SavedPenalty};
 use tidegate_ledger::{
     CallEntry, Entry, Event, Line, StoreError,
     journal::{Found, Record, Taking, decode},
@@ -75,9 +75,9 @@ struct Saved {
     /// What providers said of their buckets.
     #[serde(default)]
     mirrors: Vec<(String, Vec<SavedMirror>)>,
-    /// What was learned of waits, by class.
+    /// What was learned of waits.
     #[serde(default)]
-    waits: Vec<(String, [(f64, f64); Priority::ALL.len()])>,
+    foretelling: Vec<(String, Vec<Factor>)>,
     /// What they said of accounts.
     #[serde(default)]
     standing: SavedStanding,
@@ -356,7 +356,9 @@ fn save(
             saved.mirrors.push((name.to_string(), mirrors));
         }
         let learned = gate.queue.learned();
-        saved.waits.extend(learned.map(|it| (name.to_string(), it)));
+        saved
+            .foretelling
+            .extend(learned.map(|it| (name.to_string(), it)));
         let penalties = pool.export_penalties(now);
         if !penalties.is_empty() {
             saved.penalties.push((name.to_string(), penalties));
@@ -428,7 +430,7 @@ fn restored(
             pool.debit(&need_of(taking.need), mono);
         }
         let mut gate = Gate::new(pool);
-        if let Some(learned) = of(&saved.waits, &platform.name) {
+        if let Some(learned) = of(&saved.foretelling, &platform.name) {
             gate.queue.restore_learned(learned);
         }
         (Arc::clone(&platform.name), Arc::new(Mutex::new(gate)))

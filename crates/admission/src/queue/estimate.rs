@@ -7,12 +7,47 @@ use tidegate_types::{Monotonic, Priority};
 use super::{Queue, Ticket, line::Line};
 use crate::Pool;
 
-/// How far one observation moves a factor, in its logarithm: some twenty calls to double it, so that
-/// an hour's change of load is followed and one odd call is not.
+/// How far one observation moves a factor, in its logarithm, once much was seen: some twenty calls to double it, so
+/// that an hour's change of load is followed and one odd call is not …
 const STEP: f64 = 0.05;
 
-/// Factors stay within this, either way: beyond it nothing is being learned.
-const FACTOR_MAX: f64 = 64.0;
+/// … and at first, divided by the root of what was seen.
+const FIRST_STEP: f64 = 0.3;
+
+/// Logarithms of factors stay within this, either way: beyond it nothing is being learned.
+const FACTOR_MAX: f64 = 5.0;
+
+/// What nine of ten wait beside what arithmetic finds, in logarithms, before anything was learned.
+const P90_FIRST: f64 = 1.0;
+
+/// What is added before a wait is multiplied, and taken off after: what arithmetic finds to be next to nothing would have to be
+/// multiplied without end to become the second or two that it often is.
+const AT_LEAST: Duration = Duration::from_millis(500);
+
+/// Waits by arithmetic alone up to these are foretold alike …
+const WAITS: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(16),
+    Duration::from_secs(64),
+    Duration::from_secs(256),
+];
+
+/// … and so are calls of flow times up to these.
+const SIZES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(8),
+    Duration::from_secs(32),
+];
+
+/// What calls have in common whose waits are foretold alike: class, wait by arithmetic, whether others are before
+/// it, size. Each has a factor of its own, so that some thirty figures stand for hundreds of kinds.
+const TRAITS: usize = 4;
+
+/// How many factors there are.
+const FACTORS: usize = Priority::ALL.len() + WAITS.len() + 1 + 2 + SIZES.len() + 1;
 
 /// Shares are percentages.
 const ALL_SHARES: u64 = 100;
@@ -32,14 +67,12 @@ pub struct Outlook {
     pub p90: Duration,
     /// By arithmetic alone, before what was learned.
     plain: Duration,
+    traits: [u8; TRAITS],
 }
 
-/// What a class's waits were, compared with what was foretold.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How well the waits of a class were foretold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calibration {
-    /// Logarithms of what the plain estimate is multiplied with.
-    p50: f64,
-    p90: f64,
     /// Calls that were foretold and have started.
     pub scored: u64,
     /// Those that waited longer than their p90.
@@ -49,45 +82,79 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Scores a foretold wait, and learns from it.
-    pub(super) fn learn(&mut self, told: Outlook, waited: Duration) {
+    pub(super) fn score(&mut self, told: &Outlook, waited: Duration) {
         self.scored += 1;
         self.beyond_p50 += u64::from(waited > told.p50);
         self.beyond_p90 += u64::from(waited > told.p90);
-        let limit = FACTOR_MAX.ln();
-        let beyond = |factor: f64| waited > scaled(told.plain, factor);
-        // Stochastic approximation of a quantile: at rest, the part that lies beyond is as it should be.
-        let moved = |factor: f64, part: f64| {
-            let seen = if beyond(factor) { 1.0 } else { 0.0 };
-            STEP.mul_add(seen - part, factor).clamp(-limit, limit)
-        };
-        self.p50 = moved(self.p50, 0.5);
-        self.p90 = moved(self.p90, 0.1).max(self.p50);
-    }
-
-    const fn restore(p50: f64, p90: f64) -> Self {
-        Self {
-            p50,
-            p90,
-            scored: 0,
-            beyond_p90: 0,
-            beyond_p50: 0,
-        }
-    }
-
-    /// What was learned: logarithms of two factors.
-    const fn export(&self) -> (f64, f64) {
-        (self.p50, self.p90)
     }
 }
 
-/// What is added before a wait is multiplied, and taken off after: what arithmetic finds to be next to nothing
-/// would have to be multiplied without end to become the second or two that it often is.
-const AT_LEAST: f64 = 2.0;
+/// What waits were, compared with what arithmetic finds: logarithms of what that is multiplied with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Learned([Factor; FACTORS]);
+
+/// What was learned of calls that share one trait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Factor {
+    p50: f64,
+    p90: f64,
+    seen: u32,
+}
+
+impl Learned {
+    /// Half of all such calls, and nine of ten, wait no longer.
+    fn quotes(&self, plain: Duration, traits: [u8; TRAITS]) -> (Duration, Duration) {
+        let (mut p50, mut p90) = (0.0, P90_FIRST);
+        for it in traits.iter().filter_map(|at| self.0.get(usize::from(*at))) {
+            p50 += it.p50;
+            p90 += it.p90;
+        }
+        (scaled(plain, p50), scaled(plain, p90.max(p50)))
+    }
+
+    /// Learns from a wait that was foretold. Stochastic approximation of a quantile: at rest, the part that lies
+    /// beyond is as it should be, for each trait.
+    pub(super) fn learn(&mut self, told: &Outlook, waited: Duration) {
+        let (p50, p90) = self.quotes(told.plain, told.traits);
+        for at in told.traits {
+            let Some(it) = self.0.get_mut(usize::from(at)) else {
+                continue;
+            };
+            it.seen = it.seen.saturating_add(1);
+            let step = (FIRST_STEP / f64::from(it.seen).sqrt()).max(STEP);
+            let moved = |factor: f64, quoted: Duration, part: f64| {
+                let seen = if waited > quoted { 1.0 } else { 0.0 };
+                step.mul_add(seen - part, factor)
+                    .clamp(-FACTOR_MAX, FACTOR_MAX)
+            };
+            it.p50 = moved(it.p50, p50, 0.5);
+            it.p90 = moved(it.p90, p90, 0.1);
+        }
+    }
+}
 
 fn scaled(plain: Duration, factor: f64) -> Duration {
-    let seconds = (plain.as_secs_f64() + AT_LEAST).mul_add(factor.exp(), -AT_LEAST);
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+    let seconds = plain.saturating_add(AT_LEAST).as_secs_f64() * factor.exp();
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    wait.saturating_sub(AT_LEAST)
+}
+
+/// The places of a call's factors.
+fn traits(class: Priority, plain: Duration, is_first: bool, size: u64) -> [u8; TRAITS] {
+    let wait = WAITS.partition_point(|it| *it < plain);
+    let size = SIZES.partition_point(|it| *it < Duration::from_nanos(size));
+    let mut before = 0;
+    [
+        (class.index(), Priority::ALL.len()),
+        (wait, WAITS.len() + 1),
+        (usize::from(is_first), 2),
+        (size, SIZES.len() + 1),
+    ]
+    .map(|(at, of)| {
+        let place = before + at;
+        before += of;
+        u8::try_from(place).unwrap_or(u8::MAX)
+    })
 }
 
 impl Queue {
@@ -102,14 +169,16 @@ impl Queue {
         let alone = pool.would_fit_at(&place.waiting.ask, now);
         let alone = alone.map_or(Duration::ZERO, |at| at.since(now));
         let plain = alone.saturating_add(self.drains_in(class, ahead.work));
-        let learned = self.calibration[class.index()];
+        let traits = traits(class, plain, ahead.calls == 0, place.size);
+        let (p50, p90) = self.learned.quotes(plain, traits);
         Some(Outlook {
             at: now,
             place: ahead.calls + 1,
             of: self.waiting[class.index()],
-            p50: scaled(plain, learned.p50),
-            p90: scaled(plain, learned.p90),
+            p50,
+            p90,
             plain,
+            traits,
         })
     }
 
@@ -125,20 +194,21 @@ impl Queue {
         self.calibration[class.index()]
     }
 
-    /// What was learned of waits, by class, for [`Self::restore_learned`]. `None`: nothing yet.
-    pub fn learned(&self) -> Option<[(f64, f64); Priority::ALL.len()]> {
-        let known = |it: &Calibration| it.p50.abs() + it.p90.abs() > 0.0;
-        let learned = self.calibration.iter().any(known);
-        learned.then(|| self.calibration.map(|it| it.export()))
+    /// What was learned of waits, for [`Self::restore_learned`]. `None`: nothing yet.
+    pub fn learned(&self) -> Option<Vec<Factor>> {
+        let learned = self.learned.0.iter().any(|it| it.seen > 0);
+        learned.then(|| self.learned.0.to_vec())
     }
 
     /// Goes on with what an earlier run had learned. What it makes no sense to multiply with is left
-    /// out.
-    pub fn restore_learned(&mut self, learned: &[(f64, f64); Priority::ALL.len()]) {
-        let limit = FACTOR_MAX.ln();
-        for (own, (p50, p90)) in self.calibration.iter_mut().zip(learned) {
-            if p50.abs() <= limit && p90.abs() <= limit && p50 <= p90 {
-                *own = Calibration::restore(*p50, *p90);
+    /// out, and all of it if it is of another version.
+    pub fn restore_learned(&mut self, learned: &[Factor]) {
+        if learned.len() != FACTORS {
+            return;
+        }
+        for (own, it) in self.learned.0.iter_mut().zip(learned) {
+            if it.p50.abs() <= FACTOR_MAX && it.p90.abs() <= FACTOR_MAX {
+                *own = *it;
             }
         }
     }

@@ -381,11 +381,12 @@ fn what_was_learned_of_waits_outlasts_a_restart() {
     let world = run();
     let before = foretold(&world);
     let learned = (0..20).fold(before, |_, _| foretold(&world));
-    assert!(learned > before, "{before:?} {learned:?}");
+    assert!(learned > before * 4, "{before:?} {learned:?}");
     world.engine.flush();
     drop(world);
     let again = foretold(&run());
-    assert!(again >= learned, "{learned:?} {again:?}");
+    // It goes on learning, a step at a time.
+    assert!(again > learned / 2, "{learned:?} {again:?}");
 }
 
 #[test]

@@ -103,6 +103,34 @@ fn less_than_was_counted_is_believed_at_once() {
 }
 
 #[test]
+fn a_word_that_counts_what_was_sent_until_it_was_said_is_not_counted_twice() {
+    let mut pool = pool();
+    let small = take(&mut pool, 1_000, 0);
+    let large = take(&mut pool, 40_000, SECOND);
+    // Said two seconds after the large call was sent: without it, 18,000 would be missing now.
+    let heard = hear(&mut pool, &small, left(22_000), 3 * SECOND);
+    assert_eq!((heard.followed, heard.error_ppm), (1, 0));
+    assert_eq!(level(&pool, 3 * SECOND), 22_000);
+    // Its end corrects nothing, since the word has counted what it took.
+    pool.settle(large, &ask(35_000).need, Monotonic(3 * SECOND));
+    assert_eq!(level(&pool, 3 * SECOND), 22_000);
+    pool.release(small, Monotonic(3 * SECOND));
+}
+
+#[test]
+fn a_word_that_counts_what_was_sent_before_its_call_is_told_apart() {
+    let mut pool = pool();
+    let small = take(&mut pool, 1_000, 0);
+    let large = take(&mut pool, 40_000, SECOND);
+    let heard = hear(&mut pool, &small, left(59_000), 3 * SECOND);
+    // 40,000 were sent after it, of which the level by our own count knows; two seconds have refilled since.
+    assert_eq!((heard.followed, level(&pool, 3 * SECOND)), (1, 19_000));
+    pool.settle(large, &ask(35_000).need, Monotonic(3 * SECOND));
+    assert_eq!(level(&pool, 3 * SECOND), 24_000);
+    pool.release(small, Monotonic(3 * SECOND));
+}
+
+#[test]
 fn more_than_was_counted_is_believed_by_halves_while_others_are_in_flight() {
     let mut pool = pool();
     let a = take(&mut pool, 30_000, 0);
