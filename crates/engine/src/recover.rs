@@ -14,7 +14,7 @@ use tidegate_ledger::{
     journal::{Found, Record, Taking, decode},
 };
 use tidegate_observe::{event, metrics::Registry};
-use tidegate_types::{Clock, Disposition, IdSource, Priority, Timestamp};
+use tidegate_types::{Clock, Disposition, IdSource, Timestamp};
 
 use crate::{
     Engine, Map, Parts,
