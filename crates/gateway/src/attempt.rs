@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tidegate_engine::{
     call::{Identified, Moment, Routed},
@@ -19,7 +19,7 @@ use tidegate_observe::{
     calls::{CallRecord, Outcome},
     event,
 };
-use tidegate_providers::{Dialect, Meter, Metered, Refusal, meter};
+use tidegate_providers::Refusal;
 
 use crate::{
     altered::{Altered, announce, outgoing, path_of},
@@ -34,6 +34,7 @@ use crate::{
     reply::ReplyBody,
     upstream::{AnswerBody, SendError},
     waiting::NoTurn,
+    whole::{joined, over_time},
 };
 
 /// Bytes of a provider's error that are kept while another platform is tried. Those of the
@@ -239,12 +240,13 @@ impl Gateway {
                 return Tried::Next(identified, Ending::of(refusal));
             }
         };
+        let time_left = in_flight.time_left().at;
         let mut flying = Flying::new(in_flight, Arc::clone(&self.closing));
         let path = path_of(call);
         let answer = provider
             .upstream
             .send(outgoing.request, &path, flying.sent());
-        let answer = tokio::time::timeout(provider.head_max, answer).await;
+        let answer = tokio::time::timeout(provider.head_max.min(time_left), answer).await;
         self.hear(&mut flying, &answer);
         let again = flying.in_flight().and_then(|it| it.waits_again());
         let failure = match answer {
@@ -257,10 +259,16 @@ impl Gateway {
             }
             Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
             Ok(Err(error)) => Failure::Send(error),
+            Err(_) if time_left < provider.head_max => return self.out_of_time(call, &mut flying),
             Err(_) if flying.sent().load(Ordering::Relaxed) => Failure::Slow,
             Err(_) => Failure::SlowToConnect,
         };
         self.failed(&mut flying, failure)
+    }
+
+    fn out_of_time(&self, call: &Call, flying: &mut Flying) -> Tried {
+        let (record, refusal) = over_time(flying, 0, None);
+        Tried::Answer(self.end(call, record, &refusal))
     }
 
     /// Waits for the store on a thread that may wait: other calls go on meanwhile. A client that
@@ -405,77 +413,6 @@ impl Gateway {
         *response.headers_mut() = headers;
         response
     }
-
-    /// An answer that is not streamed is read whole, so that one that breaks off can be told from
-    /// one that doesn't; one too long for that is relayed as it comes.
-    async fn whole(
-        &self,
-        about: Relaying,
-        mut body: AnswerBody,
-        mut flying: Flying,
-    ) -> Result<ReplyBody, (Box<CallRecord>, Refusal)> {
-        let mut pieces: Vec<Bytes> = Vec::new();
-        let mut length = 0;
-        loop {
-            let next = tokio::time::timeout(about.silence_max, body.next()).await;
-            match next {
-                Ok(Some(Ok(piece))) => {
-                    length += piece.len();
-                    pieces.push(piece);
-                    if length > meter::WHOLE_BYTES_MAX {
-                        let mut relay = Relay::new(about, body, flying);
-                        for piece in pieces {
-                            relay.take(piece);
-                        }
-                        return Ok(ReplyBody::Relayed(Box::new(relay)));
-                    }
-                }
-                Ok(None) => break,
-                Ok(Some(Err(_))) | Err(_) => return Err(self.broke_off(about, &mut flying)),
-            }
-        }
-        let bytes = joined(pieces, length);
-        if let Some(in_flight) = flying.land() {
-            let failed = about.status >= 400;
-            let metered = (!failed).then(|| metered(about.dialect, &bytes));
-            in_flight.settle(End {
-                outcome: if failed {
-                    Outcome::UpstreamError
-                } else {
-                    Outcome::Answered
-                },
-                status: about.status,
-                metered,
-                answer_bytes: length as u64,
-                request_id: about.request_id,
-            });
-        }
-        Ok(ReplyBody::whole(bytes))
-    }
-
-    fn broke_off(&self, about: Relaying, flying: &mut Flying) -> (Box<CallRecord>, Refusal) {
-        let Some(in_flight) = flying.land() else {
-            unreachable!("nothing but this takes it down before the answer is whole")
-        };
-        let record = in_flight.record();
-        self.engine.report(&event::UpstreamLost {
-            call: record.id,
-            platform: &record.platform,
-            reason: "the connection was lost",
-            answer_bytes: 0,
-        });
-        let identified = in_flight.abandon(&End {
-            outcome: Outcome::UpstreamLost,
-            status: about.status,
-            metered: None,
-            answer_bytes: 0,
-            request_id: about.request_id,
-        });
-        let mut record = identified.record;
-        record.outcome = Outcome::UpstreamLost;
-        let sentence = "the upstream connection was lost in the middle of the answer".to_owned();
-        (record, Refusal::UpstreamUnreachable { sentence })
-    }
 }
 
 impl Ending {
@@ -561,23 +498,6 @@ enum Failure {
 /// Statuses for which another platform may do better: its quota is exhausted, or it is down.
 fn is_worth_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504 | 529)
-}
-
-fn metered(dialect: Dialect, bytes: &[u8]) -> Metered {
-    let mut meter = Meter::new(dialect, false);
-    meter.observe(bytes);
-    meter.finish()
-}
-
-fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
-    if pieces.len() == 1 {
-        return pieces.remove(0);
-    }
-    let mut whole = BytesMut::with_capacity(length);
-    for piece in &pieces {
-        whole.extend_from_slice(piece);
-    }
-    whole.freeze()
 }
 
 pub(crate) fn unroutable(no_route: &NoRoute) -> Refusal {

@@ -21,6 +21,7 @@ pub mod reply;
 pub mod server;
 pub mod upstream;
 mod waiting;
+mod whole;
 
 pub use gateway::{Elsewhere, Gateway, Provider, Providers};
 pub use opened::Opened;

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use tidegate_admission::{QuotaFigure, QuotaFigures, QuotaKind, QuotaTable};
 use tidegate_types::{Enforcement, Mode};
 
-use crate::harness::{Ask, World, three_sides, world::Setup};
+use crate::harness::{Ask, Ended, World, three_sides, world::Setup};
 
 fn quota(it: &mut Setup, kind: QuotaKind, limit: u64, enforcement: Enforcement) {
     let mut user = QuotaFigures::UNLIMITED;
@@ -90,6 +90,20 @@ fn an_answer_that_takes_too_long_ends_in_good_order() {
             record:   ended 200 
         "#]],
     );
+}
+
+#[test]
+fn an_answer_that_comes_whole_is_refused_when_its_time_is_over_and_is_accounted() {
+    for ask in Ask::in_all_dialects("sim:tokens 2 sim:stream-ms 600000", false) {
+        let world = World::start(|it| quota(it, QuotaKind::TaskTime, 1, ENFORCED));
+        let heard = world.ask(&ask);
+        assert_eq!((heard.status, heard.ended), (429, Ended::Whole));
+        let text = String::from_utf8(heard.body.clone()).unwrap();
+        assert!(text.contains("quota `user.task_seconds`"), "{text}");
+        let records = world.settled(1);
+        assert_eq!(records[0].outcome.word(), "ended");
+        assert!(records[0].estimated, "{records:?}");
+    }
 }
 
 /// The events of an answer with their data, the long ones shortened.
