@@ -4,6 +4,7 @@ mod ask;
 mod calls;
 mod commands;
 mod left;
+mod logins;
 mod loose;
 mod mark;
 
@@ -108,6 +109,7 @@ fn in_folder(program: &Path, home: &Path) -> anyhow::Result<()> {
     caller.send_everything(&mut left)?;
     commands::name_by_secrets(&site, &mut left)?;
     commands::refuse_configurations(&site, &gateway, &mut left)?;
+    let refresh = logins::sign_in(&site, &gateway, &mut left)?;
     let outcomes = commands::look_around(&site, &gateway, &mut left)?;
     for wanted in calls::OUTCOMES {
         let many = outcomes.get(wanted).copied().unwrap_or(0);
@@ -122,6 +124,8 @@ fn in_folder(program: &Path, home: &Path) -> anyhow::Result<()> {
     let gateway = site.gateway("second.log")?;
     let caller = Caller::new(&gateway.address, &ours);
     caller.send_some()?;
+    let refresh = logins::renew(&gateway, &refresh, &mut left)?;
+    logins::sign_out(&gateway, &refresh, &mut left)?;
     let _cut = caller.leave_hanging()?;
     commands::look_around(&site, &gateway, &mut left)?;
     ensure!(gateway.stop()?.success(), "the gateway did not end well");

@@ -224,7 +224,7 @@ pub(super) fn read_what_is_kept(site: &Site, left: &mut Left<'_>) -> anyhow::Res
 }
 
 /// Runs a command and keeps all it says; whether it was content.
-fn say(program: &mut Command, line: &str, left: &mut Left<'_>) -> anyhow::Result<bool> {
+pub(super) fn say(program: &mut Command, line: &str, left: &mut Left<'_>) -> anyhow::Result<bool> {
     say_as(program, line, line, left)
 }
 
