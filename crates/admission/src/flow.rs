@@ -7,6 +7,7 @@
 //!   and `critical` may start**, whatever its size: its refill would be lost, and a call larger
 //!   than the capacity would otherwise never start. Where no threshold guards a stock this holds
 //!   for every class.
+//!   What others had earned of it is borrowed: the class of that call earns for them until it is paid back.
 //! - Each class has a **claim**: what its share of the refill has earned and it has not spent.
 //!   `low` and `medium` earn while the level is below the threshold; a class that waits earns at
 //!   any level, until it has what it waits for. Nobody earns while a debt is paid; in a full bucket
@@ -209,6 +210,12 @@ impl Flow {
         Some(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// How long the refill takes for all that `critical` may overdraw, in nanoseconds.
+    pub(crate) fn overdraft_nanos(&self) -> u64 {
+        let nanos = self.overdraft.checked_div(i128::from(self.rate));
+        u64::try_from(nanos.unwrap_or(0)).unwrap_or(u64::MAX)
+    }
+
     pub(crate) const fn overdrawn(&self) -> i128 {
         self.overdrawn
     }
@@ -288,6 +295,9 @@ impl Flow {
         }
         for class in Priority::ALL {
             let (waiting, claim) = (self.waiting[class.index()], self.claims[class.index()]);
+            if self.earns(*class) {
+                ends_when(-claim, self.share(*class));
+            }
             if waiting.is_on() {
                 ends_when(i128::from(waiting.until.saturating_sub(self.at)), 1);
                 if self.earns(*class) {
@@ -321,7 +331,8 @@ impl Flow {
         } else if self.level >= self.capacity {
             wants && guarded && self.threshold > 0
         } else {
-            (wants && !pays_back) || (guarded && self.level < self.threshold)
+            let owes = self.claims[class.index()] < 0;
+            (wants && !pays_back) || owes || (guarded && self.level < self.threshold)
         }
     }
 
@@ -361,8 +372,12 @@ impl Flow {
             if waiting.until <= self.at {
                 *waiting = Waiting::default();
             }
-            let ends = !is_guarded(*class) || self.level >= self.threshold;
-            if ends && !waiting.is_on() {
+            let ends = if self.claims[class.index()] < 0 {
+                self.level >= self.capacity
+            } else {
+                !waiting.is_on() && (!is_guarded(*class) || self.level >= self.threshold)
+            };
+            if ends {
                 self.claims[class.index()] = 0;
             }
             stirred |= waiting.is_on() || self.claims[class.index()] != 0;
@@ -498,6 +513,8 @@ impl Flow {
     #[inline]
     pub(crate) fn charge(&mut self, tokens: u64, class: Priority, fit: Fit) -> u64 {
         let cost = self.cost(tokens);
+        let full = self.level >= self.capacity;
+        let stock = self.unclaimed().max(0);
         self.level = self.level.saturating_sub(cost);
         if !self.stirred {
             if fit == Fit::Overdraws {
@@ -506,10 +523,14 @@ impl Flow {
             return 0;
         }
         let claim = &mut self.claims[class.index()];
+        let whole = |part: i128| u64::try_from(part.max(0) / i128::from(self.token)).unwrap_or(0);
         let earned = if *claim >= cost {
             tokens
+        } else if full && fit == Fit::Fits && cost.min(self.capacity) > (*claim).max(0) + stock {
+            // What others have earned of a full bucket is borrowed: its class earns it for them.
+            whole(cost.min(self.capacity) - stock)
         } else {
-            u64::try_from(*claim / i128::from(self.token)).unwrap_or(0)
+            whole(*claim)
         };
         *claim = claim.saturating_sub(quanta(earned, self.token));
         if fit == Fit::Overdraws {

@@ -260,7 +260,11 @@ impl Queue {
         let place = Place {
             waiting,
             size,
-            deadline: line.deadline(waiting.since, size),
+            deadline: line.deadline(
+                waiting.since,
+                size,
+                pool.overdraft_flow(waiting.ask.priority),
+            ),
             urgent: is_urgent(&waiting, now),
             aside: false,
             back_at: None,
@@ -360,13 +364,14 @@ impl Queue {
     }
 
     /// Moves a call to another class, or makes its class's patience with it run out.
-    pub fn promote(&mut self, ticket: Ticket, class: Priority) -> bool {
+    pub fn promote(&mut self, ticket: Ticket, class: Priority, pool: &Pool) -> bool {
         let Some(place) = self.places.get_mut(&ticket) else {
             return false;
         };
         let (before, aside) = (place.spot(ticket), place.aside);
         let was = std::mem::replace(&mut place.waiting.ask.priority, class);
-        place.deadline = self.lines[class.index()].deadline(before.since, before.size);
+        let line = &self.lines[class.index()];
+        place.deadline = line.deadline(before.since, before.size, pool.overdraft_flow(class));
         let after = place.spot(ticket);
         self.waiting[was.index()] -= 1;
         self.waiting[class.index()] += 1;

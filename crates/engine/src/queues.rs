@@ -278,7 +278,8 @@ impl Engine {
         }
         let before = {
             let mut gate = gate.lock();
-            if !gate.queue.promote(ticket, priority) {
+            let Gate { queue, pool, .. } = &mut *gate;
+            if !queue.promote(ticket, priority, pool) {
                 return Err(QueueError::NotWaiting(id));
             }
             let waiter = gate.waiter_mut(ticket);

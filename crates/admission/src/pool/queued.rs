@@ -1,6 +1,6 @@
 //! What a queue asks of its pool: whether a call fits now, without a promise of when.
 
-use tidegate_types::Monotonic;
+use tidegate_types::{Monotonic, Priority};
 
 use super::{Findings, Mask, Pool, deferral::bits, nanos};
 use crate::{
@@ -129,6 +129,15 @@ impl Pool {
         let now = self.clock(now);
         let enforced = self.look(ask, now).enforced;
         self.note_waiting(ask, enforced, now.saturating_add(nanos(WAITING_GRACE)));
+    }
+
+    /// What calls of a class may overdraw at most, as flow time in nanoseconds.
+    pub(crate) fn overdraft_flow(&self, class: Priority) -> u64 {
+        if class != Priority::Critical {
+            return 0;
+        }
+        let live = self.buckets.iter().filter(|it| !it.retired);
+        live.map(|it| it.flow.overdraft_nanos()).max().unwrap_or(0)
     }
 
     fn has_earned(&self, ask: &Ask, among: Mask) -> bool {

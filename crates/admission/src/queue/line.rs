@@ -3,6 +3,7 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::BTreeMap,
+    time::Duration,
 };
 
 use arrayvec::ArrayVec;
@@ -98,13 +99,16 @@ impl Line {
     }
 
     /// When a call of that size that came then starts at the latest: after its class's patience, and what the
-    /// work before it, itself, and one largest call take at its class's share.
-    pub(super) fn deadline(&self, since: Monotonic, size: u64) -> Monotonic {
+    /// work before it, itself, and one largest call take at its class's share. Before anybody earns for it,
+    /// `overdrawn` may still have to be paid back, as flow time in nanoseconds.
+    pub(super) fn deadline(&self, since: Monotonic, size: u64, overdrawn: u64) -> Monotonic {
         let flow = self.work + u128::from(size) + u128::from(self.largest.max(size));
-        let took = u64::try_from(span(flow, self.class)).unwrap_or(u64::MAX);
+        let nanos = |flow: u128| u64::try_from(span(flow, self.class)).unwrap_or(u64::MAX);
+        let paying_back = Duration::from_nanos(nanos(u128::from(overdrawn)));
         // Overtaking may still delay it by as much.
         let patience = patience(self.class).saturating_sub(BACKFILL_MAX);
-        Monotonic(since.after(patience).0.saturating_add(took))
+        let patience = patience.saturating_sub(paying_back);
+        Monotonic(since.after(patience).0.saturating_add(nanos(flow)))
     }
 
     pub(super) fn add(&mut self, spot: Spot) {

@@ -167,7 +167,7 @@ fn check(mut world: World, script: &str, expected: Expect) {
             }
             "promote" => {
                 let class = words[3].parse().unwrap();
-                assert!(world.queue.promote(tickets[words[2]], class));
+                assert!(world.queue.promote(tickets[words[2]], class, &world.pool));
             }
             "spend" => world
                 .pool

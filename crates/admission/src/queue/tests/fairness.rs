@@ -203,7 +203,7 @@ proptest! {
                 2 => world.queue.set_aside(ticket, Some(world.now.after(Duration::from_secs(7)))),
                 3 => world.queue.resume(ticket),
                 _ => {
-                    let _moved = world.queue.promote(ticket, Priority::ALL[which % 4]);
+                    let _moved = world.queue.promote(ticket, Priority::ALL[which % 4], &world.pool);
                 }
             }
         }
