@@ -75,9 +75,9 @@ const NAMES: &[&str] = &[
     "token",
 ];
 
-/// Bytes that a marked secret begins with: everywhere else nothing is compared, since names of
-/// calls are looked at on their way.
-const BEGINNINGS: [u8; 256] = beginnings();
+/// What a byte may be of a secret: everywhere else nothing is compared, since all that is kept is
+/// looked at, byte by byte.
+const BYTES: [u8; 256] = bytes();
 
 /// One of [`PREFIXES`] begins with it.
 const OF_PREFIX: u8 = 1;
@@ -85,8 +85,15 @@ const OF_PREFIX: u8 = 1;
 const OF_NAME: u8 = 2;
 /// Some other form does.
 const OF_OTHER: u8 = 4;
+/// Something begins with it also inside of a word.
+const ANYWHERE: u8 = 8;
+/// It is a letter or a digit: what follows it is inside of a word.
+const IN_WORD: u8 = 16;
 
-const fn beginnings() -> [u8; 256] {
+/// `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
+const OTHERS: [&str; 5] = ["eyJ", "bearer", "basic", "--", "://"];
+
+const fn bytes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut at = 0;
     while at < PREFIXES.len() {
@@ -100,13 +107,64 @@ const fn beginnings() -> [u8; 256] {
         table[first.to_ascii_uppercase() as usize] |= OF_NAME;
         at += 1;
     }
-    // `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
-    let others = b"eBb-:";
     at = 0;
-    while at < others.len() {
-        table[others[at] as usize] |= OF_OTHER;
+    while at < OTHERS.len() {
+        let first = OTHERS[at].as_bytes()[0];
+        table[first as usize] |= OF_OTHER;
+        if first == b'b' {
+            table[b'B' as usize] |= OF_OTHER;
+        }
         at += 1;
     }
+    let mut byte = 0;
+    while byte < 128 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+        let it = byte as u8;
+        if it.is_ascii_alphanumeric() {
+            table[byte] |= IN_WORD;
+        }
+        if table[byte] & OF_ANY != 0 && !it.is_ascii_alphabetic() {
+            table[byte] |= ANYWHERE;
+        }
+        byte += 1;
+    }
+    table
+}
+
+const OF_ANY: u8 = OF_PREFIX | OF_NAME | OF_OTHER;
+
+/// Which second bytes follow a first one in some form, by their lower five bits, which letters of
+/// both cases share: few words begin as a secret does.
+const SECONDS: [u32; 256] = seconds();
+
+const fn seconds() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < PREFIXES.len() {
+        table = follow(table, PREFIXES[at].text.as_bytes());
+        at += 1;
+    }
+    at = 0;
+    while at < NAMES.len() {
+        table = follow(table, NAMES[at].as_bytes());
+        at += 1;
+    }
+    at = 0;
+    while at < OTHERS.len() {
+        table = follow(table, OTHERS[at].as_bytes());
+        at += 1;
+    }
+    table
+}
+
+const fn follow(mut table: [u32; 256], form: &[u8]) -> [u32; 256] {
+    let bit = match form[1] {
+        // A name may be written with either.
+        b'_' => 1 << (b'_' & 31) | 1 << (b'-' & 31),
+        other => 1u32 << (other & 31),
+    };
+    table[form[0] as usize] |= bit;
+    table[form[0].to_ascii_uppercase() as usize] |= bit;
     table
 }
 
@@ -121,7 +179,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     };
     let same = |known: &&&str| known.bytes().eq(name.bytes().map(plain));
     let begins = name.as_bytes().first();
-    begins.is_some_and(|it| BEGINNINGS[usize::from(*it)] & OF_NAME != 0)
+    begins.is_some_and(|it| BYTES[usize::from(*it)] & OF_NAME != 0)
         && NAMES
             .iter()
             .filter(|it| it.len() == name.len())
@@ -130,22 +188,22 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 
 /// Where the next secret is, at or after `from`.
 pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let mut at = from;
-    while let Some(byte) = text.get(at) {
+    let before = from.checked_sub(1).and_then(|it| text.get(it));
+    let mut inside = before.is_some_and(u8::is_ascii_alphanumeric);
+    for (at, byte) in text.iter().enumerate().skip(from) {
+        let kind = BYTES[usize::from(*byte)];
         // A secret does not begin inside a word: `task-management` holds no `sk-` key.
-        let inside = at
-            .checked_sub(1)
-            .and_then(|it| text.get(it))
-            .is_some_and(u8::is_ascii_alphanumeric);
-        let may_begin = !inside || !byte.is_ascii_alphabetic();
-        let beginning = BEGINNINGS[usize::from(*byte)];
-        if beginning != 0
-            && may_begin
-            && let Some(secret) = secret_at(text, at, beginning)
+        let wanted = if inside { ANYWHERE } else { OF_ANY };
+        inside = kind & IN_WORD != 0;
+        if kind & wanted == 0 {
+            continue;
+        }
+        let second = text.get(at + 1).copied().unwrap_or_default();
+        if SECONDS[usize::from(*byte)] >> (second & 31) & 1 == 1
+            && let Some(secret) = secret_at(text, at, kind)
         {
             return Some(secret);
         }
-        at += 1;
     }
     None
 }
@@ -161,15 +219,15 @@ const FORMS: [(u8, Find); 4] = [
     (OF_NAME, named),
 ];
 
-/// The secret whose mark begins at `at`, with a byte of these [`BEGINNINGS`].
-fn secret_at(text: &[u8], at: usize, beginning: u8) -> Option<Range<usize>> {
+/// The secret whose mark begins at `at`, with a byte that is this of [`BYTES`].
+fn secret_at(text: &[u8], at: usize, kind: u8) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let found = match rest.first()? {
         b'-' => private_key(rest),
         b':' => password_in_url(rest),
         _ => FORMS
             .iter()
-            .filter(|(of, _)| beginning & of != 0)
+            .filter(|(of, _)| kind & of != 0)
             .find_map(|(_, find)| find(rest)),
     };
     found.map(|it| at + it.start..at + it.end)
