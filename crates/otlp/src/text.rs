@@ -130,7 +130,7 @@ impl Json {
 }
 
 /// Bytes that can't stand in a JSON text as they are.
-const ESCAPED: [bool; 256] = {
+static ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 0x20 {

@@ -169,7 +169,7 @@ const fn lower(it: u64) -> u64 {
 }
 
 /// Which bytes belong to words.
-const WORD: [bool; 256] = {
+static WORD: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
