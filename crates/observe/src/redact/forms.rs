@@ -190,7 +190,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
     let before = from.checked_sub(1).and_then(|it| text.get(it));
     let mut inside = before.is_some_and(u8::is_ascii_alphanumeric);
-    for (at, byte) in text.iter().enumerate().skip(from) {
+    for (place, byte) in text.get(from..)?.iter().enumerate() {
         let kind = BYTES[usize::from(*byte)];
         // A secret does not begin inside a word: `task-management` holds no `sk-` key.
         let wanted = if inside { ANYWHERE } else { OF_ANY };
@@ -198,6 +198,7 @@ pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
         if kind & wanted == 0 {
             continue;
         }
+        let at = from + place;
         let second = text.get(at + 1).copied().unwrap_or_default();
         if SECONDS[usize::from(*byte)] >> (second & 31) & 1 == 1
             && let Some(secret) = secret_at(text, at, kind)

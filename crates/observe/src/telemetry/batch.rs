@@ -107,6 +107,7 @@ impl Values {
         }
     }
 
+    #[inline]
     fn len(&self) -> usize {
         match self {
             Self::Integers(them) => them.len(),
@@ -488,7 +489,9 @@ impl RowWriter<'_> {
     pub fn text(&mut self, column: usize, value: &str) -> &mut Self {
         let rows = self.batch.rows;
         if let Some(it @ Values::Texts(_)) = self.missing(column) {
-            it.pad(rows);
+            if it.len() < rows {
+                it.pad(rows);
+            }
             if let Values::Texts(them) = it {
                 them.push(&cut(value));
             }
@@ -509,7 +512,9 @@ impl Drop for RowWriter<'_> {
         self.batch.rows += 1;
         let rows = self.batch.rows;
         for values in &mut self.batch.columns {
-            values.pad(rows);
+            if values.len() < rows {
+                values.pad(rows);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     bloom::{BLOCK_BYTES, Bloom, BloomShape},
     counts::Counts,
     schema::{AT, ColumnType, Kind, Search},
-    token::{ExactKeys, Key, Section, hash_words},
+    token::{ExactKeys, Key, Section, first_new, hash_words},
     wire::{Bytes, UnreadableBatch, put, unzigzag, zigzag},
 };
 
@@ -76,24 +76,29 @@ impl Findable {
             words: Vec::new(),
             lately: vec![0; LATELY],
         };
-        for (place, column) in batch.schema().columns.iter().enumerate() {
+        let present = batch.present();
+        let columns = batch.schema().columns.iter().enumerate();
+        for (place, column) in columns.filter(|(place, _)| present >> place & 1 == 1) {
             match column.search {
                 Search::Scan => {}
-                Search::Words => {
-                    for row in rows.clone() {
-                        if let Some(text) = batch.text(place, row) {
-                            hash_words(text, |it| {
-                                Self::note(&mut found.words, &mut found.lately, it);
-                            });
-                        }
-                    }
-                }
+                Search::Words => found.words(batch, place, rows.clone()),
                 Search::Exact => found.exact(batch, place, rows.clone()),
             }
         }
         FilterBits {
             ids: Bloom::of(&mut found.ids, EXACT_BITS),
             words: Bloom::of(&mut found.words, WORD_BITS),
+        }
+    }
+
+    fn words(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
+        let mut before = "";
+        for text in rows.filter_map(|it| batch.text(place, it)) {
+            let new = text.get(first_new(text, before)..).unwrap_or(text);
+            hash_words(new, |it| {
+                Self::note(&mut self.words, &mut self.lately, it);
+            });
+            before = text;
         }
     }
 

@@ -88,6 +88,20 @@ pub(super) fn hash_words(text: &str, mut each: impl FnMut(u64)) {
     }
 }
 
+/// Where the words begin that `text` does not share with `before` from their beginning on: what is
+/// said again and again begins alike.
+pub(super) fn first_new(text: &str, before: &str) -> usize {
+    let (text, before) = (text.as_bytes(), before.as_bytes());
+    let (ours, theirs) = (text.as_chunks::<16>().0, before.as_chunks::<16>().0);
+    let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b);
+    let mut end = same.count() * 16;
+    // The last word may go on otherwise.
+    while let Some(last) = end.checked_sub(1).filter(|it| WORD[usize::from(text[*it])]) {
+        end = last;
+    }
+    end
+}
+
 /// Whether `words` stand in `text` one after another. Without words it is never so.
 pub(super) fn contains(text: &str, words: &[String]) -> bool {
     let Some((first, rest)) = words.split_first() else {
@@ -130,22 +144,26 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     for chunk in chunks {
         hash = fold(hash ^ lower(u64::from_le_bytes(*chunk)));
     }
-    // Bytes that are taken twice tell nothing new, and nothing wrong beside the length.
-    hash = match *rest {
-        [] => hash,
-        [a, .., b] if rest.len() < 4 => {
-            let middle = rest[rest.len() / 2];
-            fold(hash ^ lower(u64::from_le_bytes([a, middle, b, 0, 0, 0, 0, 0])))
-        }
-        [a] => fold(hash ^ lower(u64::from(a))),
-        [a, b, c, d, ..] => {
-            let end = rest.last_chunk::<4>().copied().unwrap_or_default();
-            let [e, f, g, h] = end;
-            fold(hash ^ lower(u64::from_le_bytes([a, b, c, d, e, f, g, h])))
-        }
-        [..] => hash,
-    };
+    if let Some(rest) = short(rest) {
+        hash = fold(hash ^ lower(rest));
+    }
     fold(hash)
+}
+
+/// Fewer than eight bytes as a number; `None` of none. Those that are taken twice tell nothing new,
+/// and beside the length nothing wrong.
+#[inline]
+fn short(bytes: &[u8]) -> Option<u64> {
+    let four = |it: &[u8; 4]| u64::from(u32::from_le_bytes(*it));
+    match (bytes, bytes.first_chunk(), bytes.last_chunk()) {
+        (_, Some(first), Some(last)) => Some(four(first) | four(last) << 32),
+        ([first, .., last], ..) => {
+            let middle = bytes[bytes.len() / 2];
+            Some(u64::from(*first) | u64::from(middle) << 8 | u64::from(*last) << 16)
+        }
+        ([only], ..) => Some(u64::from(*only)),
+        ([], ..) => None,
+    }
 }
 
 /// Spreads the bits of a number over all of it.

@@ -13,6 +13,9 @@ use crate::corpus::Chance;
 /// Words that are asked for.
 const WORDS: usize = 200;
 
+/// Records that are looked at.
+const SAMPLE_ROWS: u64 = 300_000;
+
 /// Ids that are looked up.
 const LOOKUPS: usize = 200;
 
@@ -28,6 +31,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// Whether more would tell more.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.rows < SAMPLE_ROWS
+    }
+
     /// Looks at a batch.
     pub(crate) fn see(&mut self, batch: &Batch) {
         self.rows += batch.rows() as u64;
@@ -78,12 +86,12 @@ pub(crate) fn ask(store: &Segments, sample: &Sample) {
         });
         tell("by request id", lookups.collect());
         let latest = words.iter().map(|(word, _)| {
-            let filter = Filter::parse(Kind::Logs, word).unwrap();
+            let filter = whole(word);
             timed(|| assert!(store.rows(Query::latest(filter, 100)).count() <= 100))
         });
         tell("latest 100 with a word", latest.collect());
         let rare = words.iter().filter(|it| it.1).map(|(word, _)| {
-            let filter = Filter::parse(Kind::Logs, word).unwrap();
+            let filter = whole(word);
             timed(|| drop(store.count(&Query::latest(filter, 0)).unwrap()))
         });
         tell("count of a rare word", rare.collect());
@@ -93,6 +101,11 @@ pub(crate) fn ask(store: &Segments, sample: &Sample) {
         });
         tell("histogram by the hour", hourly.collect());
     }
+}
+
+/// Rows with a word, which may be one of the language.
+fn whole(word: &str) -> Filter {
+    Filter::parse(Kind::Logs, &format!("\"{word}\"")).unwrap()
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

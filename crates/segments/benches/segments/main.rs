@@ -3,7 +3,8 @@
 //!
 //! Prints one JSON object a line. Processor time is that of the whole process, sealing and merging
 //! included; records are made before it is measured. `TIDEGATE_LOGHUB` names the folder of
-//! [loghub](https://github.com/logpai/loghub)'s samples, `TIDEGATE_RECORDS` how many there are.
+//! [loghub](https://github.com/logpai/loghub)'s samples, `TIDEGATE_RECORDS` how many there are,
+//! `TIDEGATE_KEEP` a directory that stays: what is there already is not made again, but asked.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -58,6 +59,9 @@ fn main() {
         },
         PathBuf::from,
     );
+    if let Some(kept) = std::env::var_os("TIDEGATE_KEEP") {
+        return measure(Path::new(&kept), &loghub, RequestIds::PerRecord, records);
+    }
     for ids in [RequestIds::PerTrace, RequestIds::PerRecord] {
         let directory = tempfile::tempdir().unwrap();
         measure(directory.path(), &loghub, ids, records);
@@ -79,6 +83,12 @@ fn measure(directory: &Path, loghub: &Path, ids: RequestIds, records: usize) {
     let mut corpus = Corpus::new(loghub, ids, start, step);
     let mut sample = Sample::default();
     let (store, _) = Segments::open(directory, Options::default(), clock).unwrap();
+    if store.status().unwrap().parts > 0 {
+        while sample.is_hungry() {
+            sample.see(&corpus.batch(BATCH));
+        }
+        return ask::ask(&store, &sample);
+    }
     let recent = Recent::of(&store, &mut corpus);
     let mut cpu = 0.0;
     let mut made: Vec<Batch> = Vec::new();
@@ -88,7 +98,12 @@ fn measure(directory: &Path, loghub: &Path, ids: RequestIds, records: usize) {
         made.clear();
         made.extend((0..(left.div_ceil(BATCH)).min(500)).map(|_| corpus.batch(BATCH)));
         left = left.saturating_sub(made.len() * BATCH);
-        made.iter().step_by(SEEN).for_each(|it| sample.see(it));
+        let seen = made.iter().step_by(SEEN);
+        for batch in seen {
+            if sample.is_hungry() {
+                sample.see(batch);
+            }
+        }
         let before = cpu_seconds();
         let mut flying = std::collections::VecDeque::new();
         for batch in &made {

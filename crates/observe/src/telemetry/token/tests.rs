@@ -50,3 +50,16 @@ proptest! {
         prop_assert_eq!(contains(&text, &piece), !piece.is_empty());
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_new_in_a_text_begins_with_a_whole_word(
+        shared in "[ab_.é ]{0,70}", one in "[ab. ]{0,20}", two in "[ab. ]{0,20}",
+    ) {
+        let (text, before) = (format!("{shared}{one}"), format!("{shared}{two}"));
+        let mut hashed = Vec::new();
+        hash_words(&before, |it| hashed.push(it));
+        hash_words(&text[first_new(&text, &before)..], |it| hashed.push(it));
+        hash_words(&text, |it| assert!(hashed.contains(&it)));
+    }
+}
