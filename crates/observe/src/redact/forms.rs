@@ -220,7 +220,10 @@ static FORMS: [(u8, Find); 4] = [
     (OF_NAME, named),
 ];
 
-/// The secret whose mark begins at `at`, with a byte that is this of [`BYTES`].
+/// The secret whose mark begins at `at`, with a byte that is this of [`BYTES`]. Apart from the loop
+/// that asks, which has all it needs in registers then.
+#[cold]
+#[inline(never)]
 fn secret_at(text: &[u8], at: usize, kind: u8) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let found = match rest.first()? {
@@ -292,7 +295,12 @@ fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
 /// `api_key = "VALUE"`, `"password":"VALUE"`, `x-api-key: VALUE`: the name stays, the value goes.
 fn named(text: &[u8]) -> Option<Range<usize>> {
     let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_');
-    let name = NAMES.iter().find(|name| {
+    let [first, second] = text.first_chunk::<2>().copied()?;
+    let begins = |name: &&&str| {
+        let name = name.as_bytes();
+        same(first, name[0]) && same(second, name[1])
+    };
+    let name = NAMES.iter().filter(begins).find(|name| {
         let bytes = text.get(..name.len()).unwrap_or_default();
         bytes.len() == name.len() && bytes.iter().zip(name.bytes()).all(|(a, b)| same(*a, b))
     })?;
