@@ -205,8 +205,8 @@ impl View {
         if !marked.contains(&true) {
             return Ok(None);
         }
-        let needed = [AT, ID].into_iter().chain(part.row.kind.schema().counted);
-        let needed: Vec<usize> = needed.filter(|it| first.insert(*it)).collect();
+        let needed = [AT, ID].into_iter().filter(|it| first.insert(*it));
+        let needed: Vec<usize> = needed.collect();
         reader.fill(&mut batch, group, needed, None)?;
         let rows = within(query, &batch, &marked, wanted.range);
         if rows.is_empty() {

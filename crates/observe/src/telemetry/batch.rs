@@ -87,6 +87,12 @@ impl Texts {
         self.ends.extend(ends.map(|it| it - start + base));
     }
 
+    /// Adds rows without a text until there are so many.
+    fn pad(&mut self, rows: usize) {
+        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.ends.resize(rows, end);
+    }
+
     fn push(&mut self, text: &str) {
         if self.bytes.len() + text.len() <= COLUMN_BYTES_MAX {
             self.bytes.push_str(text);
@@ -120,10 +126,7 @@ impl Values {
         match self {
             Self::Integers(them) => them.resize(rows, NONE),
             Self::Wide(them) => them.resize(rows, 0),
-            Self::Texts(them) => {
-                let end = u32::try_from(them.bytes.len()).unwrap_or(u32::MAX);
-                them.ends.resize(rows, end);
-            }
+            Self::Texts(them) => them.pad(rows),
         }
     }
 
@@ -417,6 +420,25 @@ impl Batch {
             for text in values {
                 them.push(text);
             }
+        }
+    }
+
+    /// Puts the texts of a few rows in place, which ascend, and no others.
+    pub fn fill_some_texts<'a>(
+        &mut self,
+        column: usize,
+        rows: &[u32],
+        values: impl Iterator<Item = &'a str>,
+    ) {
+        let all = self.rows;
+        if let Values::Texts(them) = &mut self.columns[column] {
+            *them = Texts::default();
+            let places = rows.iter().filter_map(|it| usize::try_from(*it).ok());
+            for (row, text) in places.filter(|it| *it < all).zip(values) {
+                them.pad(row);
+                them.push(text);
+            }
+            them.pad(all);
         }
     }
 

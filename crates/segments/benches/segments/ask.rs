@@ -79,7 +79,7 @@ pub(crate) fn ask(store: &Segments, sample: &Sample) {
     let step = (sample.requests.len() / LOOKUPS).max(1);
     let requests: Vec<&String> = sample.requests.iter().step_by(step).collect();
     for warm in [false, true] {
-        let tell = |what: &str, times: Vec<Duration>| report(what, warm, times);
+        let tell = |what: &str, times: Vec<Took>| report(what, warm, &times);
         let lookups = requests.iter().map(|it| {
             let filter = Filter::exactly(Kind::Logs, "request_id", it);
             timed(|| assert!(store.rows(Query::latest(filter, 100)).count() > 0))
@@ -108,24 +108,45 @@ fn whole(word: &str) -> Filter {
     Filter::parse(Kind::Logs, &format!("\"{word}\"")).unwrap()
 }
 
-fn timed(work: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    work();
-    began.elapsed()
+/// How long an answer took, and how much of that a processor worked for it: the rest is the disk and
+/// whoever else is on the machine.
+#[derive(Clone, Copy)]
+struct Took {
+    whole: Duration,
+    working: Duration,
 }
 
-fn report(what: &str, warm: bool, mut times: Vec<Duration>) {
-    times.sort();
-    let Some(last) = times.len().checked_sub(1) else {
+fn timed(work: impl FnOnce()) -> Took {
+    let (began, worked) = (Instant::now(), thread_cpu());
+    work();
+    Took {
+        whole: began.elapsed(),
+        working: thread_cpu().saturating_sub(worked),
+    }
+}
+
+/// Processor time of this thread.
+fn thread_cpu() -> Duration {
+    let said = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = said.split_ascii_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+fn report(what: &str, warm: bool, times: &[Took]) {
+    if times.is_empty() {
         return;
+    }
+    let at = |hundredth: usize, of: fn(&Took) -> Duration| {
+        let mut sorted: Vec<Duration> = times.iter().map(of).collect();
+        sorted.sort();
+        sorted[(sorted.len() * hundredth / 100).min(sorted.len() - 1)].as_secs_f64() * 1e3
     };
-    let at =
-        |hundredth: usize| times[(times.len() * hundredth / 100).min(last)].as_secs_f64() * 1e3;
     println!(
-        "{{\"ask\":\"{what}\",\"warm\":{warm},\"many\":{},\"p50_ms\":{:.2},\"p95_ms\":{:.2},\"most_ms\":{:.2}}}",
+        "{{\"ask\":\"{what}\",\"warm\":{warm},\"many\":{},\"p50_ms\":{:.2},\"p95_ms\":{:.2},\"p50_cpu_ms\":{:.2},\"p95_cpu_ms\":{:.2}}}",
         times.len(),
-        at(50),
-        at(95),
-        at(100),
+        at(50, |it| it.whole),
+        at(95, |it| it.whole),
+        at(50, |it| it.working),
+        at(95, |it| it.working),
     );
 }

@@ -309,6 +309,11 @@ impl Decoder<'_> {
                     .map(|it| std::str::from_utf8(it.data()))
                     .collect();
                 let texts = texts.map_err(|it| ParquetError::External(it.into()))?;
+                if let Some(wanted) = self.wanted {
+                    let texts = present(texts, &levels, "");
+                    batch.fill_some_texts(place, wanted, texts.into_iter());
+                    return Ok(());
+                }
                 batch.fill_texts(place, self.spread(texts, &levels, "").into_iter());
             }
         }
