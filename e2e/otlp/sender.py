@@ -36,7 +36,6 @@ else:
 logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 BATCH = 512
-PATIENCE_SECONDS = 120
 resource = Resource.create({"service.name": f"python {protocol}"})
 spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
 tracing = TracerProvider(resource=resource)
@@ -62,14 +61,12 @@ refused = 0
 
 
 def send(exporter, batch):
-    """Until it is taken."""
+    """Until it is taken: whoever started this ends it where that is never."""
     global refused
-    began = time.monotonic()
     while exporter.export(batch).name != "SUCCESS":
         refused += 1
         if refused == 1:
             print("refused for the first time", flush=True)
-        assert time.monotonic() - began < PATIENCE_SECONDS, "nobody takes it"
         time.sleep(0.2)
 
 

@@ -89,6 +89,10 @@ pub(crate) const TRACE_SPANS_MAX: usize = 10_000;
 /// than a person looks at.
 pub(crate) const TRACE_REQUESTS_MAX: usize = 64;
 
+/// Bytes of the name of a session or a task that is looked for: names have 200 characters, of at most
+/// four bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 800;
+
 /// Sums in one answer: 5 MB of JSON.
 pub(crate) const ACTIVITY_MAX: usize = 10_000;
 

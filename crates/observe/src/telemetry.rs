@@ -24,7 +24,7 @@ pub use own::{
     CALL_OPERATION, Lines, OwnLogs, SERVICE, call_of, put_call, put_log, put_spans, put_task,
 };
 pub use schema::{
-    AT, Column, ColumnType, ID, Kind, Schema, Search, activity, calls, logs, metrics, spans, tasks,
+    AT, Column, ColumnType, ID, Kind, Schema, Search, calls, logs, metrics, spans, tasks,
 };
 pub use token::{Key, Section, exact_key, tokens, word_key};
 pub use wire::{BLOCK_ROWS_MAX, UnreadableBatch};

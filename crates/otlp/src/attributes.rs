@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use tidegate_observe::redact::{REDACTED, is_secret_name};
+use tidegate_observe::redact::REDACTED;
 
 use crate::{
     Rules,
     convention::{self, CACHE_READ, CACHE_WRITE, INPUT, Meaning, Slot, WORDS, meaning},
-    limits::{
-        ATTRIBUTES_MAX, DEPTH_MAX, KEY_BYTES_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX, VALUE_BYTES_MAX,
-    },
+    limits::{ATTRIBUTES_MAX, DEPTH_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX, VALUE_BYTES_MAX},
+    names::{Names, holds_secrets, write_name},
     text::Json,
     wire::{Fields, Malformed},
 };
@@ -71,17 +70,23 @@ impl<'a> Any<'a> {
     }
 }
 
-/// One attribute: its name and value.
-pub(crate) fn key_value(mut fields: Fields<'_>) -> Result<(Cow<'_, str>, Any<'_>), Malformed> {
-    let (mut key, mut held) = (Cow::Borrowed(""), Any::Nothing);
+/// One attribute: its name and value, as they lie on the wire.
+fn key_and_value(mut fields: Fields<'_>) -> Result<(&[u8], Fields<'_>), Malformed> {
+    let (mut key, mut held) = (&[][..], Fields(&[]));
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => key = value.text()?,
-            2 => held = Any::of(value.message()?)?,
+            1 => key = value.bytes()?,
+            2 => held = value.message()?,
             _ => {}
         }
     }
     Ok((key, held))
+}
+
+/// The same, read.
+fn key_value(fields: Fields<'_>) -> Result<(Cow<'_, str>, Any<'_>), Malformed> {
+    let (key, value) = key_and_value(fields)?;
+    Ok((String::from_utf8_lossy(key), Any::of(value)?))
 }
 
 /// What has columns of its own.
@@ -131,6 +136,7 @@ pub(crate) struct Attributes<'a, 'r> {
     /// Whether names are those of Claude Code.
     pub(crate) claude_code: bool,
     pub(crate) known: Known<'a>,
+    names: Names<'a>,
     /// The members so far, without the braces around them.
     pub(crate) json: Json,
     /// How long they may become.
@@ -154,6 +160,7 @@ impl<'a, 'r> Attributes<'a, 'r> {
             cut,
             claude_code: false,
             known: Known::default(),
+            names: Names::new(),
             json: Json::default(),
             most: OBJECT_BYTES_MAX,
             count: 0,
@@ -176,28 +183,36 @@ impl<'a, 'r> Attributes<'a, 'r> {
 
     /// One attribute, as a message.
     pub(crate) fn add(&mut self, fields: Fields<'a>) -> Result<(), Malformed> {
-        let (key, value) = key_value(fields)?;
+        let (key, sent) = key_and_value(fields)?;
         self.count += 1;
         if self.count > ATTRIBUTES_MAX {
             self.leave_out(1);
             return Ok(());
         }
-        match meaning(&key, self.claude_code) {
-            Some(Meaning::Column(slot)) => self.column(slot, &key, value),
-            Some(Meaning::Content) if !self.rules.content => self.withhold(&key),
-            Some(Meaning::Content) | None => self.member(&key, &value),
-            Some(Meaning::Uncached) => match value.integer() {
-                Some(tokens) => {
-                    self.tokens[0] = Some(tokens);
-                    Ok(())
-                }
-                None => self.member(&key, &value),
-            },
+        let name = self.names.place(key, self.claude_code, self.rules);
+        match self.names[name].meaning {
+            Some(Meaning::Column(slot)) => self.column(slot, name, Any::of(sent)?),
+            Some(Meaning::Content) if !self.rules.content => self.withhold(name),
+            Some(Meaning::Content) | None => self.plain(name, sent),
+            Some(Meaning::Uncached) => {
+                let value = Any::of(sent)?;
+                let Some(tokens) = value.integer() else {
+                    return self.member(name, &value);
+                };
+                self.tokens[0] = Some(tokens);
+                Ok(())
+            }
+            Some(Meaning::Word(word)) if !self.names[name].is_word(word) => {
+                self.older.push((word, Any::of(sent)?));
+                Ok(())
+            }
+            Some(Meaning::Word(word)) if convention::is_count(WORDS[word]) => {
+                self.word(word, &Any::of(sent)?)
+            }
             Some(Meaning::Word(word)) => {
-                if *key == *WORDS[word] {
-                    self.word(word, &value)
+                if self.is_first(word) {
+                    self.plain(name, sent)
                 } else {
-                    self.older.push((word, value));
                     Ok(())
                 }
             }
@@ -232,7 +247,7 @@ impl<'a, 'r> Attributes<'a, 'r> {
         self.cut.values += values;
     }
 
-    fn column(&mut self, slot: Slot, key: &str, value: Any<'a>) -> Result<(), Malformed> {
+    fn column(&mut self, slot: Slot, key: usize, value: Any<'a>) -> Result<(), Malformed> {
         if slot == Slot::Process {
             match value.integer() {
                 Some(number) if self.known.process.is_none() => self.known.process = Some(number),
@@ -262,35 +277,75 @@ impl<'a, 'r> Attributes<'a, 'r> {
 
     fn word(&mut self, word: usize, value: &Any<'a>) -> Result<(), Malformed> {
         let name = WORDS[word];
-        let bit = 1 << word;
-        if self.written & bit != 0 {
+        if !self.is_first(word) {
             return Ok(());
         }
-        self.written |= bit;
+        let place = self
+            .names
+            .place(name.as_bytes(), self.claude_code, self.rules);
         if let Some(count) = value.integer().filter(|_| convention::is_count(name)) {
             match name {
                 CACHE_READ => self.tokens[1] = Some(count),
                 CACHE_WRITE => self.tokens[2] = Some(count),
                 _ => {}
             }
-            return self.member(name, &Any::Integer(count));
+            return self.member(place, &Any::Integer(count));
         }
-        self.member(name, value)
+        self.member(place, value)
     }
 
-    fn withhold(&mut self, key: &str) -> Result<(), Malformed> {
+    /// Whether a word is not written yet; from here on it is.
+    fn is_first(&mut self, word: usize) -> bool {
+        let bit = 1 << word;
+        let first = self.written & bit == 0;
+        self.written |= bit;
+        first
+    }
+
+    fn withhold(&mut self, key: usize) -> Result<(), Malformed> {
         self.cut.withheld += 1;
         self.member(key, &Any::Text(Cow::Borrowed(WITHHELD)))
     }
 
-    fn member(&mut self, key: &str, value: &Any<'a>) -> Result<(), Malformed> {
+    /// A member that is what was sent. Most say the same as in the record before: then it is written
+    /// as it was there.
+    fn plain(&mut self, key: usize, sent: Fields<'a>) -> Result<(), Malformed> {
         let before = self.json.len();
-        Values::new(self.rules, &mut *self.cut, &mut self.json).member(key, value)?;
+        if let Some(member) = self.names[key].again(sent.0) {
+            self.json.comma();
+            self.json.raw(member);
+            self.keep_within(before);
+            return Ok(());
+        }
+        let cut = *self.cut;
+        self.member(key, &Any::of(sent)?)?;
+        if *self.cut == cut {
+            let written = self.json.as_str().get(before..).unwrap_or_default();
+            let member = written.strip_prefix(',').unwrap_or(written);
+            self.names[key].remember(sent.0, member);
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, key: usize, value: &Any<'a>) -> Result<(), Malformed> {
+        let before = self.json.len();
+        let name = &self.names[key];
+        self.json.comma();
+        self.json.raw(name.written.as_str());
+        self.cut.values += u64::from(name.is_cut);
+        let mut values = Values::new(self.rules, &mut *self.cut, &mut self.json);
+        values.most = before + VALUE_BYTES_MAX;
+        values.of_name(value, name.is_secret, 0)?;
+        self.keep_within(before);
+        Ok(())
+    }
+
+    /// Takes back what was written after it was so long, if that is more than is kept.
+    fn keep_within(&mut self, before: usize) {
         if self.json.len() > self.most {
             self.json.truncate(before);
             self.leave_out(1);
         }
-        Ok(())
     }
 }
 
@@ -343,13 +398,14 @@ impl<'v> Values<'v> {
 
     fn named(&mut self, key: &str, value: &Any<'_>, depth: usize) -> Result<(), Malformed> {
         self.json.comma();
-        let clean = self.rules.redactor.redact(key);
-        self.cut.values += u64::from(self.json.text(&clean, KEY_BYTES_MAX));
-        self.json.raw(":");
-        let last = key.rsplit('.').next().unwrap_or(key);
-        let secret = is_secret_name(last) || (last.len() < key.len() && is_secret_name(key));
+        self.cut.values += u64::from(write_name(key, self.rules, self.json));
+        self.of_name(value, holds_secrets(key), depth)
+    }
+
+    /// A value whose name is written, and may be one of secrets.
+    fn of_name(&mut self, value: &Any<'_>, is_secret: bool, depth: usize) -> Result<(), Malformed> {
         match value {
-            Any::Text(_) | Any::Bytes(_) | Any::List(_) | Any::Map(_) if secret => {
+            Any::Text(_) | Any::Bytes(_) | Any::List(_) | Any::Map(_) if is_secret => {
                 self.json.text(REDACTED, usize::MAX);
                 Ok(())
             }

@@ -295,13 +295,48 @@ impl<'a> Run<'a, '_> {
         self.object.raw("}");
         Ok(())
     }
+}
 
-    /// A name of the record itself, else of its resource.
-    pub(crate) fn either<'n>(
-        own: Option<&'n Cow<'a, str>>,
-        shared: Option<&'n Cow<'a, str>>,
-    ) -> &'n str {
-        own.or(shared).map_or("", |it| it)
+/// The columns in which a kind has whose a record is and where it comes from; nothing where it has
+/// no such column.
+pub(crate) struct Places {
+    pub(crate) organisation: usize,
+    pub(crate) user: usize,
+    pub(crate) component: usize,
+    pub(crate) service: usize,
+    pub(crate) host: usize,
+    pub(crate) version: usize,
+    pub(crate) session: usize,
+    pub(crate) task: Option<usize>,
+    pub(crate) request: Option<usize>,
+}
+
+impl Places {
+    /// Says in a row whose it is and where it comes from, by what the record itself says, else its
+    /// resource.
+    pub(crate) fn fill(
+        &self,
+        row: &mut RowWriter<'_>,
+        from: &Sender,
+        known: &Known<'_>,
+        origin: &Origin<'_>,
+    ) {
+        row.text(self.organisation, &from.organisation);
+        row.text(self.user, &from.user);
+        set(row, self.component, &origin.component);
+        let shared = &origin.known;
+        for (column, own, shared) in [
+            (Some(self.service), &known.service, &shared.service),
+            (Some(self.host), &known.host, &shared.host),
+            (Some(self.version), &known.version, &shared.version),
+            (Some(self.session), &known.session, &shared.session),
+            (self.task, &known.task, &shared.task),
+            (self.request, &known.request, &shared.request),
+        ] {
+            if let (Some(column), Some(name)) = (column, own.as_ref().or(shared.as_ref())) {
+                set(row, column, name);
+            }
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod json;
 pub mod limits;
 mod logs;
 mod metrics;
+mod names;
 mod receiver;
 mod spans;
 mod text;

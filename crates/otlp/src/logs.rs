@@ -8,10 +8,22 @@ use tidegate_types::Timestamp;
 use crate::{
     attributes::{Any, Values, WITHHELD},
     convention::is_content,
-    decode::{Origin, Run, set, span_id, trace_id},
+    decode::{Origin, Places, Run, set, span_id, trace_id},
     limits::OBJECT_BYTES_MAX,
     text::Json,
     wire::{Fields, Malformed},
+};
+
+const PLACES: Places = Places {
+    organisation: logs::ORGANISATION,
+    user: logs::USER,
+    component: logs::COMPONENT,
+    service: logs::SERVICE,
+    host: logs::HOST,
+    version: logs::VERSION,
+    session: logs::SESSION,
+    task: Some(logs::TASK),
+    request: Some(logs::REQUEST),
 };
 
 /// A record's own fields.
@@ -67,24 +79,12 @@ pub(crate) fn read<'a>(
     let at = [said.time, said.observed].into_iter().find(|it| *it != 0);
     let mut row = run.batch.row(at.map_or(run.now, Timestamp));
     row.text(logs::LEVEL, level);
-    row.text(logs::ORGANISATION, &run.from.organisation);
-    row.text(logs::USER, &run.from.user);
-    let shared = &origin.known;
-    set(&mut row, logs::COMPONENT, &origin.component);
+    PLACES.fill(&mut row, run.from, known, origin);
     set(&mut row, logs::EVENT, event);
-    let thread = known.thread.as_ref();
-    for (column, own, shared) in [
-        (logs::SERVICE, &known.service, &shared.service),
-        (logs::HOST, &known.host, &shared.host),
-        (logs::VERSION, &known.version, &shared.version),
-        (logs::TASK, &known.task, &shared.task),
-        (logs::SESSION, &known.session, &shared.session),
-        (logs::REQUEST, &known.request, &shared.request),
-    ] {
-        set(&mut row, column, Run::either(own.as_ref(), shared.as_ref()));
+    if let Some(thread) = &known.thread {
+        set(&mut row, logs::THREAD, thread);
     }
-    set(&mut row, logs::THREAD, Run::either(thread, None));
-    if let Some(process) = known.process.or(shared.process) {
+    if let Some(process) = known.process.or(origin.known.process) {
         row.integer(logs::PROCESS, process);
     }
     if let Some(trace) = said.trace {

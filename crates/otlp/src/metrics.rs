@@ -5,10 +5,22 @@ use tidegate_types::Timestamp;
 
 use crate::{
     attributes::Values,
-    decode::{Origin, Run, set},
+    decode::{Origin, Places, Run, set},
     limits::{EVENTS_MAX, OBJECT_BYTES_MAX},
     text::Json,
     wire::{Fields, Malformed, Value},
+};
+
+const PLACES: Places = Places {
+    organisation: metrics::ORGANISATION,
+    user: metrics::USER,
+    component: metrics::COMPONENT,
+    service: metrics::SERVICE,
+    host: metrics::HOST,
+    version: metrics::VERSION,
+    session: metrics::SESSION,
+    task: None,
+    request: None,
 };
 
 /// What the points of a metric are.
@@ -147,10 +159,7 @@ fn point<'a>(
     let known = &run.attributes.known;
     let at = [time, start].into_iter().find(|it| *it != 0);
     let mut row = run.batch.row(at.map_or(run.now, Timestamp));
-    row.text(metrics::ORGANISATION, &run.from.organisation);
-    row.text(metrics::USER, &run.from.user);
-    let shared = &origin.known;
-    set(&mut row, metrics::COMPONENT, &origin.component);
+    PLACES.fill(&mut row, run.from, known, origin);
     set(&mut row, metrics::METRIC, &metric.name);
     set(&mut row, metrics::UNIT, &metric.unit);
     row.text(metrics::FORM, metric.form.word());
@@ -164,14 +173,6 @@ fn point<'a>(
     }
     if let Some(start) = i64::try_from(start).ok().filter(|it| *it != 0) {
         row.integer(metrics::START, start);
-    }
-    for (column, own, shared) in [
-        (metrics::SERVICE, &known.service, &shared.service),
-        (metrics::HOST, &known.host, &shared.host),
-        (metrics::VERSION, &known.version, &shared.version),
-        (metrics::SESSION, &known.session, &shared.session),
-    ] {
-        set(&mut row, column, Run::either(own.as_ref(), shared.as_ref()));
     }
     row.text(metrics::POINT, json.as_str());
     set(&mut row, metrics::ATTRIBUTES, run.object.as_str());

@@ -7,10 +7,22 @@ use tidegate_types::Timestamp;
 
 use crate::{
     attributes::Values,
-    decode::{Origin, Run, set, span_id, trace_id},
+    decode::{Origin, Places, Run, set, span_id, trace_id},
     limits::{ATTRIBUTES_MAX, EVENTS_MAX, NAME_CHARS_MAX, OBJECT_BYTES_MAX},
     text::Json,
     wire::{Fields, Malformed},
+};
+
+const PLACES: Places = Places {
+    organisation: spans::ORGANISATION,
+    user: spans::USER,
+    component: spans::COMPONENT,
+    service: spans::SERVICE,
+    host: spans::HOST,
+    version: spans::VERSION,
+    session: spans::SESSION,
+    task: Some(spans::TASK),
+    request: Some(spans::REQUEST),
 };
 
 /// A span's own fields.
@@ -51,22 +63,9 @@ pub(crate) fn read<'a>(
     let at = [said.start, said.end].into_iter().find(|it| *it != 0);
     let mut row = run.batch.row(at.map_or(run.now, Timestamp));
     row.text(spans::STATUS, status(said.status));
-    row.text(spans::ORGANISATION, &run.from.organisation);
-    row.text(spans::USER, &run.from.user);
-    let shared = &origin.known;
-    set(&mut row, spans::COMPONENT, &origin.component);
+    PLACES.fill(&mut row, run.from, known, origin);
     set(&mut row, spans::OPERATION, &run.rules.name(said.name));
     set(&mut row, spans::ROLE, role(said.role));
-    for (column, own, shared) in [
-        (spans::SERVICE, &known.service, &shared.service),
-        (spans::HOST, &known.host, &shared.host),
-        (spans::VERSION, &known.version, &shared.version),
-        (spans::TASK, &known.task, &shared.task),
-        (spans::SESSION, &known.session, &shared.session),
-        (spans::REQUEST, &known.request, &shared.request),
-    ] {
-        set(&mut row, column, Run::either(own.as_ref(), shared.as_ref()));
-    }
     row.wide(spans::TRACE, trace);
     row.integer(spans::SPAN, span);
     if let Some(parent) = said.parent {

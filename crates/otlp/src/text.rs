@@ -50,17 +50,17 @@ impl Json {
 
     /// Adds a whole number.
     pub(crate) fn integer(&mut self, number: i64) {
-        // Writing to a String cannot fail.
-        let _infallible = write!(self.0, "{number}");
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 
     /// Adds a whole number that is not negative.
     pub(crate) fn unsigned(&mut self, number: u64) {
-        let _infallible = write!(self.0, "{number}");
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 
     /// Adds a number; one that JSON does not have, as a text.
     pub(crate) fn double(&mut self, number: f64) {
+        // Writing to a String cannot fail.
         let _infallible = if number.is_finite() {
             write!(self.0, "{number:?}")
         } else {
@@ -76,6 +76,11 @@ impl Json {
     /// Adds a text of which at most so many bytes are written, and says whether it was cut.
     pub(crate) fn text(&mut self, text: &str, most: usize) -> bool {
         self.0.push('"');
+        if text.len() <= most && !text.bytes().any(|it| ESCAPED[usize::from(it)]) {
+            self.0.push_str(text);
+            self.0.push('"');
+            return false;
+        }
         let end = most.saturating_add(self.0.len());
         let mut kept = 0;
         let bytes = text.as_bytes();
@@ -125,7 +130,7 @@ impl Json {
 }
 
 /// Bytes that can't stand in a JSON text as they are.
-const ESCAPED: [bool; 256] = {
+static ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 0x20 {

@@ -59,6 +59,17 @@ impl<'a> Fields<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        // Tags and most lengths have one byte.
+        if let Some((first, rest)) = self.0.split_first()
+            && *first < 0x80
+        {
+            self.0 = rest;
+            return Ok(u64::from(*first));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (at, byte) in self.0.iter().take(10).enumerate() {
             number |= u64::from(byte & 0x7f).wrapping_shl(u32::try_from(at * 7).unwrap_or(0));
@@ -107,7 +118,7 @@ impl<'a> Value<'a> {
     /// A text; what is no UTF-8 in it is replaced.
     #[inline]
     pub(crate) fn text(self) -> Result<Cow<'a, str>, Malformed> {
-        self.bytes().map(String::from_utf8_lossy)
+        self.bytes().map(text)
     }
 
     /// A number, in whichever of the three forms.
@@ -127,6 +138,16 @@ impl<'a> Value<'a> {
             Self::Fixed64(it) => Ok(f64::from_bits(it)),
             _ => Err(WRONG),
         }
+    }
+}
+
+/// Bytes as a text; what is no UTF-8 in it is replaced.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // The usual answer is found faster than the way to it in pieces.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 

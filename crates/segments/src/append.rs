@@ -259,27 +259,16 @@ fn known(core: &Core, group: &[Job], now: Timestamp) -> Result<Vec<bool>, Segmen
 
 /// Makes the batches durable, and gives them as they were written, joined by kind.
 fn write(core: &Core, jobs: &[&Job], now: Timestamp) -> Result<Vec<Arc<Batch>>, SegmentsError> {
-    let mut joined: BTreeMap<Kind, Batch> = BTreeMap::new();
-    for job in jobs {
-        let kind = job.batch.kind();
-        let batch = joined.entry(kind).or_insert_with(|| Batch::new(kind));
-        batch.extend(&job.batch, 0..job.batch.rows());
-    }
     let mut blocks = Vec::new();
-    for batch in joined.values_mut() {
+    for mut batch in joined(jobs) {
         let keep = core.options.keep.of(batch.kind());
         let sane = nanos(Timestamp(
             now.0
                 .saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX)),
         ))..nanos(now.after(AHEAD_MAX));
         batch.correct_times(&sane, nanos(now));
-        let rows = batch.rows();
-        for start in (0..rows).step_by(BLOCK_ROWS) {
-            let mut some = Batch::new(batch.kind());
-            some.extend(batch, start..rows.min(start + BLOCK_ROWS));
-            let first = core.number(&mut some, now);
-            blocks.push((first, block(&some)?, some));
-        }
+        let first = core.number(&mut batch, now);
+        blocks.push((first, block(&batch)?, batch));
     }
     let expired = now
         .0
@@ -297,6 +286,27 @@ fn write(core: &Core, jobs: &[&Job], now: Timestamp) -> Result<Vec<Arc<Batch>>, 
         .into_iter()
         .map(|(_, _, batch)| Arc::new(batch))
         .collect())
+}
+
+/// The rows of all batches by kind, as many together as a block has.
+fn joined(jobs: &[&Job]) -> impl Iterator<Item = Batch> {
+    let mut kinds: BTreeMap<Kind, Vec<Batch>> = BTreeMap::new();
+    for batch in jobs.iter().map(|it| &it.batch) {
+        let kind = batch.kind();
+        let blocks = kinds.entry(kind).or_default();
+        let mut start = 0;
+        while start < batch.rows() {
+            if blocks.last().is_none_or(|it| it.rows() == BLOCK_ROWS) {
+                blocks.push(Batch::new(kind));
+            }
+            if let Some(block) = blocks.last_mut() {
+                let end = batch.rows().min(start + BLOCK_ROWS - block.rows());
+                block.extend(batch, start..end);
+                start = end;
+            }
+        }
+    }
+    kinds.into_values().flatten()
 }
 
 fn block(batch: &Batch) -> Result<NewBlock, SegmentsError> {

@@ -11,7 +11,11 @@ use crate::{error::SegmentsError, files, limits::READERS_IDLE_MAX};
 /// Marks the file as ours: SQLite's `application_id`.
 const APPLICATION_ID: i32 = 0x5469_6403;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// The filters of blocks of this version knew other hashes. What has the length of no filter
+/// excludes nothing.
+const OTHER_FILTERS: i64 = 1;
 
 /// What is small comes before what is large: SQLite reads a row only as far as it must.
 const SCHEMA: &str = "
@@ -195,6 +199,9 @@ fn prepare(
     match found.map_err(|it| SegmentsError::sqlite(path, it))? {
         (0, 0) => Ok(make(connection)),
         (id, VERSION) if id == i64::from(APPLICATION_ID) => Ok(check(connection)),
+        (id, OTHER_FILTERS) if id == i64::from(APPLICATION_ID) => {
+            Ok(check(connection).and_then(|()| forget_filters(connection)))
+        }
         (id, version) if id == i64::from(APPLICATION_ID) => Err(SegmentsError::Failed {
             path: path.to_owned(),
             source: std::sync::Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
@@ -215,6 +222,13 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     change.execute_batch(SCHEMA)?;
     change.pragma_update(None, "application_id", APPLICATION_ID)?;
+    change.pragma_update(None, "user_version", VERSION)?;
+    change.commit()
+}
+
+fn forget_filters(connection: &mut Connection) -> rusqlite::Result<()> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    change.execute_batch("UPDATE blocks SET ids = zeroblob(1), words = zeroblob(1)")?;
     change.pragma_update(None, "user_version", VERSION)?;
     change.commit()
 }

@@ -88,8 +88,6 @@ pub struct Keep {
     pub calls: Duration,
     /// Tasks.
     pub tasks: Duration,
-    /// Activity.
-    pub activity: Duration,
     /// Points of metrics.
     pub metrics: Duration,
 }
@@ -102,7 +100,6 @@ impl Keep {
             Kind::Spans => self.spans,
             Kind::Calls => self.calls,
             Kind::Tasks => self.tasks,
-            Kind::Activity => self.activity,
             Kind::Metrics => self.metrics,
         }
     }
@@ -117,7 +114,6 @@ impl Default for Keep {
             spans: month,
             calls: year,
             tasks: year,
-            activity: year,
             metrics: 7 * DAY,
         }
     }

@@ -3,6 +3,7 @@
 mod columns;
 mod export;
 mod read;
+mod texts;
 mod write;
 
 use std::{
@@ -125,7 +126,7 @@ impl Part {
 
     /// Opens its filters, which are compared with their checksum the first time; nothing where
     /// they are damaged. A part can do without them, since they only save reading.
-    pub(crate) fn filters(&self) -> Result<Option<Filters<'_>>, SegmentsError> {
+    pub(crate) fn filters(self: &Arc<Self>) -> Result<Option<Filters>, SegmentsError> {
         if self.lacks_filters() {
             return Ok(None);
         }
@@ -137,7 +138,10 @@ impl Part {
             Ok(file)
         });
         match opened {
-            Ok(file) => Ok(Some(Filters { part: self, file })),
+            Ok(file) => Ok(Some(Filters {
+                part: self.clone(),
+                file,
+            })),
             Err(SegmentsError::Damaged { .. }) => {
                 self.filters.store(DAMAGED, Ordering::Relaxed);
                 Ok(None)
@@ -181,12 +185,16 @@ impl Drop for Part {
 
 /// The filters of a part, each asked with one read of 64 bytes.
 #[derive(Debug)]
-pub(crate) struct Filters<'a> {
-    part: &'a Part,
+pub(crate) struct Filters {
+    part: Arc<Part>,
     file: File,
 }
 
-impl Filters<'_> {
+impl Filters {
+    pub(crate) fn part(&self) -> &Arc<Part> {
+        &self.part
+    }
+
     /// Whether a row with this key may be in a group.
     pub(crate) fn may_hold(&self, group: usize, key: Key) -> Result<bool, SegmentsError> {
         let (start, shape) = self.part.index.filter_at(group, key.section);

@@ -252,7 +252,8 @@ fn count_source(
         to.add_within(&lens.counts(&counts), &minutes);
         return Ok(());
     }
-    let Some(found) = view.open(query, source, Columns::Needed)? else {
+    let counted = query.filter.kind().schema().counted;
+    let Some(found) = view.open(query, source, Columns::These(counted.as_slice()))? else {
         return Ok(());
     };
     to.add(&Counts::of(&found.batch.gather(&found.rows)));

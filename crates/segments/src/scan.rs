@@ -29,6 +29,8 @@ pub(crate) struct View {
     unreadable: Vec<Arc<Part>>,
     /// Parts that are open, the one that was used last at the end.
     open: Vec<Arc<PartReader>>,
+    /// Filters that are open, in the same order.
+    filters: Vec<Arc<Filters>>,
     until: Monotonic,
 }
 
@@ -53,6 +55,7 @@ impl View {
             damaged: Vec::new(),
             unreadable: Vec::new(),
             open: Vec::new(),
+            filters: Vec::new(),
             until,
         };
         drop(parts);
@@ -189,17 +192,23 @@ impl View {
     ) -> Result<Option<Found>, SegmentsError> {
         let lens = wanted.lens;
         if !query.filter.is_all()
-            && let Some(filters) = part.filters()?
+            && let Some(filters) = self.filters_of(part)?
             && !may_match(query, &filters, (group, lens))?
         {
             return Ok(None);
         }
         let reader = self.reader_of(part)?;
         let mut first = lens.columns(query.filter.columns());
-        first.extend([AT, ID]);
-        first.extend(part.row.kind.schema().counted);
         let mut batch = reader.read(group, first.iter().copied())?;
-        let rows = matching(query, &lens.see(&batch), wanted.range);
+        let marked = query.filter.matching(&lens.see(&batch));
+        // Where a filter has erred, nothing else is read.
+        if !marked.contains(&true) {
+            return Ok(None);
+        }
+        let needed = [AT, ID].into_iter().filter(|it| first.insert(*it));
+        let needed: Vec<usize> = needed.collect();
+        reader.fill(&mut batch, group, needed, None)?;
+        let rows = within(query, &batch, &marked, wanted.range);
         if rows.is_empty() {
             return Ok(None);
         }
@@ -220,6 +229,24 @@ impl View {
         }
         let batch = lens.seen(batch);
         Ok(Some(Found { batch, rows }))
+    }
+
+    /// Opens the filters of a part, unless they are open.
+    fn filters_of(&mut self, part: &Arc<Part>) -> Result<Option<Arc<Filters>>, SegmentsError> {
+        let mut open = self.filters.iter();
+        if let Some(place) = open.position(|it| Arc::ptr_eq(it.part(), part)) {
+            let filters = self.filters.remove(place);
+            self.filters.push(filters.clone());
+            return Ok(Some(filters));
+        }
+        let Some(filters) = part.filters()?.map(Arc::new) else {
+            return Ok(None);
+        };
+        if self.filters.len() == FILTERS_MAX {
+            self.filters.remove(0);
+        }
+        self.filters.push(filters.clone());
+        Ok(Some(filters))
     }
 
     /// Opens a part, unless it is open.
@@ -263,6 +290,10 @@ const FEW: usize = 8;
 /// a megabyte or two.
 const READERS_MAX: usize = 8;
 
+/// Filters that a query has open at the same time: a file for each, asked in turn with those of the
+/// same time.
+const FILTERS_MAX: usize = 32;
+
 impl Drop for View {
     fn drop(&mut self) {
         for part in &self.unreadable {
@@ -278,7 +309,7 @@ impl Drop for View {
 /// Whether a group may have a row that matches. What can't be asked is read.
 fn may_match(
     query: &Query,
-    filters: &Filters<'_>,
+    filters: &Filters,
     (group, lens): (usize, Lens),
 ) -> Result<bool, SegmentsError> {
     let mut failed = None;
@@ -296,13 +327,17 @@ fn may_match(
 
 /// The rows that match, oldest first.
 fn matching(query: &Query, batch: &Batch, range: Range<i64>) -> Vec<u32> {
+    within(query, batch, &query.filter.matching(batch), range)
+}
+
+/// Those of the marked rows that are of the time that is asked for, oldest first.
+fn within(query: &Query, batch: &Batch, marked: &[bool], range: Range<i64>) -> Vec<u32> {
     let (times, ids) = (batch.integers(AT), batch.integers(ID));
     let is_in = |row: usize| {
         let before = query.before.is_none_or(|it| (times[row], ids[row]) < it);
         range.contains(&times[row]) && before
     };
-    let marked = query.filter.matching(batch);
-    let rows = (0u32..).zip(&marked).enumerate();
+    let rows = (0u32..).zip(marked).enumerate();
     let rows = rows.filter(|(row, (_, marked))| **marked && is_in(*row));
     let mut rows: Vec<u32> = rows.map(|(_, (place, _))| place).collect();
     rows.sort_by_key(|it| {

@@ -38,6 +38,7 @@ fn a_call_is_found_by_its_id_request_session_words_and_trace() {
         wanted.clone(),
         format!("request_id:{request}"),
         "session:s-one".to_owned(),
+        "prompt:fix-the-roof".to_owned(),
         "task:fix-the-*".to_owned(),
         "roof".to_owned(),
         format!("trace_id:{TRACE}"),
@@ -52,7 +53,14 @@ fn a_call_is_found_by_its_id_request_session_words_and_trace() {
         let turned = world.said("logs event:task_turned task:fix-the-roof");
         turned.contains("a task is: running")
     });
-    for of in [TRACE, &wanted] {
+    for of in [
+        TRACE,
+        &wanted,
+        "session:s-one",
+        "prompt:fix-the-roof",
+        "s-one",
+        "fix-the-roof",
+    ] {
         let trace = world.json(&format!("trace {of} --json"));
         let spans = trace["spans"].as_array().unwrap();
         assert_eq!(spans[0]["operation"], "call");

@@ -162,7 +162,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow:
     let began = crate::bench::clock::now();
     while !is_so()? {
         ensure!(
-            began.elapsed() < bound::SERVER_STOP * 3,
+            began.elapsed() < bound::CLIENT_PROGRAM,
             "waited in vain until {what}"
         );
         thread::sleep(LOOK);

@@ -22,7 +22,7 @@ use crate::{
     Control,
     access::Visitor,
     error::Error,
-    limits::{TRACE_REQUESTS_MAX, TRACE_SPANS_MAX},
+    limits::{NAME_BYTES_MAX, TRACE_REQUESTS_MAX, TRACE_SPANS_MAX},
     wire::Trace,
 };
 
@@ -31,6 +31,11 @@ use crate::{
 enum Wanted {
     Trace(TraceId),
     Call(CallId),
+    Session(String),
+    /// A task, such as a prompt of Claude Code.
+    Task(String),
+    /// A session or, where there is none of that name, a task.
+    Named(String),
 }
 
 impl Wanted {
@@ -38,19 +43,35 @@ impl Wanted {
         if let Some(trace) = TraceId::parse(&text.to_ascii_lowercase()) {
             return Ok(Self::Trace(trace));
         }
-        let call = text.parse().map(Self::Call);
-        call.map_err(|_| Error::Value {
+        if let Ok(call) = text.parse() {
+            return Ok(Self::Call(call));
+        }
+        let named = |it: &str| Some(it.to_owned()).filter(|it| is_name(it));
+        let wanted = match text.split_once(':') {
+            Some(("session", name)) => named(name).map(Self::Session),
+            Some(("task" | "prompt", name)) => named(name).map(Self::Task),
+            _ => named(text).map(Self::Named),
+        };
+        wanted.ok_or_else(|| Error::Value {
             key: "id",
             value: text.chars().take(60).collect(),
-            wanted: "a trace's id, 32 hexadecimal digits, or a call's, call_ and 16".to_owned(),
+            wanted: format!(
+                "a trace's id, 32 hexadecimal digits, a call's, call_ and 16, or session: or task: and a name of at most {NAME_BYTES_MAX} bytes"
+            ),
         })
     }
 }
 
+/// Whether it may be the name of a session or a task.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX
+}
+
 /// A trace with all its spans, as far as they may be seen: those that were sent to us, and those of
-/// the calls that are part of it. A call's id stands for the trace that it is part of.
+/// the calls that are part of it. A call's id stands for the trace that it is part of; the name of a
+/// session or a task, such as the id of a prompt of Claude Code, for all traces of it.
 #[utoipa::path(get, path = "/api/v1/traces/{id}", tag = "telemetry",
-    params(("id" = String, Path, description = "The trace: 32 hexadecimal digits; or one of its calls")),
+    params(("id" = String, Path, description = "The trace: 32 hexadecimal digits; one of its calls; a session or a task, `session:` or `task:` before it where its name could be either's")),
     responses((status = 200, body = Trace)))]
 pub(crate) async fn trace(
     State(control): State<Arc<Control>>,
@@ -71,9 +92,28 @@ pub(crate) async fn trace(
     });
     let found = found.await??;
     found.map(Json).ok_or(Error::NoSuch {
-        what: "trace or call with one",
+        what: "trace, call with one, session or task",
         id,
     })
+}
+
+/// What spans have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Trace,
+    Session,
+    Task,
+}
+
+impl Of {
+    /// The column of spans and of calls.
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Trace => "trace_id",
+            Self::Session => "session",
+            Self::Task => "task",
+        }
+    }
 }
 
 /// What somebody may see.
@@ -85,23 +125,36 @@ struct Seen {
 
 impl Seen {
     fn trace(&self, wanted: &Wanted) -> Result<Option<Trace>, QueryError> {
-        let trace = match wanted {
-            Wanted::Trace(trace) => *trace,
+        match wanted {
+            Wanted::Trace(trace) => self.whole(Of::Trace, &trace.to_string()),
             Wanted::Call(call) => {
                 let found = self.calls_with("call_id", &call.to_string())?;
                 match found.first().and_then(|it| it.trace_id) {
-                    Some(trace) => trace,
-                    None => return Ok(None),
+                    Some(trace) => self.whole(Of::Trace, &trace.to_string()),
+                    None => Ok(None),
                 }
             }
-        };
-        let id = trace.to_string();
-        let with = Filter::exactly(Kind::Spans, "trace_id", &id);
+            Wanted::Session(name) => self.whole(Of::Session, name),
+            Wanted::Task(name) => self.whole(Of::Task, name),
+            Wanted::Named(name) => match self.whole(Of::Session, name)? {
+                None => self.whole(Of::Task, name),
+                found => Ok(found),
+            },
+        }
+    }
+
+    /// All spans of something, sent and derived.
+    fn whole(&self, of: Of, id: &str) -> Result<Option<Trace>, QueryError> {
+        let with = Filter::exactly(Kind::Spans, of.column(), id);
         let query = Query::latest(self.spans.clone().and(with), TRACE_SPANS_MAX + 1);
         let stored: Vec<Row> = self.segments.rows(query).collect::<Result<_, _>>()?;
         let mut batch = Batch::new(Kind::Spans);
         stored.iter().rev().for_each(|it| batch.put_row(it));
-        let mut calls = self.calls_with("trace_id", &id)?;
+        let mut calls = self.calls_with(of.column(), id)?;
+        if of == Of::Task {
+            // Its subtasks are parts of it.
+            calls.extend(self.calls_with("root_task", id)?);
+        }
         calls.extend(self.calls_by_request(&batch)?);
         let mut known = HashSet::new();
         for call in calls.iter().filter(|it| known.insert(it.id)) {
@@ -114,8 +167,11 @@ impl Seen {
         let mut rows: Vec<Row> = (0..batch.rows()).map(|it| batch.take(it)).collect();
         rows.sort_by_key(|it| it.integer(AT));
         rows.truncate(TRACE_SPANS_MAX);
+        let named = |it| (of == it).then(|| id.to_owned());
         Ok(Some(Trace {
-            trace_id: Some(id),
+            trace_id: named(Of::Trace),
+            session: named(Of::Session),
+            task: named(Of::Task),
             spans: rows.iter().map(object).collect(),
             cut,
         }))

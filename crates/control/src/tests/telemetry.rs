@@ -42,6 +42,8 @@ fn world() -> World {
     let mut second = call(2, "local", "bob");
     second.outcome = Outcome::UpstreamLost;
     second.request_id = Some("req_7".into());
+    second.session = Some("s-1".into());
+    second.task = Some("p-1".into());
     second.trace_id = TraceId::parse("11111111111111111111111111111111");
     second.span_id = SpanId::parse("00000000000000cc");
     let third = call(3, "acme", "bob");
@@ -175,7 +177,7 @@ fn what_is_no_question_is_told_with_the_place_and_the_remedy() {
             > token GET /api/v1/logs/tail?limit=1001
             400 bad_value: `limit`: `1001` is not a whole number from 1 to 1000
             > token GET /api/v1/traces/xyz
-            400 bad_value: `id`: `xyz` is not a trace's id, 32 hexadecimal digits, or a call's, call_ and 16
+            404 not_found: there is no trace, call with one, session or task `xyz`
             > token GET /api/v1/activity?by=hour,moon
             400 bad_value: `by`: `moon` is not of hour, organisation, user, platform, model, task_type and class, joined by commas
             > token GET /api/v1/logs?colour=red
@@ -311,6 +313,67 @@ fn a_trace_joins_what_was_sent_with_calls_by_trace_and_by_request() {
     let (status, own) = spans("caller", TRACE);
     assert_eq!(status, 200);
     assert!(own.iter().all(|it| it.ends_with("ann")), "{own:?}");
+}
+
+#[test]
+fn a_session_and_a_prompt_are_shown_with_all_their_traces() {
+    let world = world();
+    let mut below = call(4, "local", "bob");
+    below.id = CallId::from_raw(9);
+    below.session = Some("s-1".into());
+    below.task = Some("p-1/agent".into());
+    below.root_task = Some("p-1".into());
+    below.trace_id = TraceId::parse("22222222222222222222222222222222");
+    below.span_id = SpanId::parse("00000000000000ee");
+    world.own.append(&[below.into()]).unwrap();
+    let mut sent = Batch::new(Kind::Spans);
+    sent.row(Timestamp::from_seconds(NOON - 3_500))
+        .text(spans::ORGANISATION, "local")
+        .text(spans::USER, "bob")
+        .text(spans::OPERATION, "tool")
+        .text(spans::SESSION, "s-1")
+        .text(spans::TASK, "p-1")
+        .wide(spans::TRACE, 7)
+        .integer(spans::SPAN, 7);
+    world.own.put(sent);
+    let shown = |visitor: &str, id: &str| {
+        let path = format!("/api/v1/traces/{id}");
+        let (status, text) = run(world.ask(visitor, "GET", &path, ""));
+        let it: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let spans = it["spans"].as_array().into_iter().flatten();
+        let wholes = spans.filter(|it| matches!(it["operation"].as_str(), Some("call" | "tool")));
+        let told = wholes.map(|it| format!("{} {}", it["operation"], it["trace_id"]));
+        let of = [&it["trace_id"], &it["session"], &it["task"]].map(ToString::to_string);
+        (status, of.join(" "), told.collect::<Vec<_>>())
+    };
+    let session = shown("viewer", "session:s-1");
+    expect![[r#"
+        (
+            200,
+            "null \"s-1\" null",
+            [
+                "\"call\" \"22222222222222222222222222222222\"",
+                "\"call\" \"11111111111111111111111111111111\"",
+                "\"tool\" \"00000000000000000000000000000007\"",
+            ],
+        )
+    "#]]
+    .assert_debug_eq(&session);
+    assert_eq!(shown("viewer", "s-1"), session);
+    let prompt = shown("viewer", "prompt:p-1");
+    assert_eq!(
+        (&prompt.1[..], &prompt.2),
+        (r#"null null "p-1""#, &session.2)
+    );
+    assert_eq!(shown("viewer", "task:p-1"), prompt);
+    assert_eq!(shown("viewer", "p-1"), prompt, "no session has that name");
+    assert_eq!(
+        shown("caller", "session:s-1").0,
+        404,
+        "they are somebody else's"
+    );
+    assert_eq!(shown("viewer", "session:p-1").0, 404);
+    assert_eq!(shown("viewer", "session:").0, 400);
 }
 
 #[test]

@@ -76,11 +76,16 @@ pub struct LogBar {
     pub counts: BTreeMap<String, u64>,
 }
 
-/// A trace: what was part of one piece of work, wherever it was done.
+/// A trace: what was part of one piece of work, wherever it was done; or all traces of a session or
+/// a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Trace {
-    /// Which.
+    /// Which, unless it is all traces of a session or a task.
     pub trace_id: Option<String>,
+    /// The session that all of them are of, where one was asked for.
+    pub session: Option<String>,
+    /// The task that all of them are of, where one was asked for: a prompt of Claude Code is one.
+    pub task: Option<String>,
     /// Its spans, those that began first first.
     #[schema(value_type = Vec<Object>)]
     pub spans: Vec<Map<String, Value>>,

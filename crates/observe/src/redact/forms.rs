@@ -75,9 +75,9 @@ const NAMES: &[&str] = &[
     "token",
 ];
 
-/// Bytes that a marked secret begins with: everywhere else nothing is compared, since names of
-/// calls are looked at on their way.
-const BEGINNINGS: [u8; 256] = beginnings();
+/// What a byte may be of a secret: everywhere else nothing is compared, since all that is kept is
+/// looked at, byte by byte.
+static BYTES: [u8; 256] = bytes();
 
 /// One of [`PREFIXES`] begins with it.
 const OF_PREFIX: u8 = 1;
@@ -85,8 +85,15 @@ const OF_PREFIX: u8 = 1;
 const OF_NAME: u8 = 2;
 /// Some other form does.
 const OF_OTHER: u8 = 4;
+/// Something begins with it also inside of a word.
+const ANYWHERE: u8 = 8;
+/// It is a letter or a digit: what follows it is inside of a word.
+const IN_WORD: u8 = 16;
 
-const fn beginnings() -> [u8; 256] {
+/// `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
+const OTHERS: [&str; 5] = ["eyJ", "bearer", "basic", "--", "://"];
+
+const fn bytes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut at = 0;
     while at < PREFIXES.len() {
@@ -100,13 +107,64 @@ const fn beginnings() -> [u8; 256] {
         table[first.to_ascii_uppercase() as usize] |= OF_NAME;
         at += 1;
     }
-    // `eyJ`, `Bearer` and `Basic`, the dashes of PEM, the colon of a URL.
-    let others = b"eBb-:";
     at = 0;
-    while at < others.len() {
-        table[others[at] as usize] |= OF_OTHER;
+    while at < OTHERS.len() {
+        let first = OTHERS[at].as_bytes()[0];
+        table[first as usize] |= OF_OTHER;
+        if first == b'b' {
+            table[b'B' as usize] |= OF_OTHER;
+        }
         at += 1;
     }
+    let mut byte = 0;
+    while byte < 128 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+        let it = byte as u8;
+        if it.is_ascii_alphanumeric() {
+            table[byte] |= IN_WORD;
+        }
+        if table[byte] & OF_ANY != 0 && !it.is_ascii_alphabetic() {
+            table[byte] |= ANYWHERE;
+        }
+        byte += 1;
+    }
+    table
+}
+
+const OF_ANY: u8 = OF_PREFIX | OF_NAME | OF_OTHER;
+
+/// Which second bytes follow a first one in some form, by their lower five bits, which letters of
+/// both cases share: few words begin as a secret does.
+static SECONDS: [u32; 256] = seconds();
+
+const fn seconds() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < PREFIXES.len() {
+        table = follow(table, PREFIXES[at].text.as_bytes());
+        at += 1;
+    }
+    at = 0;
+    while at < NAMES.len() {
+        table = follow(table, NAMES[at].as_bytes());
+        at += 1;
+    }
+    at = 0;
+    while at < OTHERS.len() {
+        table = follow(table, OTHERS[at].as_bytes());
+        at += 1;
+    }
+    table
+}
+
+const fn follow(mut table: [u32; 256], form: &[u8]) -> [u32; 256] {
+    let bit = match form[1] {
+        // A name may be written with either.
+        b'_' => 1 << (b'_' & 31) | 1 << (b'-' & 31),
+        other => 1u32 << (other & 31),
+    };
+    table[form[0] as usize] |= bit;
+    table[form[0].to_ascii_uppercase() as usize] |= bit;
     table
 }
 
@@ -121,7 +179,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     };
     let same = |known: &&&str| known.bytes().eq(name.bytes().map(plain));
     let begins = name.as_bytes().first();
-    begins.is_some_and(|it| BEGINNINGS[usize::from(*it)] & OF_NAME != 0)
+    begins.is_some_and(|it| BYTES[usize::from(*it)] & OF_NAME != 0)
         && NAMES
             .iter()
             .filter(|it| it.len() == name.len())
@@ -130,22 +188,23 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 
 /// Where the next secret is, at or after `from`.
 pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let mut at = from;
-    while let Some(byte) = text.get(at) {
+    let before = from.checked_sub(1).and_then(|it| text.get(it));
+    let mut inside = before.is_some_and(u8::is_ascii_alphanumeric);
+    for (place, byte) in text.get(from..)?.iter().enumerate() {
+        let kind = BYTES[usize::from(*byte)];
         // A secret does not begin inside a word: `task-management` holds no `sk-` key.
-        let inside = at
-            .checked_sub(1)
-            .and_then(|it| text.get(it))
-            .is_some_and(u8::is_ascii_alphanumeric);
-        let may_begin = !inside || !byte.is_ascii_alphabetic();
-        let beginning = BEGINNINGS[usize::from(*byte)];
-        if beginning != 0
-            && may_begin
-            && let Some(secret) = secret_at(text, at, beginning)
+        let wanted = if inside { ANYWHERE } else { OF_ANY };
+        inside = kind & IN_WORD != 0;
+        if kind & wanted == 0 {
+            continue;
+        }
+        let at = from + place;
+        let second = text.get(at + 1).copied().unwrap_or_default();
+        if SECONDS[usize::from(*byte)] >> (second & 31) & 1 == 1
+            && let Some(secret) = secret_at(text, at, kind)
         {
             return Some(secret);
         }
-        at += 1;
     }
     None
 }
@@ -154,22 +213,25 @@ pub(super) fn next_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
 type Find = fn(&[u8]) -> Option<Range<usize>>;
 
 /// Forms that begin with a letter, in the order in which they are tried.
-const FORMS: [(u8, Find); 4] = [
+static FORMS: [(u8, Find); 4] = [
     (OF_PREFIX, prefixed),
     (OF_OTHER, web_token),
     (OF_OTHER, scheme),
     (OF_NAME, named),
 ];
 
-/// The secret whose mark begins at `at`, with a byte of these [`BEGINNINGS`].
-fn secret_at(text: &[u8], at: usize, beginning: u8) -> Option<Range<usize>> {
+/// The secret whose mark begins at `at`, with a byte that is this of [`BYTES`]. Apart from the loop
+/// that asks, which has all it needs in registers then.
+#[cold]
+#[inline(never)]
+fn secret_at(text: &[u8], at: usize, kind: u8) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let found = match rest.first()? {
         b'-' => private_key(rest),
         b':' => password_in_url(rest),
         _ => FORMS
             .iter()
-            .filter(|(of, _)| beginning & of != 0)
+            .filter(|(of, _)| kind & of != 0)
             .find_map(|(_, find)| find(rest)),
     };
     found.map(|it| at + it.start..at + it.end)
@@ -182,8 +244,11 @@ fn run(text: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
 }
 
 fn prefixed(text: &[u8]) -> Option<Range<usize>> {
+    let begins = text.first_chunk::<2>()?;
+    // Two bytes tell most apart, without a call for each.
     let prefix = PREFIXES
         .iter()
+        .filter(|it| it.text.as_bytes().first_chunk::<2>() == Some(begins))
         .find(|it| text.starts_with(it.text.as_bytes()))?;
     let more = run(text, prefix.text.len(), is_token);
     (more >= prefix.more).then(|| 0..prefix.text.len() + more)
@@ -230,7 +295,12 @@ fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
 /// `api_key = "VALUE"`, `"password":"VALUE"`, `x-api-key: VALUE`: the name stays, the value goes.
 fn named(text: &[u8]) -> Option<Range<usize>> {
     let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_');
-    let name = NAMES.iter().find(|name| {
+    let [first, second] = text.first_chunk::<2>().copied()?;
+    let begins = |name: &&&str| {
+        let name = name.as_bytes();
+        same(first, name[0]) && same(second, name[1])
+    };
+    let name = NAMES.iter().filter(begins).find(|name| {
         let bytes = text.get(..name.len()).unwrap_or_default();
         bytes.len() == name.len() && bytes.iter().zip(name.bytes()).all(|(a, b)| same(*a, b))
     })?;

@@ -64,6 +64,35 @@ impl Texts {
         self.bytes.get(start..end)
     }
 
+    /// Where a row's text begins.
+    fn start(&self, row: usize) -> u32 {
+        let before = row.checked_sub(1).and_then(|it| self.ends.get(it));
+        before.copied().unwrap_or(0)
+    }
+
+    /// Puts in the texts of rows that stand one after another: all at once, unless they don't fit.
+    fn append(&mut self, from: &Self, rows: Range<usize>) {
+        let (start, end) = (from.start(rows.start), from.start(rows.end));
+        let place = |it| usize::try_from(it).unwrap_or(usize::MAX);
+        let bytes = from.bytes.get(place(start)..place(end)).unwrap_or_default();
+        let base = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        if self.bytes.len() + bytes.len() > COLUMN_BYTES_MAX {
+            for row in rows {
+                self.push(from.get(row).unwrap_or_default());
+            }
+            return;
+        }
+        self.bytes.push_str(bytes);
+        let ends = from.ends[rows].iter();
+        self.ends.extend(ends.map(|it| it - start + base));
+    }
+
+    /// Adds rows without a text until there are so many.
+    fn pad(&mut self, rows: usize) {
+        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.ends.resize(rows, end);
+    }
+
     fn push(&mut self, text: &str) {
         if self.bytes.len() + text.len() <= COLUMN_BYTES_MAX {
             self.bytes.push_str(text);
@@ -84,6 +113,7 @@ impl Values {
         }
     }
 
+    #[inline]
     fn len(&self) -> usize {
         match self {
             Self::Integers(them) => them.len(),
@@ -96,10 +126,7 @@ impl Values {
         match self {
             Self::Integers(them) => them.resize(rows, NONE),
             Self::Wide(them) => them.resize(rows, 0),
-            Self::Texts(them) => {
-                let end = u32::try_from(them.bytes.len()).unwrap_or(u32::MAX);
-                them.ends.resize(rows, end);
-            }
+            Self::Texts(them) => them.pad(rows),
         }
     }
 
@@ -107,31 +134,38 @@ impl Values {
         match (self, from) {
             (Self::Integers(to), Self::Integers(from)) => to.extend_from_slice(&from[rows]),
             (Self::Wide(to), Self::Wide(from)) => to.extend_from_slice(&from[rows]),
-            (Self::Texts(to), Self::Texts(from)) => {
-                for row in rows {
-                    to.push(from.get(row).unwrap_or_default());
-                }
-            }
+            (Self::Texts(to), Self::Texts(from)) => to.append(from, rows),
             _ => {}
         }
     }
 
-    fn gather(&self, rows: &[u32]) -> Self {
-        let places = || rows.iter().map(|it| usize::try_from(*it).unwrap_or(0));
-        match self {
-            Self::Integers(them) => Self::Integers(places().map(|it| them[it]).collect()),
-            Self::Wide(them) => Self::Wide(places().map(|it| them[it]).collect()),
-            Self::Texts(them) => {
-                let mut gathered = Texts::default();
-                gathered.bytes.reserve(them.bytes.len());
-                gathered.ends.reserve(rows.len());
-                for row in places() {
-                    gathered.push(them.get(row).unwrap_or_default());
-                }
-                Self::Texts(gathered)
-            }
+    /// The values of these runs of rows, one run after another.
+    fn gather(&self, runs: &[Range<usize>], rows: usize) -> Self {
+        let mut gathered = match self {
+            Self::Integers(_) => Self::Integers(Vec::with_capacity(rows)),
+            Self::Wide(_) => Self::Wide(Vec::with_capacity(rows)),
+            Self::Texts(_) => Self::Texts(Texts {
+                bytes: String::new(),
+                ends: Vec::with_capacity(rows),
+            }),
+        };
+        for run in runs {
+            gathered.extend(self, run.clone());
+        }
+        gathered
+    }
+}
+
+/// Rows as runs of such as stand one after another: most do, and are copied at once.
+fn runs(rows: &[u32]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for row in rows.iter().filter_map(|it| usize::try_from(*it).ok()) {
+        match runs.last_mut().filter(|it| it.end == row) {
+            Some(run) => run.end += 1,
+            None => runs.push(row..row + 1),
         }
     }
+    runs
 }
 
 impl Batch {
@@ -225,13 +259,14 @@ impl Batch {
     /// The rows at these places, in this order.
     #[must_use]
     pub fn gather(&self, rows: &[u32]) -> Self {
+        let runs = runs(rows);
         let gathered = self
             .columns
             .iter()
             .zip(self.schema.columns)
             .map(|(it, column)| {
                 if it.len() == self.rows {
-                    it.gather(rows)
+                    it.gather(&runs, rows.len())
                 } else {
                     Values::new(column.holds)
                 }
@@ -247,9 +282,10 @@ impl Batch {
     pub fn by_time(&self) -> Vec<u32> {
         let rows = u32::try_from(self.rows).unwrap_or(u32::MAX);
         let mut order: Vec<u32> = (0..rows).collect();
+        let (times, ids) = (self.integers(AT), self.integers(ID));
         order.sort_by_key(|it| {
             let row = usize::try_from(*it).unwrap_or(0);
-            (self.integer(AT, row), self.integer(ID, row))
+            (times.get(row), ids.get(row))
         });
         order
     }
@@ -387,6 +423,37 @@ impl Batch {
         }
     }
 
+    /// Puts the texts of a few rows in place, which ascend, and no others.
+    pub fn fill_some_texts<'a>(
+        &mut self,
+        column: usize,
+        rows: &[u32],
+        values: impl Iterator<Item = &'a str>,
+    ) {
+        let all = self.rows;
+        if let Values::Texts(them) = &mut self.columns[column] {
+            *them = Texts::default();
+            let places = rows.iter().filter_map(|it| usize::try_from(*it).ok());
+            for (row, text) in places.filter(|it| *it < all).zip(values) {
+                them.pad(row);
+                them.push(text);
+            }
+            them.pad(all);
+        }
+    }
+
+    /// Puts a whole column of texts in place: all of them one after another, and where that of each row
+    /// ends.
+    ///
+    /// # Panics
+    /// If there are more or fewer ends than rows.
+    pub fn put_texts(&mut self, column: usize, bytes: String, ends: Vec<u32>) {
+        assert!(ends.len() == self.rows, "one end for each row");
+        if let Values::Texts(them) = &mut self.columns[column] {
+            *them = Texts { bytes, ends };
+        }
+    }
+
     /// Takes over a column of another batch with as many rows, which holds the same type.
     pub(super) fn copy_column(&mut self, to: usize, from: &Self, column: usize) {
         self.columns[to] = from.columns[column].clone();
@@ -444,7 +511,9 @@ impl RowWriter<'_> {
     pub fn text(&mut self, column: usize, value: &str) -> &mut Self {
         let rows = self.batch.rows;
         if let Some(it @ Values::Texts(_)) = self.missing(column) {
-            it.pad(rows);
+            if it.len() < rows {
+                it.pad(rows);
+            }
             if let Values::Texts(them) = it {
                 them.push(&cut(value));
             }
@@ -465,7 +534,9 @@ impl Drop for RowWriter<'_> {
         self.batch.rows += 1;
         let rows = self.batch.rows;
         for values in &mut self.batch.columns {
-            values.pad(rows);
+            if values.len() < rows {
+                values.pad(rows);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ pub const BLOCK_BYTES: usize = 64;
 const WORDS: usize = BLOCK_BYTES / 8;
 
 /// One odd factor for each word of a block: each key sets one bit of each.
-const SALTS: [u32; WORDS] = [
+static SALTS: [u32; WORDS] = [
     0x47b6_137b,
     0x4497_4d91,
     0x8824_ad5b,

@@ -7,7 +7,7 @@ use super::{
     bloom::{BLOCK_BYTES, Bloom, BloomShape},
     counts::Counts,
     schema::{AT, ColumnType, Kind, Search},
-    token::{Key, Section, exact_key, hash_words},
+    token::{ExactKeys, Key, Section, first_new, hash_words},
     wire::{Bytes, UnreadableBatch, put, unzigzag, zigzag},
 };
 
@@ -17,8 +17,9 @@ const WORD_BITS: usize = 10;
 /// Bits for each whole value: lookups by id ask every group there is.
 const EXACT_BITS: usize = 16;
 
-/// What an index file begins with.
-const MAGIC: &[u8; 8] = b"TGINDEX1";
+/// What an index file begins with. One that begins otherwise, as those whose filters knew other
+/// hashes do, is made anew.
+const MAGIC: &[u8; 8] = b"TGINDEX2";
 
 /// The magic, the head's length and the head's checksum.
 pub const PREAMBLE_BYTES: usize = 16;
@@ -75,18 +76,12 @@ impl Findable {
             words: Vec::new(),
             lately: vec![0; LATELY],
         };
-        for (place, column) in batch.schema().columns.iter().enumerate() {
+        let present = batch.present();
+        let columns = batch.schema().columns.iter().enumerate();
+        for (place, column) in columns.filter(|(place, _)| present >> place & 1 == 1) {
             match column.search {
                 Search::Scan => {}
-                Search::Words => {
-                    for row in rows.clone() {
-                        if let Some(text) = batch.text(place, row) {
-                            hash_words(text, |it| {
-                                Self::note(&mut found.words, &mut found.lately, it);
-                            });
-                        }
-                    }
-                }
+                Search::Words => found.words(batch, place, rows.clone()),
                 Search::Exact => found.exact(batch, place, rows.clone()),
             }
         }
@@ -96,14 +91,25 @@ impl Findable {
         }
     }
 
+    fn words(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
+        let mut before = "";
+        for text in rows.filter_map(|it| batch.text(place, it)) {
+            let new = text.get(first_new(text, before)..).unwrap_or(text);
+            hash_words(new, |it| {
+                Self::note(&mut self.words, &mut self.lately, it);
+            });
+            before = text;
+        }
+    }
+
     fn exact(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
         let column = batch.schema().columns[place];
+        let keys = ExactKeys::of(column.name);
         if column.holds == ColumnType::TraceId {
             let mut before = 0;
             for wide in rows.filter_map(|it| batch.wide(place, it)) {
                 if wide != before {
-                    let key = exact_key(column.name, &format!("{wide:032x}"));
-                    Self::note(&mut self.ids, &mut self.lately, key.hash);
+                    Self::note(&mut self.ids, &mut self.lately, keys.of_trace(wide).hash);
                 }
                 before = wide;
             }
@@ -112,8 +118,7 @@ impl Findable {
         let mut before = "";
         for text in rows.filter_map(|it| batch.text(place, it)) {
             if text != before {
-                let key = exact_key(column.name, text);
-                Self::note(&mut self.ids, &mut self.lately, key.hash);
+                Self::note(&mut self.ids, &mut self.lately, keys.key(text).hash);
             }
             before = text;
         }

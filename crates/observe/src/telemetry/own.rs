@@ -1,4 +1,4 @@
-//! The program's own records as rows: calls, their log lines and spans, logs, tasks, sums of hours.
+//! The program's own records as rows: calls, their log lines and spans, logs, tasks.
 
 mod calls;
 mod lines;

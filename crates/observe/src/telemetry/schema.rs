@@ -15,20 +15,17 @@ pub enum Kind {
     Calls,
     /// A task changed: begun, went on, ended.
     Tasks,
-    /// Usage and performance of one hour per platform, task type and user.
-    Activity,
     /// One point of a metric that somebody sent, as it was sent.
     Metrics,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Logs,
         Self::Spans,
         Self::Calls,
         Self::Tasks,
-        Self::Activity,
         Self::Metrics,
     ];
 
@@ -39,19 +36,17 @@ impl Kind {
             Self::Spans => "spans",
             Self::Calls => "calls",
             Self::Tasks => "tasks",
-            Self::Activity => "activity",
             Self::Metrics => "metrics",
         }
     }
 
-    /// The stored form, which never changes.
+    /// The stored form, which never changes. 5 was a kind that nothing was ever written of.
     pub const fn code(self) -> u8 {
         match self {
             Self::Logs => 1,
             Self::Spans => 2,
             Self::Calls => 3,
             Self::Tasks => 4,
-            Self::Activity => 5,
             Self::Metrics => 6,
         }
     }
@@ -68,7 +63,6 @@ impl Kind {
             Self::Spans => &spans::SCHEMA,
             Self::Calls => &calls::SCHEMA,
             Self::Tasks => &tasks::SCHEMA,
-            Self::Activity => &activity::SCHEMA,
             Self::Metrics => &metrics::SCHEMA,
         }
     }
@@ -87,7 +81,7 @@ impl std::str::FromStr for Kind {
         let found = Self::ALL.into_iter().find(|it| it.word() == text);
         found.ok_or_else(|| UnknownWord {
             word: text.chars().take(40).collect(),
-            known: &["logs", "spans", "calls", "tasks", "activity", "metrics"],
+            known: &["logs", "spans", "calls", "tasks", "metrics"],
         })
     }
 }
@@ -433,51 +427,6 @@ schema! {
     DURATION = "duration_us", Integer, Scan;
     /// What it says of itself.
     BODY = "message", Text, Words;
-    /// Everything else that is known, a JSON object.
-    ATTRIBUTES = "attributes", Text, Words;
-}
-
-schema! {
-    /// Places of the columns of [`Kind::Activity`].
-    activity = Activity, counted None;
-    /// When the hour began.
-    AT = "time", Time, Scan;
-    /// Our number of the record.
-    ID = "id", Integer, Scan;
-    /// The organisation.
-    ORGANISATION = "organisation", Word, Exact;
-    /// Who acted.
-    USER = "user", Word, Exact;
-    /// The platform whose quota was used.
-    PLATFORM = "platform", Word, Exact;
-    /// The model that was sent.
-    MODEL = "model", Word, Exact;
-    /// What kind of tasks they were.
-    TASK_TYPE = "task_type", Word, Exact;
-    /// What the requests were for.
-    CLASS = "class", Word, Exact;
-    /// Calls.
-    CALLS = "calls", Integer, Scan;
-    /// Calls that failed.
-    FAILED = "failed_calls", Integer, Scan;
-    /// Calls that we refused.
-    REFUSED = "refused_calls", Integer, Scan;
-    /// Input that was not cached.
-    INPUT = "input_tokens", Integer, Scan;
-    /// Output.
-    OUTPUT = "output_tokens", Integer, Scan;
-    /// Input that was read from the cache.
-    CACHE_READ = "cache_read_tokens", Integer, Scan;
-    /// Input that was written to the cache.
-    CACHE_WRITE = "cache_write_tokens", Integer, Scan;
-    /// What they were charged, in billionths of a dollar.
-    COST = "cost_nano_usd", Integer, Scan;
-    /// The time of all phases of all calls.
-    DURATION = "duration_us", Integer, Scan;
-    /// Held back on purpose, all calls.
-    WAIT = "wait_us", Integer, Scan;
-    /// To the first byte of the answer, all calls.
-    FIRST_BYTE = "first_byte_us", Integer, Scan;
     /// Everything else that is known, a JSON object.
     ATTRIBUTES = "attributes", Text, Words;
 }

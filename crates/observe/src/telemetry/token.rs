@@ -31,37 +31,75 @@ pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
 pub fn word_key(word: &str) -> Key {
     Key {
         section: Section::Words,
-        hash: finish(word.bytes().fold(OFFSET, mix)),
+        hash: hash(SEED, word.as_bytes()),
     }
 }
 
 /// The key of a column's whole value.
 pub fn exact_key(column: &str, value: &str) -> Key {
-    // The name's end is marked, so that no other name and value give the same bytes.
-    let bytes = column.bytes().chain([0xff]).chain(value.bytes());
-    Key {
-        section: Section::Ids,
-        hash: finish(bytes.fold(OFFSET, mix)),
+    ExactKeys::of(column).key(value)
+}
+
+/// The keys of a column's whole values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExactKeys {
+    /// The hash of the column's name: the same value is another key elsewhere.
+    seed: u64,
+}
+
+impl ExactKeys {
+    pub(super) fn of(column: &str) -> Self {
+        let seed = hash(SEED, column.as_bytes());
+        Self { seed }
+    }
+
+    pub(super) fn key(self, value: &str) -> Key {
+        Key {
+            section: Section::Ids,
+            hash: hash(self.seed, value.as_bytes()),
+        }
+    }
+
+    /// The key of a trace in its written form, 32 hexadecimal digits.
+    pub(super) fn of_trace(self, trace: u128) -> Key {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut written = [0; 32];
+        let (pairs, _) = written.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(trace.to_be_bytes()) {
+            *pair = [byte >> 4, byte & 15].map(|it| DIGITS[usize::from(it)]);
+        }
+        Key {
+            section: Section::Ids,
+            hash: hash(self.seed, &written),
+        }
     }
 }
 
-/// Calls `each` with the hash of every word of `text`, as [`word_key`] gives it: words are hashed
-/// while they are found, since this is most of what a record costs.
+/// Calls `each` with the hash of every word of `text`, as [`word_key`] gives it.
 pub(super) fn hash_words(text: &str, mut each: impl FnMut(u64)) {
-    let mut hash = OFFSET;
-    let mut inside = false;
-    for byte in text.bytes() {
-        if WORD[usize::from(byte)] {
-            hash = mix(hash, byte);
-            inside = true;
-        } else if inside {
-            each(finish(hash));
-            (hash, inside) = (OFFSET, false);
-        }
+    let is_word = |it: &u8| WORD[usize::from(*it)];
+    let mut rest = text.as_bytes();
+    while let Some(start) = rest.iter().position(is_word) {
+        rest = &rest[start..];
+        let end = rest.iter().position(|it| !is_word(it));
+        let (word, more) = rest.split_at(end.unwrap_or(rest.len()));
+        each(hash(SEED, word));
+        rest = more;
     }
-    if inside {
-        each(finish(hash));
+}
+
+/// Where the words begin that `text` does not share with `before` from their beginning on: what is
+/// said again and again begins alike.
+pub(super) fn first_new(text: &str, before: &str) -> usize {
+    let (text, before) = (text.as_bytes(), before.as_bytes());
+    let (ours, theirs) = (text.as_chunks::<16>().0, before.as_chunks::<16>().0);
+    let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b);
+    let mut end = same.count() * 16;
+    // The last word may go on otherwise.
+    while let Some(last) = end.checked_sub(1).filter(|it| WORD[usize::from(text[*it])]) {
+        end = last;
     }
+    end
 }
 
 /// Whether `words` stand in `text` one after another. Without words it is never so.
@@ -94,24 +132,62 @@ fn follow(text: &str, first: &str, rest: &[String]) -> bool {
     same(found.next(), first) && rest.iter().all(|word| same(found.next(), word))
 }
 
-const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// FNV-1a, of the lower case. Filters are stored: this must not change.
+/// The hash of bytes, without regard to the case of ASCII letters; eight at a time, since this is
+/// most of what a record costs. Filters are stored: this must not change.
 #[inline]
-fn mix(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0000_0100_0000_01b3)
+fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let length = (bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let mut hash = seed ^ length;
+    for chunk in chunks {
+        hash = fold(hash ^ lower(u64::from_le_bytes(*chunk)));
+    }
+    if let Some(rest) = short(rest) {
+        hash = fold(hash ^ lower(rest));
+    }
+    fold(hash)
 }
 
-/// Spreads the bits: FNV leaves the upper ones of short words alike.
+/// Fewer than eight bytes as a number; `None` of none. Those that are taken twice tell nothing new,
+/// and beside the length nothing wrong.
 #[inline]
-fn finish(hash: u64) -> u64 {
-    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
+fn short(bytes: &[u8]) -> Option<u64> {
+    let four = |it: &[u8; 4]| u64::from(u32::from_le_bytes(*it));
+    match (bytes, bytes.first_chunk(), bytes.last_chunk()) {
+        (_, Some(first), Some(last)) => Some(four(first) | four(last) << 32),
+        ([first, .., last], ..) => {
+            let middle = bytes[bytes.len() / 2];
+            Some(u64::from(*first) | u64::from(middle) << 8 | u64::from(*last) << 16)
+        }
+        ([only], ..) => Some(u64::from(*only)),
+        ([], ..) => None,
+    }
+}
+
+/// Spreads the bits of a number over all of it.
+#[inline]
+fn fold(it: u64) -> u64 {
+    let whole = u128::from(it ^ 0x94d0_49bb_1331_11eb) * 0xff51_afd7_ed55_8ccd;
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+    let halves = (whole as u64, (whole >> 64) as u64);
+    halves.0 ^ halves.1
+}
+
+/// Eight bytes with ASCII letters in lower case.
+#[inline]
+const fn lower(it: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = it & (EACH * 0x7f);
+    let from_a = low + EACH * (0x80 - b'A' as u64);
+    let beyond_z = low + EACH * (0x7f - b'Z' as u64);
+    let is_upper = (from_a ^ beyond_z) & !it & (EACH * 0x80);
+    it | is_upper >> 2
 }
 
 /// Which bytes belong to words.
-const WORD: [bool; 256] = {
+static WORD: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {

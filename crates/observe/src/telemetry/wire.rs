@@ -34,7 +34,7 @@ impl Batch {
         put(&mut out, schema.columns.len() as u64);
         for (column, values) in schema.columns.iter().zip(self.columns()) {
             put(&mut out, column.name.len() as u64);
-            out.extend(column.name.bytes());
+            out.extend_from_slice(column.name.as_bytes());
             match values {
                 Values::Integers(them) => {
                     out.push(b'i');
@@ -46,7 +46,9 @@ impl Batch {
                 }
                 Values::Wide(them) => {
                     out.push(b'w');
-                    out.extend(them.iter().flat_map(|it| it.to_be_bytes()));
+                    for it in them {
+                        out.extend_from_slice(&it.to_be_bytes());
+                    }
                 }
                 Values::Texts(them) => {
                     out.push(b't');
@@ -55,7 +57,7 @@ impl Batch {
                         put(&mut out, u64::from(end - before));
                         before = *end;
                     }
-                    out.extend(them.bytes.bytes());
+                    out.extend_from_slice(them.bytes.as_bytes());
                 }
             }
         }
@@ -116,7 +118,15 @@ impl<'a> Bytes<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(super) fn number(&mut self) -> Result<u64, UnreadableBatch> {
+        // Most have one byte.
+        if let Some((first, rest)) = self.0.split_first()
+            && *first < 0x80
+        {
+            self.0 = rest;
+            return Ok(u64::from(*first));
+        }
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -181,6 +191,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);

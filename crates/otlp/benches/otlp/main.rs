@@ -14,6 +14,8 @@
 
 #[path = "../../../segments/benches/segments/corpus.rs"]
 mod corpus;
+#[path = "../../../segments/benches/segments/cost.rs"]
+mod cost;
 mod encode;
 mod serve;
 
@@ -29,11 +31,18 @@ use corpus::{Corpus, RequestIds};
 use encode::Form;
 use tidegate_types::{Clock as _, SystemClock, Timestamp};
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Records of one request, as a collector sends them.
 const BATCH: usize = 1_000;
 
 /// Connections that send at the same time.
 const CONNECTIONS: usize = 8;
+
+/// Between two records.
+const STEP: Duration = Duration::from_micros(50);
 
 /// Records a second of the steady stream.
 const STEADY: usize = 20_000;
@@ -69,7 +78,7 @@ fn main() {
 /// All records as fast as they are taken.
 fn full_speed((form, ids): (Form, RequestIds), loghub: &Path, records: usize) {
     let mut server = Server::start();
-    let mut corpus = Corpus::new(loghub, ids, an_hour_ago());
+    let mut corpus = Corpus::new(loghub, ids, an_hour_ago(), STEP);
     let began = Instant::now();
     let (mut left, mut bytes, mut sending) = (records, 0, Duration::ZERO);
     while left > 0 {
@@ -95,7 +104,7 @@ fn full_speed((form, ids): (Form, RequestIds), loghub: &Path, records: usize) {
 /// So many records a second, in batches of an exporter.
 fn steady(loghub: &Path, seconds: usize) {
     let mut server = Server::start();
-    let mut corpus = Corpus::new(loghub, RequestIds::PerTrace, an_hour_ago());
+    let mut corpus = Corpus::new(loghub, RequestIds::PerTrace, an_hour_ago(), STEP);
     let began = Instant::now();
     for second in 0..seconds {
         let made: Vec<Vec<u8>> = (0..STEADY / 500)

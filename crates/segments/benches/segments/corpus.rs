@@ -37,6 +37,8 @@ pub(crate) struct Corpus {
     traces: Vec<Trace>,
     ids: RequestIds,
     at: Timestamp,
+    /// Twice the mean time between two records.
+    apart: u64,
 }
 
 struct Trace {
@@ -63,8 +65,8 @@ impl Chance {
 }
 
 impl Corpus {
-    /// From the folder of loghub, where it is there.
-    pub(crate) fn new(loghub: &Path, ids: RequestIds, at: Timestamp) -> Self {
+    /// From the folder of loghub, where it is there; records come `step` after each other.
+    pub(crate) fn new(loghub: &Path, ids: RequestIds, at: Timestamp, step: Duration) -> Self {
         let mut bodies = read_bodies(loghub);
         if bodies.is_empty() {
             bodies = FEW.iter().map(|it| (*it).to_owned()).collect();
@@ -77,6 +79,7 @@ impl Corpus {
             traces,
             ids,
             at,
+            apart: u64::try_from(step.as_nanos() * 2).unwrap().max(1),
         }
     }
 
@@ -85,11 +88,11 @@ impl Corpus {
         self.bodies.len()
     }
 
-    /// The next records, 50 microseconds after each other.
+    /// The next records.
     pub(crate) fn batch(&mut self, rows: usize) -> Batch {
         let mut batch = Batch::new(Kind::Logs);
         for _ in 0..rows {
-            let jitter = self.chance.below(100_000);
+            let jitter = self.chance.below(self.apart);
             self.at = self.at.after(Duration::from_nanos(jitter));
             let place = usize::try_from(self.chance.below(TRACES as u64)).unwrap();
             if self.traces[place].left == 0 {

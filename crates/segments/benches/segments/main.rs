@@ -3,7 +3,8 @@
 //!
 //! Prints one JSON object a line. Processor time is that of the whole process, sealing and merging
 //! included; records are made before it is measured. `TIDEGATE_LOGHUB` names the folder of
-//! [loghub](https://github.com/logpai/loghub)'s samples, `TIDEGATE_RECORDS` how many there are.
+//! [loghub](https://github.com/logpai/loghub)'s samples, `TIDEGATE_RECORDS` how many there are,
+//! `TIDEGATE_KEEP` a directory that stays: what is there already is not made again, but asked.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -11,21 +12,35 @@
     reason = "a bench measures, prints and stops where it can't"
 )]
 
+mod ask;
 mod corpus;
+mod cost;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use corpus::{Chance, Corpus, RequestIds};
-use tidegate_observe::telemetry::{Batch, Filter, Kind, logs};
-use tidegate_segments::{Options, Query, Segments};
+use ask::Sample;
+use corpus::{Corpus, RequestIds};
+use cost::{cpu_seconds, ratio, resident_mib};
+use tidegate_observe::telemetry::Batch;
+use tidegate_segments::{Options, Segments};
 use tidegate_types::{Clock as _, SystemClock, Timestamp};
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Records of one batch, as an exporter sends them.
 const BATCH: usize = 1_000;
+
+/// From so many records on they are those of weeks.
+const MANY: usize = 5_000_000;
+
+/// One batch in so many is looked at, to know what to ask for.
+const SEEN: usize = 20;
 
 /// Batches that are on their way at the same time.
 const FLYING: usize = 8;
@@ -44,27 +59,51 @@ fn main() {
         },
         PathBuf::from,
     );
+    if let Some(kept) = std::env::var_os("TIDEGATE_KEEP") {
+        return measure(Path::new(&kept), &loghub, RequestIds::PerRecord, records);
+    }
     for ids in [RequestIds::PerTrace, RequestIds::PerRecord] {
         let directory = tempfile::tempdir().unwrap();
         measure(directory.path(), &loghub, ids, records);
     }
 }
 
+/// The time in which records were said: days where there are many, so that they are in many parts.
+fn span(records: usize) -> Duration {
+    let days = Duration::from_hours(24 * 20);
+    let dense = Duration::from_micros(50) * u32::try_from(records).unwrap_or(u32::MAX);
+    if records < MANY { dense } else { days }
+}
+
 fn measure(directory: &Path, loghub: &Path, ids: RequestIds, records: usize) {
     let clock = Arc::new(SystemClock::start());
-    // Made in pieces, so that they need not all be in memory.
-    let hour = Duration::from_hours(1);
-    let start = Timestamp(clock.now().0 - u64::try_from(hour.as_nanos()).unwrap());
-    let mut corpus = Corpus::new(loghub, ids, start);
+    let (hour, span) = (Duration::from_hours(1), span(records));
+    let start = Timestamp(clock.now().0 - u64::try_from((hour + span).as_nanos()).unwrap());
+    let step = span / u32::try_from(records).unwrap();
+    let mut corpus = Corpus::new(loghub, ids, start, step);
+    let mut sample = Sample::default();
     let (store, _) = Segments::open(directory, Options::default(), clock).unwrap();
+    if store.status().unwrap().parts > 0 {
+        while sample.is_hungry() {
+            sample.see(&corpus.batch(BATCH));
+        }
+        return ask::ask(&store, &sample);
+    }
     let recent = Recent::of(&store, &mut corpus);
     let mut cpu = 0.0;
     let mut made: Vec<Batch> = Vec::new();
     let mut left = records;
+    // Made in pieces, so that they need not all be in memory.
     while left > 0 {
         made.clear();
         made.extend((0..(left.div_ceil(BATCH)).min(500)).map(|_| corpus.batch(BATCH)));
         left = left.saturating_sub(made.len() * BATCH);
+        let seen = made.iter().step_by(SEEN);
+        for batch in seen {
+            if sample.is_hungry() {
+                sample.see(batch);
+            }
+        }
         let before = cpu_seconds();
         let mut flying = std::collections::VecDeque::new();
         for batch in &made {
@@ -96,7 +135,7 @@ fn measure(directory: &Path, loghub: &Path, ids: RequestIds, records: usize) {
         ratio(records, 1) / cpu,
         resident_mib(),
     );
-    ask(&store, ids);
+    ask::ask(&store, &sample);
 }
 
 /// What blocks take, before anything is sealed.
@@ -118,81 +157,4 @@ impl Recent {
         let bytes_per_record = ratio(bytes, 4 * BATCH as u64);
         Self { bytes_per_record }
     }
-}
-
-fn ask(store: &Segments, ids: RequestIds) {
-    let everything = store.rows(Query::latest(Filter::all(Kind::Logs), 40_000));
-    let traces: Vec<String> = everything
-        .map(Result::unwrap)
-        .step_by(200)
-        .filter_map(|it| Some(it.text(logs::REQUEST)?.to_owned()))
-        .collect();
-    let mut chance = Chance(3);
-    let words = [
-        "terminating",
-        "MRAppMaster",
-        "password",
-        "workerEnv",
-        "exception",
-        "zzz_nothing",
-    ];
-    let report = |what: &str, mut times: Vec<Duration>| {
-        times.sort();
-        let p95 = times[(times.len() * 95 / 100).min(times.len() - 1)];
-        println!(
-            "{{\"ids\":\"{ids:?}\",\"ask\":\"{what}\",\"p95_ms\":{:.2}}}",
-            p95.as_secs_f64() * 1e3
-        );
-    };
-    let time = |work: &mut dyn FnMut()| {
-        let began = Instant::now();
-        work();
-        began.elapsed()
-    };
-    let lookups = traces.iter().map(|it| {
-        let filter = Filter::exactly(Kind::Logs, "request_id", it);
-        time(&mut || assert!(store.rows(Query::latest(filter.clone(), 100)).count() > 0))
-    });
-    report("by request id", lookups.collect());
-    let latest = words.iter().map(|it| {
-        let filter = Filter::parse(Kind::Logs, it).unwrap();
-        time(&mut || assert!(store.rows(Query::latest(filter.clone(), 100)).count() <= 100))
-    });
-    report("latest 100 with a word", latest.collect());
-    let rare = (0..20).map(|_| {
-        let filter = Filter::parse(Kind::Logs, &format!("{}", chance.below(100_000_000))).unwrap();
-        time(&mut || drop(store.count(&Query::latest(filter.clone(), 0)).unwrap()))
-    });
-    report("count of a rare number", rare.collect());
-    let hourly = (0..20).map(|_| {
-        let query = Query::latest(Filter::all(Kind::Logs), 0);
-        time(&mut || drop(store.histogram(&query, Duration::from_hours(1)).unwrap()))
-    });
-    report("histogram by the hour", hourly.collect());
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn ratio(one: u64, two: u64) -> f64 {
-    one as f64 / two as f64
-}
-
-/// Processor time of this process, its threads included.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let after_name = stat.rsplit_once(')').unwrap().1;
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ratio(ticks, 100)
-}
-
-/// The most memory that this process ever had.
-fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|it| it.starts_with("VmHWM")).unwrap();
-    line.split_ascii_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        / 1024
 }

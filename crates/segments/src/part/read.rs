@@ -17,7 +17,11 @@ use tidegate_observe::telemetry::{
     AT, Batch, ColumnType, Counts, Findable, GroupIndex, ID, Kind, NONE, PartIndex,
 };
 
-use super::{Part, PartPaths, columns, write};
+use super::{
+    Part, PartPaths, columns,
+    texts::{self, Texts},
+    write,
+};
 use crate::{error::SegmentsError, files, limits::GROUP_ROWS};
 
 /// The longest column of a row group that is read: a damaged length must not take all memory.
@@ -297,6 +301,7 @@ impl Decoder<'_> {
                 let ids: Option<Vec<u128>> = ids.map(|it| it.map(u128::from_be_bytes)).collect();
                 batch.fill_wide(place, self.spread(ids.ok_or_else(short)?, &levels, 0));
             }
+            ColumnType::Text if self.fill_texts(batch, place)? => {}
             ColumnType::Word | ColumnType::Text => {
                 let (values, levels) = self.values::<ByteArrayType>()?;
                 let texts: Result<Vec<&str>, _> = values
@@ -304,10 +309,27 @@ impl Decoder<'_> {
                     .map(|it| std::str::from_utf8(it.data()))
                     .collect();
                 let texts = texts.map_err(|it| ParquetError::External(it.into()))?;
+                if let Some(wanted) = self.wanted {
+                    let texts = present(texts, &levels, "");
+                    batch.fill_some_texts(place, wanted, texts.into_iter());
+                    return Ok(());
+                }
                 batch.fill_texts(place, self.spread(texts, &levels, "").into_iter());
             }
         }
         Ok(())
+    }
+
+    /// Fills a column of texts at once, if it is written as we write it.
+    fn fill_texts(&self, batch: &mut Batch, place: usize) -> ParquetResult<bool> {
+        let optional = self.metadata.column_descr().max_def_level() > 0;
+        let mut pages =
+            SerializedPageReader::new(self.chunk.clone(), self.metadata, self.rows, None)?;
+        let Some(Texts { bytes, ends }) = texts::read(&mut pages, self.rows, optional)? else {
+            return Ok(false);
+        };
+        batch.put_texts(place, bytes, ends);
+        Ok(true)
     }
 
     /// The values that are there, and which rows have one; no levels where all have.

@@ -202,6 +202,9 @@ fn values(log: &Map<String, Value>) -> Vec<(String, String)> {
             put("call", attributes.get("id"));
             put("model", attributes.get("model_sent"));
             put("status", attributes.get("status"));
+            // Its time is when it came, and it is told when it ended.
+            let took = attributes.get("phases").map(took);
+            put("took", took.map(Value::String).as_ref());
             let cost = attributes.get("cost").and_then(Value::as_u64);
             let cost = cost.map(|it| Value::String(NanoUsd(it).to_string()));
             put("cost", cost.as_ref());
@@ -215,6 +218,13 @@ fn values(log: &Map<String, Value>) -> Vec<(String, String)> {
         put(name, log.get(name));
     }
     shown
+}
+
+/// How long a call took, by its phases in microseconds.
+fn took(phases: &Value) -> String {
+    let phases = phases.as_object().into_iter().flatten();
+    let micros = phases.filter_map(|(_, it)| it.as_u64());
+    long(micros.fold(0, u64::saturating_add).saturating_mul(1_000))
 }
 
 fn follow(args: &LogsArgs, limit: u32, filter: &str, client: &Client) -> anyhow::Result<Said> {

@@ -24,7 +24,8 @@ const BESIDE: usize = 56;
 /// Options of `trace`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TraceArgs {
-    /// The trace, 32 hexadecimal digits; or a call that is part of it, `call_…`
+    /// The trace, 32 hexadecimal digits; a call that is part of it, `call_…`; or all of a session or a
+    /// prompt: `session:ID`, `prompt:ID`
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// How to print
@@ -122,9 +123,14 @@ fn show(trace: &Trace, width: usize) -> String {
     let mut out = String::new();
     let services: HashSet<&str> = spans.iter().map(|it| it.text("service")).collect();
     let errors = spans.iter().filter(|it| it.is_error()).count();
+    let (what, id) = match (&trace.session, &trace.task) {
+        (Some(session), _) => ("session", Some(session)),
+        (None, Some(task)) => ("task", Some(task)),
+        (None, None) => ("trace", trace.trace_id.as_ref()),
+    };
     let mut head = format!(
-        "trace {}: {}, {}, {}",
-        plain(trace.trace_id.as_deref().unwrap_or_default()),
+        "{what} {}: {}, {}, {}",
+        plain(id.map_or("", |it| it)),
         many(spans.len() as u64, "span"),
         many(services.len() as u64, "service"),
         long(whole)

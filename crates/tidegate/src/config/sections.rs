@@ -450,8 +450,6 @@ sections! {
         value calls: Duration = "365d";
         /// How long it is kept what became of tasks.
         value tasks: Duration = "365d";
-        /// How long the sums of each hour are kept.
-        value activity: Duration = "365d";
         /// How long points of metrics are kept that others send.
         value metrics: Duration = "7d";
         /// The most that all of it takes of the disk. Where it would be more, the oldest logs and

@@ -195,7 +195,12 @@ impl Parser<'_> {
             let test = self.attribute_test(comparison, &value)?;
             return Ok(Node::Attribute(attribute.to_owned(), test));
         }
-        let Some(place) = self.schema.place(&name.text) else {
+        // A prompt of Claude Code is the task that its calls belong to.
+        let column = match &*name.text {
+            "prompt" => "task",
+            text => text,
+        };
+        let Some(place) = self.schema.place(column) else {
             return self.refuse(name.at.clone(), self.unknown(name));
         };
         let test = self.column_test(place, comparison, &value)?;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use tidegate_types::Timestamp;
 
 use super::*;
-use crate::telemetry::{logs, word_key};
+use crate::telemetry::{exact_key, logs, word_key};
 
 fn sum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(7, |sum, it| {

@@ -1,6 +1,8 @@
 //! The log lines of calls and tasks: derived from their records when they are read, and never stored.
 //!
-//! The time of a call's line is when it arrived, so that it is found where the record is.
+//! The time of a call's line is when it arrived, as that of its record and of its spans: all three
+//! are found by one time, and a line where its record is. Whoever follows the logs is told of a call
+//! when it has ended, and reads how long it took.
 
 use std::collections::BTreeSet;
 
@@ -84,7 +86,7 @@ impl Lines {
         match kind {
             Kind::Calls => Some(&OF_CALLS),
             Kind::Tasks => Some(&OF_TASKS),
-            Kind::Logs | Kind::Spans | Kind::Activity | Kind::Metrics => None,
+            Kind::Logs | Kind::Spans | Kind::Metrics => None,
         }
     }
 

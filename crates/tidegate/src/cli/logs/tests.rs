@@ -58,7 +58,8 @@ fn a_line_has_what_tells_it_from_others() {
                 "time": "2026-07-14T12:00:00.123456789Z", "level": "INFO", "service": "tidegate",
                 "component": "gateway", "event": "call_settled", "body": "call settled: answered",
                 "user": "ann", "task": "fix-1",
-                "attributes": { "id": "call_1", "model_sent": "opus", "status": 200, "cost": 12_000_000, "at": 1 },
+                "attributes": { "id": "call_1", "model_sent": "opus", "status": 200, "cost": 12_000_000, "at": 1,
+                    "phases": { "wait": 1_000_000, "first_byte": 250_000, "stream": 2_000_000 } },
             },
             {
                 "time": "2026-07-14T12:00:01Z", "level": "ERROR", "service": "agent",
@@ -71,7 +72,7 @@ fn a_line_has_what_tells_it_from_others() {
     };
     expect![[r#"
         older ones: `tidegate logs --before 17.4`
-        2026-07-14T12:00:00.123Z INFO     gateway   call settled: answered  call=call_1  model=opus  status=200  cost=$0.012  user=ann  task=fix-1
+        2026-07-14T12:00:00.123Z INFO     gateway   call settled: answered  call=call_1  model=opus  status=200  took=3.25 s  cost=$0.012  user=ann  task=fix-1
         2026-07-14T12:00:01Z ERROR    agent     a[2Jb  tries=3
         2026-07-14T12:00:02.5Z
         1 file could not be read: see `tidegate doctor`

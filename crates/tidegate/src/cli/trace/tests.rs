@@ -8,6 +8,8 @@ use crate::cli::table::for_reader;
 fn trace(spans: Value) -> Trace {
     Trace {
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+        session: None,
+        task: None,
         spans: serde_json::from_value(spans).unwrap(),
         cut: false,
     }

@@ -25,7 +25,6 @@ pub(super) fn check(raw: &sections::Telemetry, reader: &mut Reader) -> Option<Op
         ("telemetry.spans", raw.spans),
         ("telemetry.calls", raw.calls),
         ("telemetry.tasks", raw.tasks),
-        ("telemetry.activity", raw.activity),
         ("telemetry.metrics", raw.metrics),
     ] {
         if !(KEEP_MIN..=KEEP_MAX).contains(&keep) {
@@ -58,7 +57,6 @@ pub(super) fn check(raw: &sections::Telemetry, reader: &mut Reader) -> Option<Op
             spans: raw.spans,
             calls: raw.calls,
             tasks: raw.tasks,
-            activity: raw.activity,
             metrics: raw.metrics,
         },
         budget_bytes: raw.disk.0,

@@ -1,0 +1,176 @@
+//! Texts of a row group, read at once: a page of ours is their lengths and then all of them, as a
+//! batch has them.
+//!
+//! Encodings: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
+
+use parquet::{
+    basic::Encoding,
+    column::page::{Page, PageReader},
+    errors::Result,
+};
+
+/// All texts of a column one after another, and where that of each row ends.
+pub(super) struct Texts {
+    pub(super) bytes: String,
+    pub(super) ends: Vec<u32>,
+}
+
+/// The texts of a column of so many rows; `None` where they are not written as we write them, and
+/// whoever reads anything has to read them.
+pub(super) fn read(
+    pages: &mut dyn PageReader,
+    rows: usize,
+    optional: bool,
+) -> Result<Option<Texts>> {
+    let Some(Page::DataPageV2 {
+        buf,
+        encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        num_values,
+        def_levels_byte_len,
+        rep_levels_byte_len: 0,
+        ..
+    }) = pages.get_next_page()?
+    else {
+        return Ok(None);
+    };
+    let levels = usize::try_from(def_levels_byte_len).unwrap_or(usize::MAX);
+    let whole = usize::try_from(num_values) == Ok(rows);
+    let parts = buf.split_at_checked(levels).filter(|_| whole);
+    Ok(parts.and_then(|(levels, values)| {
+        let present = optional.then(|| present(levels, rows));
+        texts(
+            values,
+            rows,
+            match present {
+                Some(known) => Some(known?),
+                None => None,
+            },
+        )
+    }))
+}
+
+/// Puts lengths and bytes together.
+fn texts(values: &[u8], rows: usize, present: Option<Vec<bool>>) -> Option<Texts> {
+    let there = match &present {
+        Some(present) => present.iter().filter(|it| **it).count(),
+        None => rows,
+    };
+    let mut left = Packed(values);
+    let lengths = left.numbers(there)?;
+    let bytes = std::str::from_utf8(left.0).ok()?.to_owned();
+    let mut lengths = lengths.into_iter();
+    let mut end = 0u32;
+    let mut ends = Vec::with_capacity(rows);
+    for row in 0..rows {
+        if present.as_ref().is_none_or(|it| it[row]) {
+            end = end.checked_add(u32::try_from(lengths.next()?).ok()?)?;
+        }
+        ends.push(end);
+    }
+    let all = usize::try_from(end) == Ok(bytes.len());
+    all.then_some(Texts { bytes, ends })
+}
+
+/// Which rows have a value: levels of one bit, in runs and in groups of eight.
+fn present(levels: &[u8], rows: usize) -> Option<Vec<bool>> {
+    let mut left = Packed(levels);
+    let mut present = Vec::with_capacity(rows + 8);
+    while present.len() < rows {
+        let head = left.varint()?;
+        let many = usize::try_from(head >> 1).ok()?;
+        if head & 1 == 0 {
+            let level = left.take(1)?[0];
+            present.resize(
+                present.len() + many.min(rows - present.len()),
+                level & 1 == 1,
+            );
+        } else {
+            for byte in left.take(many)? {
+                present.extend((0..8).map(|bit| byte >> bit & 1 == 1));
+            }
+        }
+    }
+    present.truncate(rows);
+    Some(present)
+}
+
+/// Bytes that are left to read.
+struct Packed<'a>(&'a [u8]);
+
+impl<'a> Packed<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn zigzag(&mut self) -> Option<i64> {
+        let number = self.varint()?;
+        Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+    }
+
+    /// So many numbers as differences in blocks (`DELTA_BINARY_PACKED`).
+    fn numbers(&mut self, many: usize) -> Option<Vec<i64>> {
+        let block = usize::try_from(self.varint()?).ok()?;
+        let pieces = usize::try_from(self.varint()?).ok()?;
+        let each = block.checked_div(pieces)?;
+        let total = usize::try_from(self.varint()?).ok()?;
+        let mut last = self.zigzag()?;
+        if total != many {
+            return None;
+        }
+        let mut numbers = Vec::with_capacity(many);
+        numbers.extend((many > 0).then_some(last));
+        while numbers.len() < many {
+            let least = self.zigzag()?;
+            for width in self.take(pieces)? {
+                if numbers.len() == many {
+                    break;
+                }
+                let packed = self.take(each.checked_mul(usize::from(*width))?.div_ceil(8))?;
+                let some = each.min(many - numbers.len());
+                for difference in unpacked(packed, *width, some)? {
+                    last = last.checked_add(least)?.checked_add(difference)?;
+                    numbers.push(last);
+                }
+            }
+        }
+        Some(numbers)
+    }
+}
+
+/// The first so many numbers of this many bits each.
+fn unpacked(packed: &[u8], width: u8, many: usize) -> Option<Vec<i64>> {
+    if width > 32 {
+        return None; // no difference of lengths has more
+    }
+    let mask = (1u64 << width) - 1;
+    let (mut bits, mut held) = (0u64, 0u8);
+    let mut bytes = packed.iter();
+    let mut numbers = Vec::with_capacity(many);
+    for _ in 0..many {
+        while held < width {
+            bits |= u64::from(*bytes.next()?) << held;
+            held += 8;
+        }
+        numbers.push((bits & mask).cast_signed());
+        bits >>= width;
+        held -= width;
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests;
