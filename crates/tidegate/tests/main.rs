@@ -10,6 +10,7 @@ mod configuration;
 mod keys;
 mod lifecycle;
 mod notices;
+mod replay;
 mod run;
 mod telemetry;
 mod unwritable;
