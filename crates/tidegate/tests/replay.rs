@@ -21,7 +21,8 @@ fn what_was_exported_is_played_under_another_configuration() {
     std::fs::write(&document, world.said("calls --json --limit 100")).unwrap();
     let bucket = "[platforms.sonnet.buckets.few]\nresource = \"requests\"\ncapacity = 1\nrefill = 1\nper = \"minute\"\nmode = \"enforce\"\n";
     std::fs::write(&next, format!("version = 1\n{bucket}")).unwrap();
-    let options = format!("--arrivals recorded --seeds 1 --load 0.5 --system tidegate,{next} --json");
+    let options =
+        format!("--arrivals recorded --seeds 1 --load 0.5 --system tidegate,{next} --json");
     let played = world.json(&format!("replay {lines} {options}"));
     assert_eq!(played["format"], "tidegate");
     let cells = played["cells"].as_array().unwrap();
@@ -31,14 +32,22 @@ fn what_was_exported_is_played_under_another_configuration() {
         let day = &cell["days"][0];
         assert_eq!(day["tasks"], 2);
     }
-    // One request a minute: of the four calls at once, three wait, or are sent away for as long.
+    // One request a minute is less than the provider allows.
     let waits = |cell: usize| cells[cell]["days"][0]["waits"]["longest"].as_f64().unwrap();
-    assert!(waits(0) < 5.0 && waits(1) > 20.0, "{} {}", waits(0), waits(1));
+    assert!(waits(1) > waits(0) + 20.0, "{} {}", waits(0), waits(1));
     assert_eq!(played, world.json(&format!("replay {document} {options}")));
     let page = file("page.html");
     world.said(&format!("replay {lines} {options} --html {page}"));
-    assert!(std::fs::read_to_string(page).unwrap().contains("Where Tidegate loses"));
+    assert!(
+        std::fs::read_to_string(page)
+            .unwrap()
+            .contains("Where Tidegate loses")
+    );
     let wrong = world.ask(&format!("replay {next}"));
     assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("next.toml") && wrong.err.contains("--format"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("next.toml") && wrong.err.contains("--format"),
+        "{}",
+        wrong.err
+    );
 }

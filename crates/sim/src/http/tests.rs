@@ -527,7 +527,10 @@ fn a_driven_clock_goes_on_by_what_answers_take_and_when_it_is_told_to() {
     assert!(first.body.contains("message_stop"));
     assert_eq!(clock(&provider, None).body, r#"{"at_ns":9000000000}"#);
     // Nothing comes back by itself: neither the clock goes on nor a bucket fills.
-    assert_eq!(say(&provider, "hello", false).header("retry-after"), Some("51"));
+    assert_eq!(
+        say(&provider, "hello", false).header("retry-after"),
+        Some("51")
+    );
     assert_eq!(
         clock(&provider, Some(r#"{"at_ns":59000000000}"#)).body,
         r#"{"at_ns":59000000000}"#

@@ -176,7 +176,7 @@ pub(super) fn over_time(out: &mut String, grid: &Grid, cells: &[Cell], load: f64
 }
 
 /// What each half of an hour took of the limit, on average over days.
-fn parts_of_limit(days: &[Measured]) -> Vec<f64> {
+pub(super) fn parts_of_limit(days: &[Measured]) -> Vec<f64> {
     let slices = days.iter().map(|it| it.counted_by_slice.len()).max();
     let points = slices.unwrap_or(0).div_ceil(SLICES_TOGETHER);
     let minutes = SLICE.as_secs_f64() / 60.0 * to_f64(SLICES_TOGETHER);

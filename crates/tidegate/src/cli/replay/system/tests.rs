@@ -47,7 +47,7 @@ fn a_system_that_does_not_exist_is_named_with_those_that_do() {
 fn a_configuration_is_a_system_that_is_called_as_its_file() {
     check(
         "larger-units.toml",
-        "[waiting]\nsilent = \"30s\"\nopened = \"45s\"\n[platforms.sonnet.buckets.units]\nresource = \"units\"\ncapacity = 50\nrefill = 5\nper = \"minute\"\n",
+        "[waiting]\nsilent = \"30s\"\nopened = \"45s\"\n[platforms.sonnet.buckets.units]\nresource = \"units\"\ncapacity = 50\nthreshold = 0\nrefill = 5\nper = \"minute\"\n",
         expect!["larger-units: claude_code sonnet openai, held 45 s"],
     );
 }
@@ -57,7 +57,11 @@ fn what_a_replay_cannot_follow_is_refused_with_its_place() {
     check(
         "all.toml",
         "[fallback]\nplatforms = [\"openai\"]\n[platforms.sonnet.model_map]\n\"claude-opus-5-5\" = \"claude-sonnet-5-5\"\n[budgets.task]\nsoft = \"1\"\n[budgets.user_day]\nsoft = \"1\"\nmode = \"watch\"\n[quotas.user]\noutput_bytes = 5\n",
-        expect![[""]],
+        expect![[r#"
+            /all.toml:5:1: platforms.sonnet.model_map = { claude-opus-5-5 = "claude-sonnet-5-5" }: a replay asks for the models that were recorded; leave it out
+            /all.toml:4:13: fallback.platforms = ["openai"]: a replay has one provider, and nothing to fall back to; leave it out
+            /all.toml:8:8: budgets.task.soft = "1": in a replay nobody says yes or no; leave it out, or write mode = "watch" beside it
+            /all.toml:13:16: quotas.user.output_bytes = 5: a replay has no answers that could be ended early; leave it out"#]],
     );
 }
 
@@ -66,8 +70,20 @@ fn a_configuration_that_is_wrong_is_told_as_everywhere() {
     check(
         "wrong.toml",
         "[platforms.sonnet]\nprovidr = \"x\"\n",
-        expect![[""]],
+        expect![
+            "/wrong.toml:4:1: platforms.sonnet.providr: this key is not known; did you mean `provider`?"
+        ],
     );
-    check("tidegate.toml", "", expect![[""]]);
-    check("two words.toml", "", expect![[""]]);
+    check(
+        "tidegate.toml",
+        "",
+        expect!["`/tidegate.toml`: `tidegate` is a system already; call the file something else"],
+    );
+    check(
+        "two words.toml",
+        "",
+        expect![
+            "`/two words.toml`: tables and transcripts name a system as its file; use up to 64 letters, digits, dots, dashes and underscores"
+        ],
+    );
 }
