@@ -208,6 +208,9 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A JSON object and its line.
+pub(super) type Numbered = (u64, Map<String, Value>);
+
 /// The objects of a file that has one on each line.
 pub(super) struct Objects {
     path: PathBuf,
@@ -223,7 +226,7 @@ impl Objects {
     }
 
     /// The next object and its line; `None`: there is none.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Map<String, Value>)>, TraceError> {
+    pub(super) fn next(&mut self) -> Result<Option<Numbered>, TraceError> {
         let Some(line) = self.lines.next()? else {
             return Ok(None);
         };

@@ -193,12 +193,11 @@ impl Copies {
                     };
                     thread.said = Some(line.moment(place)?);
                     thread.tool_result = false;
-                    match here.get(&copy.key) {
-                        Some(at) => self.all[*at].more(copy),
-                        None => {
-                            here.insert(copy.key.clone(), self.all.len());
-                            self.all.push(copy);
-                        }
+                    if let Some(at) = here.get(&copy.key) {
+                        self.all[*at].more(copy);
+                    } else {
+                        here.insert(copy.key.clone(), self.all.len());
+                        self.all.push(copy);
                     }
                 }
                 _ => {}

@@ -68,10 +68,10 @@ fn provider() -> ProviderSpec {
         seed: 11,
         driven_from: Some(DAY_BEGINS.seconds()),
         limits: LimitSpec {
-            requests_per_minute: 9,
-            input_tokens_per_minute: 18_000,
-            output_tokens_per_minute: 3_000,
-            tokens_per_minute: 18_000,
+            requests_per_minute: 5,
+            input_tokens_per_minute: 12_000,
+            output_tokens_per_minute: 1_500,
+            tokens_per_minute: 12_000,
             burst_seconds: 60,
         },
         latency: LatencySpec {

@@ -51,7 +51,7 @@ fn calls_come_when_they_came_and_the_limits_make_the_load() {
         assert!((448.0..=450.0).contains(&ratio), "{ratio}");
     }
     let short = Fleet {
-        open_for: Duration::from_secs(60),
+        open_for: Duration::from_mins(1),
         ..fleet(0.5)
     };
     assert_eq!(short.day(&traffic).unwrap().len(), 20);
@@ -161,9 +161,8 @@ fn sessions_begin_when_they_began_with_their_own_users_and_priorities() {
 fn rates(family: &str, shape: f64, rate: f64) -> Rates {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rates.csv");
-    let rows: String = (0..144)
-        .map(|it| format!("m,1,{},{rate},1.0,{family},{shape},1\n", it * 600))
-        .collect();
+    let rows = (0..144).map(|it| format!("m,1,{},{rate},1.0,{family},{shape},1\n", it * 600));
+    let rows = rows.collect::<Vec<_>>().concat();
     std::fs::write(
         &file,
         format!("model,client,t_s,rate_rps,cv,dist,p1,p2\n{rows}"),

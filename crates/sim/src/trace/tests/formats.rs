@@ -1,6 +1,6 @@
 //! Every format by a few lines of our own making, and by the public files where they are.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -24,17 +24,20 @@ fn shown(loaded: &Loaded) -> String {
     match &loaded.traffic {
         Traffic::Sessions(all) => {
             for it in all {
-                out.push_str(&format!(
-                    "{} of {:?}, {:?}, began {:?}, fork of {:?}\n",
+                writeln!(
+                    out,
+                    "{} of {:?}, {:?}, began {:?}, fork of {:?}",
                     it.trace,
                     it.user,
                     it.priority,
                     it.began.map(|it| it.0),
                     it.fork_of
-                ));
+                )
+                .unwrap();
                 for row in &it.rows {
-                    out.push_str(&format!(
-                        "  {} {} at {:?} {} in {} of it cached {} ({:?}) out {} took {:?} thought {:?} {} {}\n",
+                    writeln!(
+                        out,
+                        "  {} {} at {:?} {} in {} of it cached {} ({:?}) out {} took {:?} thought {:?} {} {}",
                         row.line,
                         row.agent,
                         row.at,
@@ -47,28 +50,33 @@ fn shown(loaded: &Loaded) -> String {
                         row.think,
                         row.input_types,
                         row.stop,
-                    ));
+                    )
+                    .unwrap();
                 }
             }
         }
         Traffic::Calls(all) => {
             for it in all {
-                out.push_str(&format!(
-                    "at {:?} {} in {} out {} shared {:?}\n",
+                writeln!(
+                    out,
+                    "at {:?} {} in {} out {} shared {:?}",
                     it.at,
                     it.model,
                     it.input.0,
                     it.output.0,
                     it.shared.map(|it| (it.with, it.tokens.0))
-                ));
+                )
+                .unwrap();
             }
         }
         Traffic::Rates(all) => {
             for it in &all.windows {
-                out.push_str(&format!(
-                    "{} {} at {:?} {}/s {:?} {}\n",
+                writeln!(
+                    out,
+                    "{} {} at {:?} {}/s {:?} {}",
                     it.model, it.client, it.at, it.rate, it.family, it.shape
-                ));
+                )
+                .unwrap();
             }
         }
     }
@@ -324,6 +332,10 @@ fn our_own_export_becomes_sessions_and_what_nobody_answered_is_passed_over() {
           59 main at 0ns claude-opus-5-5 in 4000 of it cached 3000 (None) out 70 took Some(3s) thought 0ns text 
     "#]],
     );
+}
+
+#[test]
+fn a_call_of_ours_that_is_wrong_is_named_with_its_key() {
     check(
         &record(1, 5, "").replace("\"high\"", "\"urgent\""),
         expect![[r#"
@@ -342,6 +354,9 @@ fn our_own_export_becomes_sessions_and_what_nobody_answered_is_passed_over() {
             trace /trace, line 1: `at` is `"today"`: write nanoseconds since 1970, a whole number
         "#]],
     );
+    let record: serde_json::Value = serde_json::from_str(&record(1, 5, "")).unwrap();
+    let document = serde_json::json!({"calls": [record], "next": null});
+    let document = serde_json::to_string_pretty(&document).unwrap();
     let broken = document.replace("\"call_0000000000000001\"", "5");
     check(
         &broken,

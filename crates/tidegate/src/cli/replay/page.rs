@@ -66,7 +66,7 @@ means with 95 % intervals over days.</p>",
     for load in &grid.loads {
         plots::by_class(&mut out, grid, cells, *load);
     }
-    out.push_str("</div><h2>Quota over time</h2><p>Counted input that the provider took, as a part of its limit, in each half of an hour; the mean of all days. Pings are left out.</p><div class=plots>");
+    out.push_str("</div><h2>Quota over time</h2><p>Counted input that the provider took, as a part of its limit, in each half of an hour (of days under two hours: in each five minutes); the mean of all days. Pings are left out.</p><div class=plots>");
     for load in &grid.loads {
         plots::over_time(&mut out, grid, cells, *load);
     }

@@ -131,8 +131,20 @@ pub(super) fn by_class(out: &mut String, grid: &Grid, cells: &[Cell], load: f64)
     out.push_str("</svg>");
 }
 
-/// Slices of a day that are one point together: half an hour.
+/// Slices of a day that are one point together, where it has enough: half an hour.
 const SLICES_TOGETHER: usize = 6;
+
+/// With fewer slices, two hours, each is a point.
+const SLICES_ENOUGH: usize = 24;
+
+fn together(days: &[Measured]) -> usize {
+    let slices = days.iter().map(|it| it.counted_by_slice.len()).max();
+    if slices.unwrap_or(0) < SLICES_ENOUGH {
+        1
+    } else {
+        SLICES_TOGETHER
+    }
+}
 
 /// Counted input as a part of the limit, at a load, over the day: a line for each system.
 pub(super) fn over_time(out: &mut String, grid: &Grid, cells: &[Cell], load: f64) {
@@ -146,7 +158,8 @@ pub(super) fn over_time(out: &mut String, grid: &Grid, cells: &[Cell], load: f64
     let points = lines.iter().map(|it| it.2.len()).max().unwrap_or(0).max(2);
     let all = lines.iter().flat_map(|it| it.2.iter().copied());
     let most = all.fold(1.0, f64::max);
-    let hours = SLICE.as_secs_f64() * to_f64(points * SLICES_TOGETHER) / 3_600.0;
+    let together = lines.first().map_or(1, |it| together(&it.0.days));
+    let hours = SLICE.as_secs_f64() * to_f64(points * together) / 3_600.0;
     let title = format!("part of the input limit at load {load}, over {hours:.1} h");
     frame(out, size, &title, &format!("{most:.2}"));
     let y = |value: f64| high - MARGIN - (high - 2.0 * MARGIN) * value / most;
@@ -175,16 +188,17 @@ pub(super) fn over_time(out: &mut String, grid: &Grid, cells: &[Cell], load: f64
     out.push_str("</svg>");
 }
 
-/// What each half of an hour took of the limit, on average over days.
+/// What each point took of the limit, on average over days.
 pub(super) fn parts_of_limit(days: &[Measured]) -> Vec<f64> {
+    let together = together(days);
     let slices = days.iter().map(|it| it.counted_by_slice.len()).max();
-    let points = slices.unwrap_or(0).div_ceil(SLICES_TOGETHER);
-    let minutes = SLICE.as_secs_f64() / 60.0 * to_f64(SLICES_TOGETHER);
+    // What is left over at the end is no whole point.
+    let points = slices.unwrap_or(0) / together;
+    let minutes = SLICE.as_secs_f64() / 60.0 * to_f64(together);
     let part = |point: usize| {
         let of_day = |it: &Measured| {
-            let from = point * SLICES_TOGETHER;
-            let counted = it.counted_by_slice.iter().skip(from).take(SLICES_TOGETHER);
-            let counted = counted.map(|it| tokens(*it)).sum::<f64>();
+            let counted = it.counted_by_slice.iter().skip(point * together);
+            let counted = counted.take(together).map(|it| tokens(*it)).sum::<f64>();
             counted / (tokens(it.input_limit).max(1.0) * minutes)
         };
         days.iter().map(of_day).sum::<f64>() / to_f64(days.len()).max(1.0)

@@ -72,5 +72,9 @@ fn the_page_needs_nothing_but_itself_and_shows_load_classes_and_quota() {
     }
     // 2,000 tokens in each five minutes of a limit of 1,000 a minute.
     let lines: Vec<f64> = plots::parts_of_limit(&cell(SystemKind::Tidegate, 0.5, 1.0).days);
-    assert_eq!(lines, vec![0.4, 0.4]);
+    assert_eq!(lines, vec![0.4; 12]);
+    let mut long = cell(SystemKind::Tidegate, 0.5, 1.0).days;
+    long[0].counted_by_slice = vec![1_000; 25];
+    long[1].counted_by_slice = vec![3_000; 25];
+    assert_eq!(plots::parts_of_limit(&long), vec![0.4; 4]);
 }
