@@ -8,6 +8,7 @@ mod fixed;
 mod provider;
 mod refusal;
 mod socket;
+mod time;
 
 use std::{
     future::Future,

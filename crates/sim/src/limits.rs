@@ -48,3 +48,27 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// The longest line of a trace file: real rows have under 200 bytes.
 pub const TRACE_LINE_BYTES_MAX: usize = 64 << 10;
+
+/// How much of a trace file is looked at to tell what it is: the first lines of every known format fit in.
+pub const TRACE_BEGINNING_BYTES_MAX: usize = 16 << 10;
+
+/// The longest line of a transcript of Claude Code: what a request may have, which one line repeats.
+pub const TRANSCRIPT_LINE_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+/// Transcripts read at once: each prompt of a busy year.
+pub const TRANSCRIPT_FILES_MAX: usize = 100_000;
+
+/// Folders within folders of transcripts: Claude Code makes four.
+pub const TRANSCRIPT_FOLDERS_DEEP_MAX: usize = 8;
+
+/// Calls of one trace that are held at once, some 400 bytes each: a hundred of the busiest hours recorded anywhere.
+pub const TRACE_CALLS_MAX: usize = 250_000;
+
+/// Blocks of prompts whose last use is kept in mind, 24 bytes each: ten for each call that may be held.
+pub const TRACE_BLOCKS_MAX: usize = 4_000_000;
+
+/// Windows of rates that are held at once, 64 bytes each: six times those of the largest public set.
+pub const TRACE_WINDOWS_MAX: usize = 1_000_000;
+
+/// The largest document of `tidegate calls --json`: a thousand calls of up to 16 KiB, which is the most it gives.
+pub const CALLS_DOCUMENT_BYTES_MAX: usize = 16 << 20;

@@ -15,22 +15,25 @@
 mod baselines;
 mod clairvoyant;
 mod clock;
+mod configured;
 mod fleet;
 mod governed;
 pub mod grid;
 pub mod measure;
 mod plan;
+mod recorded;
 mod run;
 pub mod stats;
 mod system;
 mod transcript;
 
-pub use fleet::{Fleet, FleetError};
+pub use configured::Configured;
+pub use fleet::{Arrivals, Fleet, FleetError};
 pub use governed::GovernedError;
 pub use measure::{Measured, measure};
 pub use plan::{Call, CallId, Plan, Task};
 pub use run::{Played, PlayedCall, run};
-pub use system::SystemKind;
+pub use system::{Contender, SystemKind};
 pub use transcript::Transcript;
 
 use std::{sync::Arc, time::Duration};

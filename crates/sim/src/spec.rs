@@ -16,6 +16,11 @@ pub struct ProviderSpec {
     /// How many times faster than the wall clock the provider's own time runs, 1 to 10,000:
     /// refill, cache lives and latencies alike. Times in its headers are its own.
     pub speed: u32,
+    /// Has the provider's time stand still from then on, in seconds since 1970, up to the year 2100: only answers
+    /// move it on, by what they take, which then passes at once, and whoever says how far to go:
+    /// `POST /sim/clock` with `{"at_ns": N}`, nanoseconds since the start (`GET` says where it stands). Calls
+    /// are to come one after the other then. `speed` counts for nothing.
+    pub driven_from: Option<u64>,
     /// A credential containing this text is answered 401. Empty refuses none.
     pub refused_credential: String,
     /// The model ids that exist; any other is answered 404. Empty: every id exists.
@@ -56,6 +61,7 @@ impl Default for ProviderSpec {
         Self {
             seed: 1,
             speed: 1,
+            driven_from: None,
             refused_credential: "invalid".into(),
             models: Vec::new(),
             limits: LimitSpec::default(),
@@ -113,6 +119,7 @@ impl ProviderSpec {
     /// Checks every bound. The error names the field, its value and what it may be.
     pub fn validate(&self) -> Result<(), SpecError> {
         within("speed", self.speed.into(), 1, 10_000)?;
+        within("driven_from", self.driven_from.unwrap_or(0), 0, YEAR_2100)?;
         within(
             "bytes_per_token_tenths",
             self.bytes_per_token_tenths.into(),
@@ -156,6 +163,8 @@ impl ProviderSpec {
 const PER_MINUTE_MAX: u64 = 1_000_000_000;
 /// The largest subscription window.
 const UNITS_MAX: u64 = 1_000_000_000_000_000;
+/// In seconds since 1970.
+const YEAR_2100: u64 = 4_102_444_800;
 /// Longer than any run.
 const YEAR_MS: u64 = 365 * 86_400_000;
 

@@ -1,7 +1,21 @@
-//! Recorded Claude Code sessions, read row by row, and the requests that replay them.
+//! Recorded traffic, read row by row from the formats that people have, and the requests that replay it.
+//!
+//! What a file says becomes [`Traffic`]: sessions, whose calls follow each other; calls that come when they come;
+//! or how often clients ask. [`Reading`] opens a file, tells by its content what it is, and reads it.
 
+mod azure;
+mod burst;
 mod conversation;
+mod fields;
+mod format;
+mod heard;
+mod mooncake;
+mod own;
+mod rates;
 mod reading;
+mod source;
+mod traffic;
+mod transcripts;
 
 use std::{
     collections::HashMap,
@@ -9,13 +23,16 @@ use std::{
     time::Duration,
 };
 
-use tidegate_types::{Tokens, Usage};
+use tidegate_types::{Priority, Timestamp, Tokens, Usage};
 
 pub use conversation::{Conversation, Replayed};
+pub use format::{Format, ParseFormatError};
+pub use rates::{Family, Rates, Window};
 pub use reading::{Rows, load, read};
+pub use traffic::{Arrival, Loaded, Reading, Shared, Traffic};
 
 /// One recorded call: what it used and how long it took. The text itself was never recorded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The session it belongs to.
     pub trace: String,
@@ -80,6 +97,24 @@ pub enum TraceError {
         /// Why.
         source: std::io::Error,
     },
+    /// Nobody knows what it is.
+    #[error(
+        "trace {}: its beginning is of no format that is known: name one with --format, of {}",
+        path.display(),
+        Format::words()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It holds nothing that could be played.
+    #[error("trace {}: {reason}", path.display())]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks, and what to do.
+        reason: String,
+    },
     /// A line is not a row, or reading failed there.
     #[error("trace {}, line {line}: {reason}", path.display())]
     Line {
@@ -103,12 +138,18 @@ impl TraceError {
 }
 
 /// The calls of one session, in order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
     /// Its name.
     pub trace: String,
     /// Its calls; at least one.
     pub rows: Vec<Row>,
+    /// When its first call came, where that was recorded.
+    pub began: Option<Timestamp>,
+    /// Whose it is, where that was recorded.
+    pub user: Option<String>,
+    /// What its first call was admitted with, where that was recorded.
+    pub priority: Option<Priority>,
     /// An earlier session with the same first eight (input, output) pairs, of which this is a fork. A
     /// session of fewer than eight calls is never called a fork: that little proves nothing.
     pub fork_of: Option<String>,
@@ -119,12 +160,27 @@ const FORK_CALLS: usize = 8;
 
 type Opening = [(Tokens, Tokens); FORK_CALLS];
 
+/// How sessions began so far.
+#[derive(Debug, Default)]
+struct Openings(HashMap<Opening, String>);
+
+impl Openings {
+    /// The earlier session that one with this name and these calls is a fork of.
+    fn fork_of(&mut self, trace: &str, rows: &[Row]) -> Option<String> {
+        let pairs = rows.iter().map(|it| (it.input, it.output));
+        let opening: Vec<(Tokens, Tokens)> = pairs.take(FORK_CALLS).collect();
+        let opening = Opening::try_from(opening).ok()?;
+        let first = self.0.entry(opening).or_insert_with(|| trace.to_owned());
+        (first != trace).then(|| first.clone())
+    }
+}
+
 /// Groups rows by session as they come, holding one session at a time.
 #[derive(Debug)]
 pub struct Sessions<I> {
     rows: I,
     next: Option<Row>,
-    openings: HashMap<Opening, String>,
+    openings: Openings,
     failed: bool,
 }
 
@@ -133,7 +189,7 @@ pub fn sessions<I: Iterator<Item = Result<Row, TraceError>>>(rows: I) -> Session
     Sessions {
         rows,
         next: None,
-        openings: HashMap::new(),
+        openings: Openings::default(),
         failed: false,
     }
 }
@@ -160,19 +216,12 @@ impl<I: Iterator<Item = Result<Row, TraceError>>> Iterator for Sessions<I> {
             }
         }
         let trace = rows.first()?.trace.clone();
-        let pairs = rows.iter().map(|it| (it.input, it.output));
-        let opening: Vec<(Tokens, Tokens)> = pairs.take(FORK_CALLS).collect();
-        let fork_of = Opening::try_from(opening).ok().and_then(|opening| {
-            let first = self
-                .openings
-                .entry(opening)
-                .or_insert_with(|| trace.clone());
-            (*first != trace).then(|| first.clone())
-        });
+        let fork_of = self.openings.fork_of(&trace, &rows);
         Some(Ok(Session {
             trace,
             rows,
             fork_of,
+            ..Session::default()
         }))
     }
 }

@@ -12,6 +12,7 @@ mod lifecycle;
 mod moving;
 mod notices;
 mod otlp;
+mod replay;
 mod run;
 mod telemetry;
 mod unwritable;

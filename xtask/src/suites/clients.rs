@@ -1,5 +1,7 @@
 //! The official SDKs and Claude Code, unchanged: against the emulated provider itself, then through the gateway.
 
+mod agreement;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -25,6 +27,12 @@ pub(super) const SUITES: &[Suite] = &[
         proves: "PyPI's SDKs and the emulated provider understand each other",
         needs: PYTHON,
         run: |rig| directly(rig, python),
+    },
+    Suite {
+        name: "agreement",
+        proves: "the emulated provider says to PyPI's SDK what it says to the judge, call for call",
+        needs: PYTHON,
+        run: agreement::suite,
     },
     Suite {
         name: "python-gateway",

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tidegate_types::Timestamp;
 use tokio::time::{Instant, Sleep};
 
 use super::{
@@ -184,7 +185,7 @@ pub(super) struct Streamed {
     script: std::iter::Peekable<Script>,
     ticket: Ticket,
     recording: Recording,
-    began: Instant,
+    began: (Instant, Timestamp),
     /// From the first event to the last.
     spread: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -208,12 +209,12 @@ pub(super) struct Streaming {
 impl Streamed {
     pub(super) fn new(script: Script, of: Streaming) -> Self {
         Self {
+            began: (Instant::now(), of.provider.now()),
             provider: of.provider,
             dialect: of.dialect,
             script: script.peekable(),
             ticket: of.ticket,
             recording: of.recording,
-            began: Instant::now(),
             spread: of.spread,
             sleep: None,
             fault: of.fault,
@@ -236,8 +237,9 @@ impl Streamed {
         let Some(next) = self.script.peek() else {
             return Poll::Ready(None);
         };
-        let due = self.began + self.spread.mul_f64(f64::from(next.progress_ppm) / 1e6);
-        if due > Instant::now() {
+        let after = self.spread.mul_f64(f64::from(next.progress_ppm) / 1e6);
+        let due = self.began.0 + after;
+        if !self.provider.reach(self.began.1, after) && due > Instant::now() {
             let mut sleep = Box::pin(tokio::time::sleep_until(due));
             if sleep.as_mut().poll(cx).is_pending() {
                 self.sleep = Some(sleep);

@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use tidegate_types::{Clock, Monotonic, SystemClock, Timestamp, Tokens, Usage};
+use tidegate_types::{Timestamp, Tokens, Usage};
 
 use super::{
     arrived::{
@@ -25,6 +25,7 @@ use super::{
     fixed::{Fixed, StreamScan},
     refusal,
     socket::ResetSwitch,
+    time::{Stand, Time},
 };
 use crate::{
     Fault, FaultKind, ProviderSpec, Seeded,
@@ -35,13 +36,12 @@ use crate::{
     world::{Account, Call, Family, Headers, Ticket, Verdict, World},
 };
 
-/// An emulated provider: its world under the machine's clock.
+/// An emulated provider: its world under a clock.
 #[derive(Debug)]
 pub(super) struct Provider {
     world: Mutex<World>,
     spec: ProviderSpec,
-    clock: SystemClock,
-    began: (Timestamp, Monotonic),
+    time: Time,
     log: Arc<WireLog>,
     served: AtomicU64,
     fixed: Option<Fixed>,
@@ -72,16 +72,14 @@ struct Understood {
 
 impl Provider {
     pub(super) fn open(spec: ProviderSpec) -> io::Result<Self> {
-        let clock = SystemClock::start();
-        let began = (clock.now(), clock.monotonic());
+        let time = Time::of(&spec);
         Ok(Self {
-            world: Mutex::new(World::new(spec.clone(), began.0)),
+            world: Mutex::new(World::new(spec.clone(), time.now())),
             log: Arc::new(WireLog::open(&spec.log)?),
             fixed: spec.fixed.as_ref().map(Fixed::build),
             served: AtomicU64::new(0),
             spec,
-            clock,
-            began,
+            time,
         })
     }
 
@@ -89,15 +87,14 @@ impl Provider {
         &self.log
     }
 
-    /// The provider's time: the wall clock's at the start, and from there `speed` times as fast.
-    fn now(&self) -> Timestamp {
-        let real = self.clock.monotonic().since(self.began.1);
-        self.began.0.after(real.saturating_mul(self.spec.speed))
+    /// The provider's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.time.now()
     }
 
-    /// How long a time of the provider's takes on the machine's clock.
-    fn real(&self, duration: Duration) -> Duration {
-        duration / self.spec.speed
+    /// As [`Time::reach`].
+    pub(super) fn reach(&self, since: Timestamp, after: Duration) -> bool {
+        self.time.reach(since, after)
     }
 
     pub(super) fn produce(&self, ticket: &mut Ticket, tokens: Tokens) {
@@ -154,6 +151,11 @@ impl Provider {
                 Bytes::new(),
             ));
         }
+        if path == "/sim/clock"
+            && let Some(stand) = self.time.stand()
+        {
+            return Ok(self.clock(arrived, stand));
+        }
         let refused_text = &self.spec.refused_credential;
         let credential = credential_of(&arrived.parts.headers);
         let known = credential.filter(|it| refused_text.is_empty() || !it.contains(refused_text));
@@ -181,6 +183,25 @@ impl Provider {
         }
         let refused = refusal::no_such_route(path);
         Ok(arrived.refuse(refused))
+    }
+
+    /// Says where a clock stands that is driven, or moves it on.
+    fn clock(&self, arrived: Arrived, stand: Stand) -> Response<AnswerBody> {
+        let mut stands = stand;
+        if arrived.parts.method == Method::POST {
+            let to = match serde_json::from_slice::<Stand>(&arrived.body) {
+                Ok(to) => to,
+                Err(error) => {
+                    let remedy = "write {\"at_ns\": N}, nanoseconds since the start";
+                    return arrived.refuse(refusal::malformed(format!("{error}: {remedy}")));
+                }
+            };
+            if let Err(reason) = self.time.move_to(to) {
+                return arrived.refuse(refusal::malformed(reason));
+            }
+            stands = to;
+        }
+        arrived.json(format!(r#"{{"at_ns":{}}}"#, stands.at_ns).into())
     }
 
     fn count_tokens(&self, arrived: Arrived, account: Account) -> Response<AnswerBody> {
@@ -315,12 +336,10 @@ impl Provider {
         let Directives {
             sleep, stream_for, ..
         } = understood.ask.directives;
-        let before = self.real(ticket.first_byte) + sleep;
-        if !before.is_zero() {
-            tokio::time::sleep(before).await;
-        }
+        let before = self.time.real(ticket.first_byte) + sleep;
+        self.time.pass(before).await;
         let rest = ticket.whole.saturating_sub(ticket.first_byte);
-        let spread = self.real(rest).max(stream_for);
+        let spread = self.time.real(rest).max(stream_for);
         let now = self.now();
         self.world.lock().begin(&mut ticket, now);
         let envelope = self.envelope(&arrived, &understood, ticket.usage);
@@ -334,9 +353,7 @@ impl Provider {
             let headers = self.limit_headers(&understood.call);
             return self.stream(arrived, understood, (ticket, envelope, spread), headers);
         }
-        if !spread.is_zero() {
-            tokio::time::sleep(spread).await;
-        }
+        self.time.pass(spread).await;
         let output = ticket.usage.output;
         self.produce(&mut ticket, output);
         let headers = self.limit_headers(&understood.call);

@@ -499,3 +499,55 @@ fn a_spec_out_of_bounds_is_not_served() {
     let error = EmulatedProvider::start(spec).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+fn clock(provider: &EmulatedProvider, to: Option<&str>) -> Heard {
+    let request = match to {
+        Some(body) => post("/sim/clock", "", body),
+        None => get("/sim/clock", ""),
+    };
+    exchange(provider, &request)
+}
+
+#[test]
+fn a_driven_clock_goes_on_by_what_answers_take_and_when_it_is_told_to() {
+    let mut spec = ProviderSpec {
+        driven_from: Some(1_767_571_200),
+        limits: LimitSpec {
+            requests_per_minute: 1,
+            ..LimitSpec::default()
+        },
+        ..ProviderSpec::default()
+    };
+    spec.latency.first_byte.base_us = 2_000_000;
+    spec.latency.whole.base_us = 9_000_000;
+    let provider = start(spec);
+    assert_eq!(clock(&provider, None).body, r#"{"at_ns":0}"#);
+    let first = say(&provider, "hello", true);
+    assert_eq!(first.status(), "200");
+    assert!(first.body.contains("message_stop"));
+    assert_eq!(clock(&provider, None).body, r#"{"at_ns":9000000000}"#);
+    // Nothing comes back by itself: neither the clock goes on nor a bucket fills.
+    assert_eq!(
+        say(&provider, "hello", false).header("retry-after"),
+        Some("51")
+    );
+    assert_eq!(
+        clock(&provider, Some(r#"{"at_ns":59000000000}"#)).body,
+        r#"{"at_ns":59000000000}"#
+    );
+    let refused = say(&provider, "hello", false);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(
+        refused.header("anthropic-ratelimit-requests-reset"),
+        Some("2026-01-05T00:01:00Z")
+    );
+    clock(&provider, Some(r#"{"at_ns":60000000000}"#));
+    assert_eq!(say(&provider, "hello", false).status(), "200");
+    for wrong in [r#"{"at_ns":5}"#, r#"{"at":5}"#, "soon"] {
+        let refused = clock(&provider, Some(wrong));
+        assert_eq!(refused.status(), "400", "{wrong}: {}", refused.body);
+        assert!(refused.body.contains("at_ns"), "{}", refused.body);
+    }
+    let by_itself = start(ProviderSpec::default());
+    assert_eq!(clock(&by_itself, None).status(), "401");
+}

@@ -9,7 +9,7 @@ use crate::{
     ProviderSpec,
     rng::Seeded,
     spec::{LatencySpec, LimitSpec},
-    trace::{Row, Session},
+    trace::{Arrival, Row, Session, Traffic},
 };
 
 /// Tools and system prompt that the first call of a session finds warm, in tokens.
@@ -42,8 +42,19 @@ pub struct Fleet {
     pub then: Duration,
     /// The provider's limits.
     pub limits: LimitSpec,
-    /// Users that sessions are dealt to.
+    /// Users that sessions are dealt to, where it was not recorded whose they are.
     pub tenants: u16,
+    /// When sessions begin. Calls that were recorded without sessions come as they were recorded, always.
+    pub arrivals: Arrivals,
+}
+
+/// When sessions begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Each is drawn with replacement, as often as makes the load: a Poisson process.
+    Drawn,
+    /// As they were recorded. The provider's limits are set so that they make the load.
+    Recorded,
 }
 
 impl Fleet {
@@ -63,49 +74,94 @@ impl Fleet {
                 burst_seconds: 60,
             },
             tenants: 20,
+            arrivals: Arrivals::Drawn,
         }
     }
 
-    /// The day that these sessions make. Forks are passed over.
+    /// The day that this traffic makes. Forks are passed over.
+    pub fn day(&self, traffic: &Traffic) -> Result<Plan, FleetError> {
+        match (traffic, self.arrivals) {
+            (Traffic::Sessions(sessions), Arrivals::Drawn) => self.plan(sessions),
+            (Traffic::Sessions(sessions), Arrivals::Recorded) => {
+                self.sessions_as_recorded(sessions)
+            }
+            (Traffic::Calls(calls), _) => self.calls_as_recorded(calls),
+            (Traffic::Rates(rates), _) => self.calls_as_drawn(rates),
+        }
+    }
+
+    /// The day that these sessions make, as often as makes the load. Forks are passed over.
     pub fn plan(&self, sessions: &[Session]) -> Result<Plan, FleetError> {
+        self.check()?;
+        let sessions = || sessions.iter().filter(|it| it.fork_of.is_none());
+        let users = Users::of(sessions(), self.tenants);
+        let recorded: Vec<Recorded> = sessions().map(|it| Recorded::of(it, &users)).collect();
+        if recorded.is_empty() {
+            return Err(FleetError::NoSessions);
+        }
+        let rate = self.rate(&recorded)?;
+        let mut draws = Seeded::new(self.seed);
+        let seed = draws.draw();
+        let mut tasks = Vec::new();
+        let mut at = 0.0;
+        loop {
+            at -= (1.0 - draws.unit()).ln() / rate;
+            let starts = Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX);
+            if starts >= self.open_for {
+                let ends = self.open_for.saturating_add(self.then);
+                return Ok(Plan {
+                    users: users.names,
+                    open_for: self.open_for,
+                    seed,
+                    ..self.empty(format!("w1 {}", self.load), tasks, ends)
+                });
+            }
+            let sessions = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
+            let session = &recorded[draws.below(sessions) as usize];
+            tasks.push(self.task(session, starts, tasks.len(), &mut draws));
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), FleetError> {
         if !(0.01..=10.0).contains(&self.load) {
             return Err(FleetError::Load(self.load));
         }
         if self.tenants == 0 {
             return Err(FleetError::NoTenants);
         }
-        let sessions = sessions.iter().filter(|it| it.fork_of.is_none());
-        let recorded: Vec<Recorded> = sessions.map(Recorded::of).collect();
-        if recorded.is_empty() {
-            return Err(FleetError::NoSessions);
+        Ok(())
+    }
+
+    /// The task at this place that plays a session, with all that is drawn of it.
+    pub(super) fn task(
+        &self,
+        session: &Recorded,
+        starts: Duration,
+        place: usize,
+        draws: &mut Seeded,
+    ) -> Task {
+        let priority = priority(draws.below(100));
+        let tenant = u16::try_from(draws.below(self.tenants.into())).unwrap_or(0);
+        Task {
+            starts,
+            priority: session.priority.unwrap_or(priority),
+            tenant: session.tenant.unwrap_or(tenant),
+            calls: session.announced(place, draws),
         }
-        let rate = self.rate(&recorded)?;
-        let mut draws = Seeded::new(self.seed);
-        let mut plan = Plan {
-            name: format!("w1 {}", self.load),
+    }
+
+    /// A plan of these tasks, with a seed of 0.
+    pub(super) fn empty(&self, name: String, tasks: Vec<Task>, ends: Duration) -> Plan {
+        Plan {
+            name,
             provider: self.provider(),
-            tasks: Vec::new(),
-            open_for: self.open_for,
-            ends: self.open_for.saturating_add(self.then),
-            seed: draws.draw(),
+            tasks,
+            users: Vec::new(),
+            open_for: ends,
+            ends,
+            seed: 0,
             budget: None,
             overruns_per_mille: 0,
-        };
-        let mut at = 0.0;
-        loop {
-            at -= (1.0 - draws.unit()).ln() / rate;
-            let starts = Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX);
-            if starts >= self.open_for {
-                return Ok(plan);
-            }
-            let sessions = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
-            let session = &recorded[draws.below(sessions) as usize];
-            plan.tasks.push(Task {
-                starts,
-                priority: priority(draws.below(100)),
-                tenant: u16::try_from(draws.below(self.tenants.into())).unwrap_or(0),
-                calls: session.announced(&mut draws),
-            });
         }
     }
 
@@ -124,22 +180,14 @@ impl Fleet {
     /// Sessions a second that make the load. In a run without limits a session that begins at `s` has taken by
     /// the end what it takes in its first `open_for - s`; beginnings are spread evenly.
     fn rate(&self, recorded: &[Recorded]) -> Result<f64, FleetError> {
-        let task = |it: &Recorded| Task {
+        let task = |(place, it): (usize, &Recorded)| Task {
             starts: Duration::ZERO,
             priority: Priority::Medium,
             tenant: 0,
-            calls: it.calls.clone(),
+            calls: it.calls_of(place),
         };
-        let plan = Plan {
-            name: String::new(),
-            provider: self.provider(),
-            tasks: recorded.iter().map(task).collect(),
-            open_for: self.open_for,
-            ends: self.open_for,
-            seed: 0,
-            budget: None,
-            overruns_per_mille: 0,
-        };
+        let tasks = recorded.iter().enumerate().map(task).collect();
+        let plan = self.empty(String::new(), tasks, self.open_for);
         let played = run(&plan, SystemKind::Unlimited, Transcript::none());
         let played = played.map_err(|it| FleetError::Trial(it.to_string()))?;
         let open = self.open_for.as_secs_f64();
@@ -179,13 +227,57 @@ pub(super) const fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
+/// Users of recorded sessions, or those that they are dealt to.
+pub(super) struct Users {
+    pub(super) names: Vec<Arc<str>>,
+    recorded: bool,
+}
+
+impl Users {
+    pub(super) fn of<'a>(sessions: impl Iterator<Item = &'a Session>, tenants: u16) -> Self {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for user in sessions.filter_map(|it| it.user.as_deref()) {
+            let room = names.len() < usize::from(u16::MAX);
+            if room && names.iter().all(|it| &**it != user) {
+                names.push(user.into());
+            }
+        }
+        if names.is_empty() {
+            return Self::dealt(tenants);
+        }
+        Self {
+            names,
+            recorded: true,
+        }
+    }
+
+    /// Nobody knows whose they are.
+    pub(super) fn dealt(tenants: u16) -> Self {
+        let name = |it: u16| format!("tenant-{it:05}").into();
+        Self {
+            names: (0..tenants).map(name).collect(),
+            recorded: false,
+        }
+    }
+
+    /// The number of a session's user, where it was recorded; those beyond count as the last.
+    fn number(&self, session: &Session) -> Option<u16> {
+        let user = session.user.as_deref().filter(|_| self.recorded)?;
+        let found = self.names.iter().position(|it| &**it == user);
+        u16::try_from(found.unwrap_or(self.names.len() - 1)).ok()
+    }
+}
+
 /// A session as it was recorded, in the terms of a plan.
-struct Recorded {
+pub(super) struct Recorded {
+    priority: Option<Priority>,
+    tenant: Option<u16>,
+    /// As of a task at place 0.
     calls: Vec<Call>,
 }
 
 impl Recorded {
-    fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &Session, users: &Users) -> Self {
         let models: HashMap<&str, Arc<str>> = session
             .rows
             .iter()
@@ -203,7 +295,7 @@ impl Recorded {
                 agent: (row.agent != "main").then(|| Arc::from(&*row.agent)),
                 input: row.input.0,
                 cached,
-                reads,
+                reads: reads.map(|call| CallId { task: 0, call }),
                 output: row.output.0,
                 bytes: row.input.0,
                 served_in: row.api,
@@ -213,17 +305,57 @@ impl Recorded {
             }
         };
         Self {
+            priority: session.priority,
+            tenant: users.number(session),
             calls: session.rows.iter().enumerate().map(call).collect(),
         }
     }
 
+    /// A call that comes alone.
+    pub(super) fn alone(arrival: &Arrival) -> Self {
+        Self {
+            priority: None,
+            tenant: None,
+            calls: vec![Call {
+                model: Arc::clone(&arrival.model),
+                agent: None,
+                input: arrival.input.0,
+                cached: arrival.shared.map_or(0, |it| it.tokens.0),
+                // Its task's place is that of the call in the trace.
+                reads: arrival.shared.map(|it| CallId {
+                    task: it.with,
+                    call: 0,
+                }),
+                output: arrival.output.0,
+                bytes: arrival.input.0,
+                served_in: None,
+                think: Duration::ZERO,
+                streamed: true,
+                goes_on: false,
+            }],
+        }
+    }
+
+    /// Its calls as those of the task at this place.
+    fn calls_of(&self, place: usize) -> Vec<Call> {
+        let task = u32::try_from(place).unwrap_or(u32::MAX);
+        let mut calls = self.calls.clone();
+        // A call that comes alone reads what another task sent, if anything.
+        if calls.len() > 1 {
+            for call in &mut calls {
+                call.reads = call.reads.map(|it| CallId { task, ..it });
+            }
+        }
+        calls
+    }
+
     /// Its calls with the bytes that a client would announce: what is new since the call before, at so many
     /// bytes a token.
-    fn announced(&self, draws: &mut Seeded) -> Vec<Call> {
+    fn announced(&self, place: usize, draws: &mut Seeded) -> Vec<Call> {
         let (median, spread) = BYTES_PER_TOKEN;
         let of_session = median * (spread * draws.normal()).exp();
         let mut threads: HashMap<Option<Arc<str>>, (u64, f64)> = HashMap::new();
-        let announced = |call: &Call| {
+        let announced = |call: Call| {
             let ratio = of_session * (CALL_SPREAD * draws.normal()).exp();
             let (input, bytes) = threads.get(&call.agent).copied().unwrap_or_default();
             let bytes = match call.input.checked_sub(input) {
@@ -234,10 +366,10 @@ impl Recorded {
             threads.insert(call.agent.clone(), (call.input, bytes));
             Call {
                 bytes: rounded(bytes),
-                ..call.clone()
+                ..call
             }
         };
-        self.calls.iter().map(announced).collect()
+        self.calls_of(place).into_iter().map(announced).collect()
     }
 }
 
@@ -275,6 +407,14 @@ pub enum FleetError {
     /// Nothing to draw from.
     #[error("the trace has no session that uses any input")]
     NoSessions,
+    /// It was not recorded when sessions began.
+    #[error(
+        "the trace says only how sessions went, not when they began: play them as they are drawn"
+    )]
+    NoTimes,
+    /// Nothing says how large the calls are.
+    #[error("the trace says when calls come, not how large they are: give one to draw that from")]
+    NoSizes,
     /// The run without limits failed.
     #[error("the trial without limits: {0}")]
     Trial(String),

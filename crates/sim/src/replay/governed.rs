@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
-use tidegate_admission::{BucketSpec, Owner, PoolSpec, QuotaTable, Refill, Resource, SpecError};
+use tidegate_admission::SpecError;
 use tidegate_engine::{
     Engine, Parts, StartError,
     approvals::LinkKey,
-    call::{Routed, Signals},
+    call::{Identified, Routed, Signals},
     flight::{End, InFlight},
     gate::Turn,
     identity::{Credential, Principal},
@@ -23,32 +22,26 @@ use tidegate_engine::{
     observer::RecordSink,
     places::PlaceKey,
     reserve::Reserved,
-    settings::{Local, Platform, ReserveRules, Settings, Weights},
+    route::candidates,
+    settings::{Platform, Settings},
     waiting::Waiting,
     writer::Stores,
 };
-use tidegate_ledger::{BudgetPolicy, LimitTable, PolicyError};
+use tidegate_ledger::PolicyError;
 use tidegate_observe::{
     calls::Outcome,
     metrics::Registry,
     record::{Level, LogRecord},
-    redact::Redactor,
 };
-use tidegate_providers::{
-    Dialect, Metered, RequestFacts, accounting::Family, prices::PriceBook, scan,
-};
+use tidegate_providers::{Dialect, Metered, RequestFacts, scan};
 use tidegate_store::{MemoryJournal, MemoryStore};
-use tidegate_types::{Caller, Clock as _, Enforcement, Mode, NanoUsd, Priority, Role, Usage};
+use tidegate_types::{Caller, Clock as _, Priority, Role, Usage};
 
 use super::{
-    Announced, CallId, Head, Limited, Plan, System,
+    Announced, CallId, Configured, Head, Limited, Plan, System,
     clock::{VirtualClock, since_begin},
     run::{Host, counted, whole_seconds},
 };
-use crate::spec::LimitSpec;
-
-/// How long Claude Code waits for an answer in all: what is longer is sent away, its place kept.
-const PATIENCE: Duration = Duration::from_secs(330);
 
 /// The longest that it is told to stay away.
 const BACK_IN_MAX: Duration = Duration::from_mins(1);
@@ -62,9 +55,6 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// The thread that looks at the queues needs so long to be woken.
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
-/// The one platform.
-const PLATFORM: &str = "provider";
-
 /// Why Tidegate's part of a run can't begin or end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,6 +65,11 @@ pub enum GovernedError {
     /// The provider's limits make no buckets.
     #[error("the provider's limits can't be followed")]
     Limits(#[from] SpecError),
+    /// No platform of the configuration could have the calls.
+    #[error(
+        "no platform takes Anthropic's calls that are paid by the token: add one of a provider with `family = \"anthropic\"`"
+    )]
+    NoPlatform,
     /// The budgets can't be in force.
     #[error("the budgets can't be in force")]
     Budgets(#[from] PolicyError),
@@ -87,7 +82,8 @@ pub enum GovernedError {
 pub(super) struct Governed {
     engine: Arc<Engine>,
     clock: Arc<VirtualClock>,
-    platform: Arc<Platform>,
+    settings: Settings,
+    patience: Duration,
     tenants: Vec<Arc<str>>,
     /// By id, so that whoever had its turn in the same moment is sent in the same order in every process.
     waiting: BTreeMap<CallId, Held>,
@@ -115,13 +111,17 @@ impl RecordSink for Unread {
 }
 
 impl Governed {
-    pub(super) fn start(plan: &Plan, clock: Arc<VirtualClock>) -> Result<Self, GovernedError> {
-        let platform = Arc::new(platform(&plan.provider.limits)?);
+    pub(super) fn start(
+        plan: &Plan,
+        configured: &Configured,
+        clock: Arc<VirtualClock>,
+    ) -> Result<Self, GovernedError> {
+        let settings = configured.for_callers()?;
         let store = Arc::new(MemoryStore::default());
         let engine = Engine::start_driven(Parts {
             clock: clock.clone(),
-            settings: settings(Arc::clone(&platform), plan.budget)?,
-            prices: PriceBook::builtin(),
+            settings: settings.clone(),
+            prices: configured.prices.clone(),
             stores: Stores {
                 ledger: store.clone(),
                 calls: store.clone(),
@@ -136,14 +136,12 @@ impl Governed {
             links: LinkKey::new([0; 32]),
             seed: plan.seed,
         })?;
-        let tenants = plan.tasks.iter().map(|it| it.tenant).max().unwrap_or(0);
         Ok(Self {
             engine,
             clock,
-            platform,
-            tenants: (0..=tenants)
-                .map(|it| format!("tenant-{it:05}").into())
-                .collect(),
+            settings,
+            patience: configured.patience,
+            tenants: plan.users.clone(),
             waiting: BTreeMap::new(),
             running: HashMap::new(),
             tidy_at: Duration::ZERO,
@@ -172,12 +170,19 @@ impl Governed {
             .engine
             .identify(record, principal, &signals, facts, now);
         let identified = Box::new(identified.ok()?);
-        Some(self.engine.route(identified, &self.platform, now))
+        let platform = self.platform(&identified)?;
+        Some(self.engine.route(identified, &platform, now))
+    }
+
+    /// Where a call goes first. Fallbacks are others' quotas, and there is one provider.
+    fn platform(&self, identified: &Identified) -> Option<Arc<Platform>> {
+        let all = candidates(identified, Dialect::Anthropic, &self.settings);
+        all.ok()?.into_iter().next()
     }
 
     fn principal(&self, tenant: u16) -> Principal {
         Principal {
-            organisation: "fleet".into(),
+            organisation: Arc::clone(&self.settings.local.organisation),
             user: Arc::clone(&self.tenants[usize::from(tenant)]),
             key: None,
             role: Role::Caller,
@@ -194,7 +199,7 @@ impl Governed {
         let user = &self.tenants[usize::from(call.tenant)];
         let body = call.id.call.to_le_bytes();
         PlaceKey::of(
-            "fleet",
+            &self.settings.local.organisation,
             user,
             &format!("session-{}", call.id.task),
             &[&body],
@@ -329,8 +334,12 @@ impl Governed {
                 // As the gateway does: it waits for its turn again, or its client hears of it.
                 if in_flight.waits_again().is_some() {
                     let identified = in_flight.again(&end);
+                    let Some(platform) = self.platform(&identified) else {
+                        host.limit(id, retry_after);
+                        return;
+                    };
                     let now = self.engine.now();
-                    let routed = self.engine.route(identified, &self.platform, now);
+                    let routed = self.engine.route(identified, &platform, now);
                     self.wait(call, routed, until, host);
                 } else {
                     in_flight.settle(end);
@@ -375,7 +384,7 @@ impl System for Governed {
             return;
         };
         let kept = self.engine.keeps_places() && self.engine.kept_at(self.key(call)).is_some();
-        let until = host.now() + PATIENCE;
+        let until = host.now() + self.patience;
         if kept {
             self.wait(call, routed, until, host);
         } else {
@@ -478,69 +487,4 @@ fn metered(usage: &Usage) -> Metered {
         stop_reason: None,
         passed_over: 0,
     }
-}
-
-/// The provider's limits, as an operator would write them down.
-fn platform(limits: &LimitSpec) -> Result<Platform, SpecError> {
-    let bucket = |name: &str, resource, per_minute: u64| {
-        let burst = per_minute * u64::from(limits.burst_seconds) / 60;
-        BucketSpec {
-            name: name.to_owned(),
-            resource,
-            capacity: burst.max(1),
-            refill: Some(Refill {
-                amount: per_minute,
-                period: Duration::from_mins(1),
-            }),
-            threshold: 0,
-            owner: Owner::Provider,
-            enforcement: Enforcement::Named(Mode::Enforce),
-        }
-    };
-    let buckets = vec![
-        bucket("requests", Resource::Requests, limits.requests_per_minute),
-        bucket(
-            "input-tokens",
-            Resource::InputTokens,
-            limits.input_tokens_per_minute,
-        ),
-        bucket(
-            "output-tokens",
-            Resource::OutputTokens,
-            limits.output_tokens_per_minute,
-        ),
-    ];
-    Ok(Platform {
-        name: PLATFORM.into(),
-        provider: "anthropic".into(),
-        family: Family::Anthropic,
-        subscription: false,
-        free: false,
-        operators_credential: true,
-        local_may_spend: true,
-        shared_limits: true,
-        models: Vec::new(),
-        model_map: HashMap::new(),
-        fallback: Vec::new(),
-        pool: PoolSpec::try_new(PLATFORM, buckets)?,
-    })
-}
-
-fn settings(platform: Arc<Platform>, budget: Option<NanoUsd>) -> Result<Settings, PolicyError> {
-    let mut table = LimitTable::unlimited();
-    table.defaults.organisation.hard = budget;
-    table.defaults.organisation.enforcement = Enforcement::Named(Mode::Enforce);
-    Ok(Settings {
-        local: Local {
-            organisation: "fleet".into(),
-            user: "local".into(),
-        },
-        keyless: true,
-        platforms: vec![platform],
-        budgets: Arc::new(BudgetPolicy::built_in(TimeZone::UTC).with_limits(table)?),
-        quotas: Arc::new(QuotaTable::unlimited()),
-        reserve: ReserveRules::default(),
-        weights: Weights::default(),
-        redactor: Redactor::default(),
-    })
 }

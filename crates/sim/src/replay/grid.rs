@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{
-    Fleet, FleetError, GovernedError, Measured, Played, SystemKind, Transcript, measure,
+    Contender, Fleet, FleetError, GovernedError, Measured, Played, SystemKind, Transcript, measure,
     measure::cost_of_common, run, stats::Interval,
 };
-use crate::trace::Session;
+use crate::trace::Traffic;
 
 /// What to play.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub struct Grid {
     pub fleet: Fleet,
     /// Loads.
     pub loads: Vec<f64>,
-    /// Systems.
-    pub systems: Vec<SystemKind>,
+    /// Systems, each of another name.
+    pub systems: Vec<Contender>,
     /// Seeds. Systems are compared on the same ones.
     pub seeds: Vec<u64>,
 }
@@ -34,7 +34,7 @@ pub struct Cell {
     pub load: f64,
     /// The system.
     #[serde(serialize_with = "word")]
-    pub system: SystemKind,
+    pub system: Contender,
     /// A day for each seed.
     pub days: Vec<Measured>,
     /// Dollars per call beside [`COMPARED_WITH`], over the calls that both completed, for each seed: this
@@ -42,8 +42,7 @@ pub struct Cell {
     pub cost_of_common: Vec<(f64, f64)>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
-fn word<S: serde::Serializer>(system: &SystemKind, serializer: S) -> Result<S::Ok, S::Error> {
+fn word<S: serde::Serializer>(system: &Contender, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(system.word())
 }
 
@@ -78,7 +77,7 @@ pub enum GridError {
 }
 
 /// The days of one load and seed.
-type Days = Vec<(SystemKind, Measured, Option<(f64, f64)>)>;
+type Days = Vec<(Contender, Measured, Option<(f64, f64)>)>;
 
 impl Grid {
     /// How many runs that is, the ones without limits included.
@@ -91,7 +90,7 @@ impl Grid {
     /// The result does not depend on the threads.
     pub fn play(
         &self,
-        sessions: &[Session],
+        traffic: &Traffic,
         threads: usize,
         done: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Cell>, GridError> {
@@ -107,7 +106,7 @@ impl Grid {
                 let (Some(job), Some(result)) = (jobs.get(at), results.get(at)) else {
                     return;
                 };
-                let days = self.days(sessions, *job, &|| {
+                let days = self.days(traffic, *job, &|| {
                     done(count.fetch_add(1, Ordering::Relaxed) + 1);
                 });
                 *result.lock() = Some(days);
@@ -133,22 +132,22 @@ impl Grid {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let cell = |load: f64, system: SystemKind| Cell {
+        let cell = |load: f64, system: &Contender| Cell {
             load,
-            system,
+            system: system.clone(),
             days: Vec::new(),
             cost_of_common: Vec::new(),
         };
         let of_load = |load: &f64| {
             let load = *load;
-            self.systems.iter().map(move |it| cell(load, *it))
+            self.systems.iter().map(move |it| cell(load, it))
         };
         self.loads.iter().flat_map(of_load).collect()
     }
 
     fn days(
         &self,
-        sessions: &[Session],
+        traffic: &Traffic,
         (load, seed): (f64, u64),
         done: &dyn Fn(),
     ) -> Result<Days, GridError> {
@@ -157,19 +156,20 @@ impl Grid {
             seed,
             ..self.fleet.clone()
         };
-        let plan = fleet.plan(sessions)?;
+        let plan = fleet.day(traffic)?;
         let unlimited = run(&plan, SystemKind::Unlimited, Transcript::none())?;
         done();
-        let mut played: Vec<(SystemKind, Played)> = Vec::new();
+        let mut played: Vec<(Contender, Played)> = Vec::new();
         for system in &self.systems {
-            played.push((*system, run(&plan, *system, Transcript::none())?));
+            let day = run(&plan, system.clone(), Transcript::none())?;
+            played.push((system.clone(), day));
             done();
         }
-        let other = played.iter().find(|it| it.0 == COMPARED_WITH);
-        let day = |(system, day): &(SystemKind, Played)| {
+        let other = played.iter().find(|it| it.0.kind() == COMPARED_WITH);
+        let day = |(system, day): &(Contender, Played)| {
             let common = other.and_then(|(_, other)| cost_of_common(&plan, day, other));
             let common = common.map(|(own, other, _)| (own, other));
-            (*system, measure(&plan, day, &unlimited), common)
+            (system.clone(), measure(&plan, day, &unlimited), common)
         };
         Ok(played.iter().map(day).collect())
     }

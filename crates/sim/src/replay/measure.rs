@@ -22,6 +22,9 @@ const CLEAN_PART: f64 = 0.1;
 /// A critical call that waits longer is downtime.
 const CRITICAL_WAIT: f64 = 30.0;
 
+/// The parts of a day of which it is told how much of the quota was taken in each.
+pub const SLICE: Duration = Duration::from_mins(5);
+
 /// The model that costs are given at where systems are compared: what most of the recorded calls asked for.
 const REFERENCE_MODEL: &str = "claude-opus-4-5-20251101";
 
@@ -81,6 +84,10 @@ pub struct Measured {
     pub critical_failed: u64,
     /// Tokens that the provider counted towards its input limit, pings included.
     pub counted: u64,
+    /// Tokens a minute that it may count.
+    pub input_limit: u64,
+    /// What it counted by when it took the calls, in [`SLICE`]s from the day's beginning; without pings.
+    pub counted_by_slice: Vec<u64>,
     /// Output of completed calls.
     pub output: u64,
     /// Pings.
@@ -106,70 +113,115 @@ pub struct Figure {
     pub digits: usize,
     /// It, where there is one.
     pub of: fn(&Measured) -> Option<f64>,
+    /// Which of two is the better.
+    pub better: Better,
+}
+
+/// Which of two figures is the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// The lower.
+    Less,
+    /// The higher.
+    More,
+    /// Neither: it says how the day was.
+    Neither,
+}
+
+impl Better {
+    /// Whether `one` is better than `other`.
+    pub fn than(self, one: f64, other: f64) -> bool {
+        match self {
+            Self::Less => one < other,
+            Self::More => one > other,
+            Self::Neither => false,
+        }
+    }
 }
 
 /// Those that a table shows, in its order.
 pub const FIGURES: &[Figure] = &[
-    figure("provider 429s per 1,000 calls", 1, |it| {
+    less("provider 429s per 1,000 calls", 1, |it| {
         per_1000(it.provider_429s, it)
     }),
-    figure("client-visible 429s per 1,000", 1, |it| {
+    less("client-visible 429s per 1,000", 1, |it| {
         per_1000(it.client_429s, it)
     }),
-    figure("failed calls per 1,000", 2, |it| per_1000(it.failed, it)),
-    figure("clean tasks, %", 1, |it| {
+    less("failed calls per 1,000", 2, |it| per_1000(it.failed, it)),
+    more("clean tasks, %", 1, |it| {
         part(it.clean_tasks, it.tasks).map(|it| 100.0 * it)
     }),
-    figure("mean wait, s", 2, |it| Some(it.waits.mean)),
-    figure("p95 wait, s", 1, |it| Some(it.waits.p95)),
-    figure("p99 wait, s", 1, |it| Some(it.waits.p99)),
-    figure("longest wait, s", 0, |it| Some(it.waits.longest)),
-    figure("critical: mean wait, s", 2, |it| Some(it.by_class[3].mean)),
-    figure("critical: p99 wait, s", 1, |it| Some(it.by_class[3].p99)),
-    figure("critical: longest wait, s", 0, |it| {
+    less("mean wait, s", 2, |it| Some(it.waits.mean)),
+    less("p95 wait, s", 1, |it| Some(it.waits.p95)),
+    less("p99 wait, s", 1, |it| Some(it.waits.p99)),
+    less("longest wait, s", 0, |it| Some(it.waits.longest)),
+    less("critical: mean wait, s", 2, |it| Some(it.by_class[3].mean)),
+    less("critical: p99 wait, s", 1, |it| Some(it.by_class[3].p99)),
+    less("critical: longest wait, s", 0, |it| {
         Some(it.by_class[3].longest)
     }),
-    figure("critical: failed calls", 2, |it| {
+    less("critical: failed calls", 2, |it| {
         Some(to_f64(it.critical_failed))
     }),
-    figure("critical: seconds over 30 s", 0, |it| {
+    less("critical: seconds over 30 s", 0, |it| {
         Some(it.critical_downtime)
     }),
-    figure("high: mean wait, s", 2, |it| Some(it.by_class[2].mean)),
-    figure("medium: mean wait, s", 2, |it| Some(it.by_class[1].mean)),
-    figure("low: mean wait, s", 2, |it| Some(it.by_class[0].mean)),
-    figure("low: longest wait, s", 0, |it| Some(it.by_class[0].longest)),
-    figure("calls", 0, |it| Some(to_f64(it.calls))),
-    figure("completed, %", 2, |it| {
+    less("high: mean wait, s", 2, |it| Some(it.by_class[2].mean)),
+    less("medium: mean wait, s", 2, |it| Some(it.by_class[1].mean)),
+    less("low: mean wait, s", 2, |it| Some(it.by_class[0].mean)),
+    less("low: longest wait, s", 0, |it| Some(it.by_class[0].longest)),
+    neither("calls", 0, |it| Some(to_f64(it.calls))),
+    more("completed, %", 2, |it| {
         part(it.completed, it.calls).map(|it| 100.0 * it)
     }),
-    figure("completed calls per million counted tokens", 1, |it| {
+    more("completed calls per million counted tokens", 1, |it| {
         part(it.completed, it.counted).map(|it| 1e6 * it)
     }),
-    figure("output tokens per million counted tokens", 0, |it| {
+    more("output tokens per million counted tokens", 0, |it| {
         part(it.output, it.counted).map(|it| 1e6 * it)
     }),
-    figure("cost per completed call, $", 4, |it| {
+    less("cost per completed call, $", 4, |it| {
         (it.completed > 0).then(|| it.dollars / to_f64(it.completed))
     }),
-    figure("the same, all at Opus 4.5's price, $", 4, |it| {
+    less("the same, all at Opus 4.5's price, $", 4, |it| {
         (it.completed > 0).then(|| it.dollars_opus / to_f64(it.completed))
     }),
-    figure("pings", 0, |it| Some(to_f64(it.pings))),
-    figure("fairness between tenants (Jain)", 3, |it| Some(it.fairness)),
-    figure("quoted p90 exceeded, %", 1, |it| {
+    neither("pings", 0, |it| Some(to_f64(it.pings))),
+    more("fairness between tenants (Jain)", 3, |it| Some(it.fairness)),
+    neither("quoted p90 exceeded, %", 1, |it| {
         part(it.quoted.1, it.quoted.0).map(|it| 100.0 * it)
     }),
-    figure("estimate error, median, %", 1, |it| {
+    neither("estimate error, median, %", 1, |it| {
         Some(100.0 * it.estimate_error.0)
     }),
-    figure("estimate error, p95, %", 0, |it| {
+    neither("estimate error, p95, %", 0, |it| {
         Some(100.0 * it.estimate_error.1)
     }),
 ];
 
-const fn figure(name: &'static str, digits: usize, of: fn(&Measured) -> Option<f64>) -> Figure {
-    Figure { name, digits, of }
+type Of = fn(&Measured) -> Option<f64>;
+
+const fn less(name: &'static str, digits: usize, of: Of) -> Figure {
+    Figure {
+        name,
+        digits,
+        of,
+        better: Better::Less,
+    }
+}
+
+const fn more(name: &'static str, digits: usize, of: Of) -> Figure {
+    Figure {
+        better: Better::More,
+        ..less(name, digits, of)
+    }
+}
+
+const fn neither(name: &'static str, digits: usize, of: Of) -> Figure {
+    Figure {
+        better: Better::Neither,
+        ..less(name, digits, of)
+    }
 }
 
 fn part(of: u64, all: u64) -> Option<f64> {
@@ -185,6 +237,8 @@ pub fn measure(plan: &Plan, played: &Played, unlimited: &Played) -> Measured {
     let mut measured = Measured {
         provider_429s: played.pings_refused,
         pings: played.pings.0,
+        input_limit: plan.provider.limits.input_tokens_per_minute,
+        counted_by_slice: vec![0; slices(plan)],
         ..Measured::default()
     };
     let mut by_class: [Vec<f64>; 4] = Default::default();
@@ -235,14 +289,26 @@ pub fn measure(plan: &Plan, played: &Played, unlimited: &Played) -> Measured {
     measured
 }
 
+/// In how many slices calls of a plan can be taken.
+fn slices(plan: &Plan) -> usize {
+    let slices = plan.ends.as_secs() / SLICE.as_secs() + 1;
+    usize::try_from(slices).unwrap_or(1)
+}
+
 impl Measured {
     fn add(&mut self, call: &PlayedCall) {
         self.calls += 1;
         self.provider_429s += u64::from(call.refused);
         self.client_429s += u64::from(call.seen);
         self.failed += u64::from(call.failed);
-        if call.taken.is_some() {
-            self.counted += counted(&call.usage);
+        if let Some(taken) = call.taken {
+            let tokens = counted(&call.usage);
+            self.counted += tokens;
+            let slice = taken.as_secs() / SLICE.as_secs();
+            let slice = usize::try_from(slice).unwrap_or(usize::MAX);
+            if let Some(it) = self.counted_by_slice.get_mut(slice) {
+                *it += tokens;
+            }
         }
         if call.ended.is_some() {
             self.completed += 1;

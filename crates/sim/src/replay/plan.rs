@@ -15,6 +15,8 @@ pub struct Plan {
     pub provider: ProviderSpec,
     /// Those who work, in the order in which they begin.
     pub tasks: Vec<Task>,
+    /// What the users are called whose tasks they are, by their number.
+    pub users: Vec<Arc<str>>,
     /// No task begins later than this.
     pub open_for: Duration,
     /// What is not answered by then is censored.
@@ -57,7 +59,7 @@ pub struct Task {
     pub starts: Duration,
     /// How much its user says it matters.
     pub priority: Priority,
-    /// Whose it is.
+    /// Whose it is: a place in [`Plan::users`].
     pub tenant: u16,
     /// Its calls; at least one.
     pub calls: Vec<Call>,
@@ -72,10 +74,10 @@ pub struct Call {
     pub agent: Option<Arc<str>>,
     /// All input, in tokens.
     pub input: u64,
-    /// The part of it that an earlier call of the task has sent.
+    /// The part of it that an earlier call has sent.
     pub cached: u64,
     /// That earlier call. `None` where `cached` is warm whoever asks: tools and system prompt.
-    pub reads: Option<u32>,
+    pub reads: Option<CallId>,
     /// Tokens of the answer.
     pub output: u64,
     /// Bytes that its body is announced to have.

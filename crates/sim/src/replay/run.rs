@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use tidegate_types::{Timestamp, Tokens, Usage};
 
 use super::{
-    Announced, CallId, DAY_BEGINS, Head, Limited, Plan, System, Transcript,
+    Announced, CallId, Configured, Contender, DAY_BEGINS, Head, Limited, Plan, System, Transcript,
     baselines::{Direct, Governor, Order},
     clairvoyant::Clairvoyant,
     clock::VirtualClock,
@@ -88,11 +88,12 @@ enum Event {
 /// Plays `plan` through a system.
 pub fn run<'a>(
     plan: &'a Plan,
-    kind: SystemKind,
+    contender: impl Into<Contender>,
     transcript: Transcript<'a>,
 ) -> Result<Played, GovernedError> {
-    let mut host = Host::new(plan, kind, transcript);
-    let mut system: Box<dyn System> = match kind {
+    let contender = contender.into();
+    let mut host = Host::new(plan, &contender, transcript);
+    let mut system: Box<dyn System> = match contender.kind() {
         SystemKind::Unlimited | SystemKind::Retry2 | SystemKind::Retry10 => Box::new(Direct),
         SystemKind::FifoFull => Box::new(Governor::new(plan, Order::Fifo { full: true })),
         SystemKind::FifoCacheAware => Box::new(Governor::new(plan, Order::Fifo { full: false })),
@@ -100,10 +101,12 @@ pub fn run<'a>(
         SystemKind::Clairvoyant => Box::new(Clairvoyant::new(plan)),
         SystemKind::Tidegate => {
             let clock = Arc::clone(&host.clock);
-            Box::new(Governed::start(plan, clock)?)
+            let own = contender.under().cloned();
+            let configured = own.map_or_else(|| Configured::of_plan(plan), Ok)?;
+            Box::new(Governed::start(plan, &configured, clock)?)
         }
     };
-    host.play(system.as_mut());
+    host.play(contender.word(), system.as_mut());
     drop(system);
     let mut played = host.played;
     played.hash = host
@@ -142,7 +145,8 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    fn new(plan: &'a Plan, kind: SystemKind, transcript: Transcript<'a>) -> Self {
+    fn new(plan: &'a Plan, contender: &Contender, transcript: Transcript<'a>) -> Self {
+        let kind = contender.kind();
         let mut spec = plan.provider.clone();
         if matches!(kind, SystemKind::Unlimited | SystemKind::Clairvoyant) {
             spec.limits = crate::ProviderSpec::unlimited().limits;
@@ -178,9 +182,9 @@ impl<'a> Host<'a> {
         host
     }
 
-    fn play(&mut self, system: &mut dyn System) {
+    fn play(&mut self, kind: &str, system: &mut dyn System) {
         let limits = &self.plan.provider.limits;
-        let (name, kind) = (&self.plan.name, self.kind.word());
+        let name = &self.plan.name;
         let (input, burst) = (limits.input_tokens_per_minute, limits.burst_seconds);
         let limit = self
             .plan
@@ -291,10 +295,11 @@ impl<'a> Host<'a> {
             Verdict::Limited { wait, .. } => {
                 self.played_mut(id).refused += 1;
                 let headers = self.world.headers(&call, now);
+                let head = self.transcript.head(&headers);
                 self.transcript.fact(
                     self.now,
                     "refused",
-                    format_args!(",\"call\":\"{id}\",\"wait\":{}", wait.as_nanos()),
+                    format_args!(",\"call\":\"{id}\",\"wait\":{}{head}", wait.as_nanos()),
                 );
                 Err(Limited {
                     retry_after: whole_seconds(wait),
@@ -416,8 +421,9 @@ impl<'a> Host<'a> {
             output: Tokens(0),
             ..usage
         };
+        let head = self.transcript.head(&headers);
         self.transcript
-            .fact(now, "begun", format_args!(",\"call\":\"{id}\""));
+            .fact(now, "begun", format_args!(",\"call\":\"{id}\"{head}"));
         let left = ticket.whole.saturating_sub(ticket.first_byte);
         if usage.output.0 > 0 && !left.is_zero() {
             self.at(now + left / STEPS, Event::Produce(id));
@@ -536,9 +542,9 @@ impl<'a> Host<'a> {
     fn asked(&self, id: CallId) -> Asked {
         let call = self.plan.call(id);
         let hash = FixedState::default();
-        let chain = |call: u32| hash.hash_one((id.task, call));
+        let chain = |of: CallId| hash.hash_one((of.task, of.call));
         let own = Block {
-            chain: chain(id.call),
+            chain: chain(id),
             end: call.input,
             breakpoint: Some(Life::Short),
         };

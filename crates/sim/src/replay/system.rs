@@ -1,5 +1,9 @@
 //! The systems that are compared.
 
+use std::sync::Arc;
+
+use super::Configured;
+
 /// What stands between clients and the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SystemKind {
@@ -54,5 +58,55 @@ impl SystemKind {
             Self::Retry2 => 2,
             _ => 10,
         }
+    }
+}
+
+/// A system as it is compared: what it is, and what it is called.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    name: Arc<str>,
+    kind: SystemKind,
+    under: Option<Arc<Configured>>,
+}
+
+impl Contender {
+    /// Tidegate under a configuration of its own.
+    pub fn configured(name: &str, configured: Configured) -> Self {
+        Self {
+            name: name.into(),
+            kind: SystemKind::Tidegate,
+            under: Some(Arc::new(configured)),
+        }
+    }
+
+    /// What it is called in tables.
+    pub fn word(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is.
+    pub const fn kind(&self) -> SystemKind {
+        self.kind
+    }
+
+    /// The configuration it is under, if it is another than the judge's own.
+    pub fn under(&self) -> Option<&Configured> {
+        self.under.as_deref()
+    }
+}
+
+impl From<SystemKind> for Contender {
+    fn from(kind: SystemKind) -> Self {
+        Self {
+            name: kind.word().into(),
+            kind,
+            under: None,
+        }
+    }
+}
+
+impl PartialEq for Contender {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 }

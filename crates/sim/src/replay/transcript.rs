@@ -10,6 +10,8 @@ use std::{
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher as _;
 
+use crate::world::Headers;
+
 /// A transcript on its way: hashed, and written where somebody wants it.
 ///
 /// Lines are a JSON object each; its first key is the time in nanoseconds since the day began, so that the
@@ -21,6 +23,7 @@ pub struct Transcript<'a> {
     line: String,
     failed: Option<io::Error>,
     on: bool,
+    heads: bool,
 }
 
 impl<'a> Transcript<'a> {
@@ -32,6 +35,7 @@ impl<'a> Transcript<'a> {
             line: String::new(),
             failed: None,
             on: false,
+            heads: false,
         }
     }
 
@@ -50,6 +54,28 @@ impl<'a> Transcript<'a> {
             on: true,
             ..Self::none()
         }
+    }
+
+    /// With the provider's limit headers in what is said of answers and refusals, under `headers`: for comparison with
+    /// what passes over a wire.
+    #[must_use]
+    pub fn with_heads(self) -> Self {
+        Self {
+            heads: true,
+            ..self
+        }
+    }
+
+    /// A head as the last field of a fact; nothing where nobody wants heads.
+    pub(super) fn head(&self, headers: &Headers) -> String {
+        if !self.heads {
+            return String::new();
+        }
+        let pair = |(name, value): &(std::borrow::Cow<'static, str>, String)| {
+            format!("\"{name}\":\"{value}\"")
+        };
+        let pairs: Vec<String> = headers.0.iter().map(pair).collect();
+        format!(",\"headers\":{{{}}}", pairs.join(","))
     }
 
     /// One fact: what it is called, and its fields as the inside of a JSON object.

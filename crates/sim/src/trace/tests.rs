@@ -5,6 +5,9 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::limits::TRACE_LINE_BYTES_MAX;
 
+mod formats;
+mod transcripts;
+
 const HEADER: &str = "trace,agent,seq,t_s,kind,model,input_tokens,output_tokens,cached_tokens,cache_age_s,ttft_s,api_s,think_s,stop,input_types,output_types\n";
 
 fn rows_of(text: &str) -> Rows {
@@ -73,32 +76,38 @@ fn an_error_names_file_and_line_and_ends_the_reading() {
     check(
         &bad("a,main,1,x,n,m,1,1,0,,,,0,,,"),
         expect![[r#"
-            trace fixture.csv, line 3: CSV deserialize error: record 2 (line: 3, byte: 203): field 3: invalid float literal
-        "#]],
+        trace fixture.csv, line 3: `t_s` is `x`: write seconds, 0 or more
+    "#]],
     );
     check(
         &bad("a,main,1,1,n,m,1,1,2,,,,0,,,"),
         expect![[r#"
-            trace fixture.csv, line 3: `cached_tokens` is 2: more than the input of 1
-        "#]],
+        trace fixture.csv, line 3: `cached_tokens` is `2`: it is part of `input_tokens`, which is 1: write no more than that
+    "#]],
     );
     check(
         &bad("a,main,1,-1,n,m,1,1,0,,,,0,,,"),
         expect![[r#"
-            trace fixture.csv, line 3: `t_s` is -1: not a time
-        "#]],
+        trace fixture.csv, line 3: `t_s` is `-1`: write seconds, 0 or more
+    "#]],
     );
     check(
         &bad("a,main,1,1,q,m,1,1,0,,,,0,,,"),
         expect![[r#"
-            trace fixture.csv, line 3: `kind` is `q`: neither `s` nor `n`
-        "#]],
+        trace fixture.csv, line 3: `kind` is `q`: write `s` where the answer was streamed, else `n`
+    "#]],
+    );
+    check(
+        &bad("a,main,1,1,n,m,12.5,1,0,,,,0,,,"),
+        expect![[r#"
+        trace fixture.csv, line 3: `input_tokens` is `12.5`: write a whole number of tokens, 1000000000 at most
+    "#]],
     );
     check(
         &bad("a,main"),
         expect![[r#"
-            trace fixture.csv, line 3: CSV error: record 2 (line: 3, byte: 203): found record with 2 fields, but the previous record has 16 fields
-        "#]],
+        trace fixture.csv, line 3: it has 2 fields: the first line names 16 columns
+    "#]],
     );
 }
 

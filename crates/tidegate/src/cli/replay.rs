@@ -1,6 +1,7 @@
 //! `tidegate replay`: recorded traffic, played against an emulated provider under one system or another.
 
 mod page;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -14,22 +15,25 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tidegate_sim::{
     replay::{
-        Fleet, Plan, SystemKind, Transcript,
+        Arrivals, Fleet, Plan, Transcript,
         grid::{COMPARED_WITH, Cell, Grid},
         measure::FIGURES,
         run,
         stats::Interval,
     },
-    trace::{self, Session},
+    trace::{Format, Loaded, Reading, Traffic},
 };
 
 use super::{
     Said,
-    table::{Table, line},
+    table::{Table, grouped, line, many},
 };
+
+/// Two weeks: the longest of the public traces.
+const HOURS_MAX: f64 = 336.0;
 
 /// Runs of one grid at most: a day of eight hours takes seconds.
 const RUNS_MAX: usize = 10_000;
@@ -37,9 +41,23 @@ const RUNS_MAX: usize = 10_000;
 /// Options of `replay`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Recorded sessions: a CSV file, gzipped or not, with a row for each call
+    /// Recorded traffic: a file, gzipped or not, or a folder of Claude Code's transcripts. What it is is told by its
+    /// content: see `--format`
     #[arg(value_name = "FILE")]
     trace: PathBuf,
+    /// What it is, whatever its content says: sessions, azure, burstgpt, mooncake, servegen, tidegate, claude-code
+    #[arg(long, value_name = "NAME")]
+    format: Option<Format>,
+    /// Of calls that were recorded without sessions, only those of this model
+    #[arg(long, value_name = "MODEL")]
+    only: Option<String>,
+    /// Another trace, to draw the sizes of calls from where the first has none
+    #[arg(long, value_name = "FILE")]
+    sizes: Option<PathBuf>,
+    /// When sessions begin: drawn at random, as often as makes the load, or when they were recorded, and the
+    /// provider's limits follow from the load [default: drawn; calls without sessions always come as recorded]
+    #[arg(long, value_name = "HOW")]
+    arrivals: Option<When>,
     /// What the day would take of the input limit if there were none; more with commas
     #[arg(
         long,
@@ -48,7 +66,7 @@ pub(crate) struct ReplayArgs {
         value_name = "PART"
     )]
     load: Vec<f64>,
-    /// Who stands between clients and provider; more with commas
+    /// Who stands between clients and provider, by name, or a configuration of Tidegate, FILE.toml; more with commas
     #[arg(
         long,
         default_value = "retry-10,tidegate",
@@ -59,7 +77,8 @@ pub(crate) struct ReplayArgs {
     /// Days to play, each drawn from its seed: `4-13` or `1,2,7`
     #[arg(long, default_value = "1-3")]
     seeds: Seeds,
-    /// How long sessions begin, in hours; the day goes on for a quarter of it then, until all is done
+    /// How long sessions begin, in hours, or how much of recorded times is played; the day goes on for a quarter of it
+    /// then, until all is done
     #[arg(long, default_value_t = 8.0)]
     hours: f64,
     /// The provider keeps so many seconds of unused allowance
@@ -74,6 +93,15 @@ pub(crate) struct ReplayArgs {
     /// Writes everything that happened there, of one load, seed and system
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
+}
+
+/// When sessions begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// Drawn at random.
+    Drawn,
+    /// When they were recorded.
+    Recorded,
 }
 
 /// Which days.
@@ -112,12 +140,10 @@ impl FromStr for Seeds {
 }
 
 pub(super) fn answer(args: &ReplayArgs) -> anyhow::Result<Said> {
-    let systems = systems(&args.system)?;
-    let fleet = fleet(args)?;
     let grid = Grid {
-        fleet,
+        systems: system::systems(&args.system)?,
+        fleet: fleet(args)?,
         loads: args.load.clone(),
-        systems,
         seeds: args.seeds.0.clone(),
     };
     anyhow::ensure!(
@@ -128,29 +154,30 @@ pub(super) fn answer(args: &ReplayArgs) -> anyhow::Result<Said> {
         grid.systems.len(),
         grid.runs()
     );
-    let sessions = sessions(&args.trace)?;
+    let loaded = load(args, &grid.fleet)?;
     if let Some(file) = &args.transcript {
-        return transcript(&grid, &sessions, file);
+        return transcript(&grid, &loaded.traffic, file);
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let bar = Bar::of(grid.runs());
-    let cells = grid.play(&sessions, threads, &|done| bar.at(done))?;
+    let cells = grid.play(&loaded.traffic, threads, &|done| bar.at(done));
     bar.end();
+    let cells = cells?;
     if let Some(file) = &args.html {
-        let page = page::page(&grid, &cells);
+        let page = page::page(&grid, &cells, &what(&loaded));
         std::fs::write(file, page)
             .with_context(|| format!("{}: can't be written", file.display()))?;
     }
     if args.json {
-        return Said::json(&json(&grid, &cells));
+        return Said::json(&json(&grid, &cells, &loaded));
     }
-    Ok(Said::fine(show(&grid, &cells)))
+    Ok(Said::fine(show(&grid, &cells, &what(&loaded))))
 }
 
 fn fleet(args: &ReplayArgs) -> anyhow::Result<Fleet> {
     anyhow::ensure!(
-        (0.1..=24.0).contains(&args.hours),
-        "`--hours` is {}: set it from 0.1 to 24",
+        (0.1..=HOURS_MAX).contains(&args.hours),
+        "`--hours` is {}: set it from 0.1 to {HOURS_MAX}",
         args.hours
     );
     anyhow::ensure!(
@@ -162,29 +189,89 @@ fn fleet(args: &ReplayArgs) -> anyhow::Result<Fleet> {
     fleet.open_for = Duration::from_secs_f64(args.hours * 3_600.0);
     fleet.then = fleet.open_for / 4;
     fleet.limits.burst_seconds = args.burst;
+    fleet.arrivals = match args.arrivals {
+        None | Some(When::Drawn) => Arrivals::Drawn,
+        Some(When::Recorded) => Arrivals::Recorded,
+    };
     Ok(fleet)
 }
 
-fn systems(names: &[String]) -> anyhow::Result<Vec<SystemKind>> {
-    let known = || {
-        let words = SystemKind::ALL.iter().map(|it| it.word());
-        words.collect::<Vec<_>>().join(", ")
+/// Reads what is to be played, and refuses what can't be played as it is asked for.
+fn load(args: &ReplayArgs, fleet: &Fleet) -> anyhow::Result<Loaded> {
+    let reading = Reading {
+        format: args.format,
+        within: fleet.open_for,
+        model: args.only.clone(),
     };
-    let system = |name: &String| {
-        let all = SystemKind::ALL.iter();
-        let found = all.copied().find(|it| it.word() == name.trim());
-        found.with_context(|| format!("there is no system `{name}`; there are {}", known()))
-    };
-    names.iter().map(system).collect()
+    let mut loaded = reading.load(&args.trace)?;
+    if args.arrivals == Some(When::Drawn) && !matches!(loaded.traffic, Traffic::Sessions(_)) {
+        anyhow::bail!(
+            "`--arrivals drawn`: {} has calls without sessions, which come as they were recorded; leave it out",
+            args.trace.display()
+        );
+    }
+    match (&mut loaded.traffic, &args.sizes) {
+        (Traffic::Rates(rates), Some(file)) => rates.sizes = sizes(file)?,
+        (Traffic::Rates(_), None) => anyhow::bail!(
+            "{} says when calls come, not how large they are: name a trace to draw that from with --sizes",
+            args.trace.display()
+        ),
+        (_, Some(_)) => anyhow::bail!(
+            "`--sizes`: {} says itself how large its calls are; leave it out",
+            args.trace.display()
+        ),
+        (_, None) => {}
+    }
+    Ok(loaded)
 }
 
-fn sessions(file: &Path) -> anyhow::Result<Vec<Session>> {
-    let sessions = trace::sessions(trace::load(file));
-    Ok(sessions.collect::<Result<_, _>>()?)
+/// Input and output of every call of another trace.
+fn sizes(file: &Path) -> anyhow::Result<Vec<(u64, u64)>> {
+    match Reading::default().load(file)?.traffic {
+        Traffic::Sessions(all) => {
+            let rows = all.iter().filter(|it| it.fork_of.is_none());
+            let rows = rows.flat_map(|it| &it.rows);
+            Ok(rows.map(|it| (it.input.0, it.output.0)).collect())
+        }
+        Traffic::Calls(all) => Ok(all.iter().map(|it| (it.input.0, it.output.0)).collect()),
+        Traffic::Rates(_) => anyhow::bail!(
+            "`--sizes`: {} has no sizes itself; name a trace of calls",
+            file.display()
+        ),
+    }
+}
+
+/// What was read, for people.
+fn what(loaded: &Loaded) -> String {
+    let format = loaded.format;
+    let over = match loaded.passed_over {
+        0 => String::new(),
+        some => format!(", {} passed over", grouped(some)),
+    };
+    match &loaded.traffic {
+        Traffic::Sessions(all) => {
+            let calls: usize = all.iter().map(|it| it.rows.len()).sum();
+            let forks = all.iter().filter(|it| it.fork_of.is_some()).count();
+            format!(
+                "{format}: {} in {}, {} left out{over}",
+                many(calls as u64, "call"),
+                many(all.len() as u64, "session"),
+                many(forks as u64, "fork")
+            )
+        }
+        Traffic::Calls(all) => {
+            let calls = many(all.len() as u64, "call");
+            format!("{format}: {calls}, each on its own{over}")
+        }
+        Traffic::Rates(all) => {
+            let windows = many(all.windows.len() as u64, "window");
+            format!("{format}: {windows} of ten minutes, of which calls are drawn{over}")
+        }
+    }
 }
 
 /// Plays one day, and writes down what happened.
-fn transcript(grid: &Grid, sessions: &[Session], file: &Path) -> anyhow::Result<Said> {
+fn transcript(grid: &Grid, traffic: &Traffic, file: &Path) -> anyhow::Result<Said> {
     let ([load], [seed], [system]) = (&*grid.loads, &*grid.seeds, &*grid.systems) else {
         anyhow::bail!(
             "a transcript is of one day: name one `--load`, one of `--seeds` and one `--system`"
@@ -195,11 +282,11 @@ fn transcript(grid: &Grid, sessions: &[Session], file: &Path) -> anyhow::Result<
         seed: *seed,
         ..grid.fleet.clone()
     };
-    let plan: Plan = fleet.plan(sessions)?;
+    let plan: Plan = fleet.day(traffic)?;
     let created = File::create(file);
     let created = created.with_context(|| format!("{}: can't be written", file.display()))?;
     let mut to = BufWriter::new(created);
-    let played = run(&plan, *system, Transcript::to(&mut to))?;
+    let played = run(&plan, system.clone(), Transcript::to(&mut to))?;
     to.flush()
         .with_context(|| format!("{}: can't be written", file.display()))?;
     Ok(Said::fine(format!(
@@ -265,12 +352,13 @@ fn cells_of(cells: &[Cell], load: f64) -> impl Iterator<Item = &Cell> {
 }
 
 /// Tables for people.
-fn show(grid: &Grid, cells: &[Cell]) -> String {
+fn show(grid: &Grid, cells: &[Cell], what: &str) -> String {
     let mut out = String::new();
     line(
         &mut out,
         "An emulated provider, not the real one; the same days for every system.",
     );
+    line(&mut out, what);
     for load in &grid.loads {
         line(&mut out, "");
         let days = grid.seeds.len();
@@ -310,7 +398,7 @@ fn show(grid: &Grid, cells: &[Cell]) -> String {
 }
 
 /// The same for programs, with every day.
-fn json(grid: &Grid, cells: &[Cell]) -> serde_json::Value {
+fn json(grid: &Grid, cells: &[Cell], loaded: &Loaded) -> serde_json::Value {
     let interval = |it: Option<Interval>| {
         it.map(|it| serde_json::json!({"mean": it.mean, "low": it.low, "high": it.high, "n": it.n}))
     };
@@ -330,6 +418,8 @@ fn json(grid: &Grid, cells: &[Cell]) -> serde_json::Value {
         })
     };
     serde_json::json!({
+        "format": loaded.format.word(),
+        "passed_over": loaded.passed_over,
         "seeds": grid.seeds,
         "hours": grid.fleet.open_for.as_secs_f64() / 3_600.0,
         "burst_seconds": grid.fleet.limits.burst_seconds,

@@ -57,6 +57,6 @@ fn session(number: u32) -> Session {
     Session {
         trace,
         rows,
-        fork_of: None,
+        ..Session::default()
     }
 }

@@ -9,12 +9,3 @@ fn seeds_are_ranges_and_lists() {
         assert!(seeds(wrong).is_err(), "{wrong}");
     }
 }
-
-#[test]
-fn a_system_that_does_not_exist_is_named_with_those_that_do() {
-    let error = systems(&["litellm".to_owned()]).unwrap_err().to_string();
-    assert!(
-        error.contains("`litellm`") && error.contains("tidegate"),
-        "{error}"
-    );
-}
