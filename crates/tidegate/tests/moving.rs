@@ -96,7 +96,7 @@ fn calls_of_an_earlier_version_are_there_once_however_often_moving_them_is_inter
     assert_eq!(world.said(count), "700\n");
     let one = world.json("calls call_0000000000000007 --json");
     assert_eq!(one["session"], "old-1");
-    assert_eq!(one["cost_nano_usd"], 7_000_000);
+    assert_eq!(one["cost"], 7_000_000);
     assert_eq!(world.said(&format!("{count} session:old-2")), "233\n");
     gateway.program.stop();
     assert!(!file.exists());
