@@ -225,6 +225,9 @@ fn rates_are_played_with_sizes_of_another_trace_and_not_without() {
 }
 
 proptest! {
+    // Each case plays four days.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     /// The same seed makes the same day, and every call that is read from stands before the one that reads.
     #[test]
     fn a_day_is_the_same_for_its_seed_and_reads_only_what_was(
