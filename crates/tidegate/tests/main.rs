@@ -9,7 +9,6 @@ mod commands;
 mod configuration;
 mod keys;
 mod lifecycle;
-mod moving;
 mod notices;
 mod otlp;
 mod replay;

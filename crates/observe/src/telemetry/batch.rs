@@ -1,10 +1,13 @@
 //! Rows of one kind, column by column.
 
+mod texts;
+
 use std::{borrow::Cow, fmt::Write as _, ops::Range};
 
 use serde_json::{Map, Value as Json};
 use tidegate_types::Timestamp;
 
+pub(super) use self::texts::Texts;
 use super::schema::{AT, ColumnType, ID, Kind, Schema};
 use crate::record::rfc3339_nanos;
 
@@ -14,10 +17,6 @@ pub const NONE: i64 = i64::MIN;
 /// The longest text of one column of one row. What is longer is cut, and says so: a log line of
 /// that length is a file somebody printed.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
-
-/// The most text of one column of one batch; what would pass it is left out. Batches are refused
-/// long before, by whoever takes them in.
-const COLUMN_BYTES_MAX: usize = 1 << 30;
 
 /// Rows of one kind. Columns may be missing from one that was read for a few of them: their values
 /// are absent.
@@ -36,13 +35,6 @@ pub(super) enum Values {
     Texts(Texts),
 }
 
-/// Texts one after another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Texts {
-    pub(super) bytes: String,
-    pub(super) ends: Vec<u32>,
-}
-
 /// A value as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -52,54 +44,6 @@ pub enum Value<'a> {
     Wide(u128),
     /// Of a column of words or texts; never empty.
     Text(&'a str),
-}
-
-impl Texts {
-    fn get(&self, row: usize) -> Option<&str> {
-        let end = usize::try_from(*self.ends.get(row)?).ok()?;
-        let start = match row.checked_sub(1) {
-            Some(before) => usize::try_from(self.ends[before]).ok()?,
-            None => 0,
-        };
-        self.bytes.get(start..end)
-    }
-
-    /// Where a row's text begins.
-    fn start(&self, row: usize) -> u32 {
-        let before = row.checked_sub(1).and_then(|it| self.ends.get(it));
-        before.copied().unwrap_or(0)
-    }
-
-    /// Puts in the texts of rows that stand one after another: all at once, unless they don't fit.
-    fn append(&mut self, from: &Self, rows: Range<usize>) {
-        let (start, end) = (from.start(rows.start), from.start(rows.end));
-        let place = |it| usize::try_from(it).unwrap_or(usize::MAX);
-        let bytes = from.bytes.get(place(start)..place(end)).unwrap_or_default();
-        let base = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        if self.bytes.len() + bytes.len() > COLUMN_BYTES_MAX {
-            for row in rows {
-                self.push(from.get(row).unwrap_or_default());
-            }
-            return;
-        }
-        self.bytes.push_str(bytes);
-        let ends = from.ends[rows].iter();
-        self.ends.extend(ends.map(|it| it - start + base));
-    }
-
-    /// Adds rows without a text until there are so many.
-    fn pad(&mut self, rows: usize) {
-        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.ends.resize(rows, end);
-    }
-
-    fn push(&mut self, text: &str) {
-        if self.bytes.len() + text.len() <= COLUMN_BYTES_MAX {
-            self.bytes.push_str(text);
-        }
-        self.ends
-            .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
-    }
 }
 
 impl Values {
