@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod keys;
 mod lifecycle;
+mod moving;
 mod notices;
 mod otlp;
 mod replay;
