@@ -90,12 +90,12 @@ fn who_asks_to_wait_is_told_its_place_and_then_its_leave() {
               reasons: ["`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform"]
               reservation: null
               wait_time: 514.286
-              waits: {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 514.286}
+              waits: {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 1398.833}
             }
             > caller GET /api/v1/admissions/{waits}
-            200 {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 514.286}
+            200 {id: "adm_19f607f8e0000008", of: 1, place: 1, reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", since: "2026-07-14T12:00:00Z", state: "waiting", until: "2026-07-14T13:00:00Z", wait_p50: 514.286, wait_p90: 1398.833}
             > caller GET /api/v1/queue | waiting
-            200 {waiting: [{away: false, id: "adm_19f607f8e0000008", model: "", of: 1, organisation: "local", place: 1, platform: "claude_code", priority: "high", reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", user: "ann", wait_p50_ms: 514285, wait_p90_ms: 514285, waited_ms: 0}]}
+            200 {waiting: [{away: false, id: "adm_19f607f8e0000008", model: "", of: 1, organisation: "local", place: 1, platform: "claude_code", priority: "high", reason: "`claude_code.units` makes ann wait 8 min 35 s: less is left than this call needs · try again then, or use another platform", user: "ann", wait_p50_ms: 514285, wait_p90_ms: 1398832, waited_ms: 0}]}
             > stranger GET /api/v1/admissions/{waits}
             404 not_found: there is no request for leave that waits `adm_19f607f8e0000008`
             > pass 600
