@@ -70,6 +70,13 @@ impl Bucket {
         self.spec.resource.is_hard() && tokens > self.spec.capacity
     }
 
+    /// Whether it is one of those that time fills.
+    #[inline]
+    pub(crate) fn refills(&self) -> bool {
+        !self.retired && self.flow.refills()
+    }
+
+    #[inline]
     pub(crate) fn watches(&self, caller: Caller) -> bool {
         self.spec.enforcement.mode(caller) == Mode::Watch
     }

@@ -217,12 +217,11 @@ impl Pool {
             ..
         } = cleared;
         let mut charges = [Charge::default(); BUCKETS_MAX];
-        let mut flow_nanos = 0;
+        let flow_nanos = self.flow_of(&need, caller);
         for (bucket, charge) in self.buckets.iter_mut().zip(&mut charges) {
             let tokens = bucket.needed(&need);
             if tokens > 0 {
                 bucket.flow.advance(now);
-                flow_nanos = flow_nanos.max(bucket.flow_nanos(tokens));
                 *charge = bucket.charge(tokens, priority, (caller, lent), (sequence, now));
             }
         }
@@ -279,7 +278,7 @@ impl Pool {
             };
             bucket.settle(charge, used, by, order);
         }
-        let (before, after) = (taken.flow_nanos, self.flow_of(actual));
+        let (before, after) = (taken.flow_nanos, self.flow_of(actual, taken.caller));
         self.correct_usage(&taken, before.abs_diff(after), after < before, now);
     }
 
@@ -304,7 +303,7 @@ impl Pool {
             bucket.top_up(charge, tokens, taken.caller, order);
         }
         taken.topped_up = self.sequence;
-        let flow = self.flow_of(more);
+        let flow = self.flow_of(more, taken.caller);
         self.correct_usage(taken, flow, false, now);
         taken.flow_nanos = taken.flow_nanos.saturating_add(flow);
     }
@@ -382,18 +381,31 @@ impl Pool {
             || user.is_some_and(|it| it.penalised_until(now).is_some())
     }
 
-    /// Whether so much could be set aside for a while without being missed: at most one part in
-    /// `SMALL_PART` of each bucket that refills, since what overflows meanwhile is lost. A slot is not.
-    pub fn is_small(&self, need: &Need) -> bool {
-        let small = |it: &Bucket| it.needed(need).saturating_mul(SMALL_PART) <= it.spec.capacity;
-        let mut refilling = self.buckets.iter().filter(|it| it.flow.refills());
-        refilling.all(small)
+    /// Whether what a call takes could be set aside for a while without being missed: at most one part in
+    /// `SMALL_PART` of each bucket that measures it, since what overflows meanwhile is lost. A slot is not.
+    pub fn is_small(&self, ask: &Ask) -> bool {
+        let small = |it: &Bucket| {
+            let needed = it.needed(&ask.need);
+            needed.saturating_mul(SMALL_PART) <= it.spec.capacity
+        };
+        self.measuring(ask.caller).all(small)
     }
 
-    /// The flow time of a call: how long the slowest of its buckets takes to refill it.
-    pub(crate) fn flow_of(&self, need: &Need) -> u64 {
-        let flows = self.buckets.iter().map(|it| it.flow_nanos(it.needed(need)));
+    /// The flow time of a call: how long the slowest of the buckets that measure it takes to refill it.
+    #[inline]
+    pub(crate) fn flow_of(&self, need: &Need, caller: Caller) -> u64 {
+        let measuring = self.measuring(caller);
+        let flows = measuring.map(|it| it.flow_nanos(it.needed(need)));
         flows.max().unwrap_or(0)
+    }
+
+    /// The buckets by which the calls of a caller are measured: what refills and makes it wait, or, where nothing
+    /// does, what refills and watches it.
+    #[inline]
+    fn measuring(&self, caller: Caller) -> impl Iterator<Item = &Bucket> {
+        let refilling = || self.buckets.iter().filter(|it| it.refills());
+        let is_bound = refilling().any(|it| !it.watches(caller));
+        refilling().filter(move |it| !is_bound || !it.watches(caller))
     }
 
     #[inline]

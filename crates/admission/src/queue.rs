@@ -162,10 +162,12 @@ impl Place {
         };
         self.waiting.warm = None;
         self.waiting.ask.need = cold;
-        let size = pool.flow_of(&cold).max(1);
-        let class = self.waiting.ask.priority;
+        let Ask {
+            caller, priority, ..
+        } = self.waiting.ask;
+        let size = pool.flow_of(&cold, caller).max(1);
         // It is promised a start after what it takes.
-        let more = size.saturating_sub(self.size).saturating_mul(100) / class.share_percent();
+        let more = size.saturating_sub(self.size).saturating_mul(100) / priority.share_percent();
         self.deadline = Monotonic(self.deadline.0.saturating_add(more));
         self.size = size;
     }
@@ -255,16 +257,13 @@ impl Queue {
         self.turn(pool, now);
         self.last += 1;
         let ticket = Ticket(self.last);
-        let size = pool.flow_of(&waiting.ask.need).max(1);
-        let line = &self.lines[waiting.ask.priority.index()];
+        let ask = &waiting.ask;
+        let size = pool.flow_of(&ask.need, ask.caller).max(1);
+        let line = &self.lines[ask.priority.index()];
         let place = Place {
             waiting,
             size,
-            deadline: line.deadline(
-                waiting.since,
-                size,
-                pool.overdraft_flow(waiting.ask.priority),
-            ),
+            deadline: line.deadline(waiting.since, size, pool.overdraft_flow(ask)),
             urgent: is_urgent(&waiting, now),
             aside: false,
             back_at: None,
@@ -316,7 +315,7 @@ impl Queue {
     /// Corrects what the user of a call is charged, now that it is known what it took.
     pub fn settled(&mut self, taken: &Taken, actual: &Need, pool: &Pool) {
         if !self.is_empty() {
-            let after = pool.flow_of(actual);
+            let after = pool.flow_of(actual, taken.caller);
             let line = self.line(taken.priority);
             line.correct(taken.user, taken.flow_nanos, after);
         }
@@ -370,8 +369,9 @@ impl Queue {
         };
         let (before, aside) = (place.spot(ticket), place.aside);
         let was = std::mem::replace(&mut place.waiting.ask.priority, class);
+        let overdraft = pool.overdraft_flow(&place.waiting.ask);
         let line = &self.lines[class.index()];
-        place.deadline = line.deadline(before.since, before.size, pool.overdraft_flow(class));
+        place.deadline = line.deadline(before.since, before.size, overdraft);
         let after = place.spot(ticket);
         self.waiting[was.index()] -= 1;
         self.waiting[class.index()] += 1;

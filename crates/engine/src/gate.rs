@@ -255,7 +255,7 @@ impl Gate {
                     continue;
                 }
             };
-            if waiter.work.is_away() && !self.pool.is_small(&waiter.work.ask().need) {
+            if waiter.work.is_away() && !self.pool.is_small(&waiter.work.ask()) {
                 // Until it comes back, others can use what it needs. It is old enough by then to go first.
                 self.queue.set_aside(ticket, None);
                 continue;

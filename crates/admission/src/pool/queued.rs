@@ -131,13 +131,14 @@ impl Pool {
         self.note_waiting(ask, enforced, now.saturating_add(nanos(WAITING_GRACE)));
     }
 
-    /// What calls of a class may overdraw at most, as flow time in nanoseconds.
-    pub(crate) fn overdraft_flow(&self, class: Priority) -> u64 {
-        if class != Priority::Critical {
+    /// What calls like this one may overdraw at most, as flow time in nanoseconds.
+    pub(crate) fn overdraft_flow(&self, ask: &Ask) -> u64 {
+        if ask.priority != Priority::Critical {
             return 0;
         }
-        let live = self.buckets.iter().filter(|it| !it.retired);
-        live.map(|it| it.flow.overdraft_nanos()).max().unwrap_or(0)
+        let overdrafts = self.measuring(ask.caller);
+        let overdrafts = overdrafts.map(|it| it.flow.overdraft_nanos());
+        overdrafts.max().unwrap_or(0)
     }
 
     fn has_earned(&self, ask: &Ask, among: Mask) -> bool {

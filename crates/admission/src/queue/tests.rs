@@ -220,6 +220,32 @@ fn the_smaller_call_goes_first_until_the_larger_one_has_waited_its_part() {
 }
 
 #[test]
+fn what_only_watches_a_caller_does_not_measure_its_calls() {
+    let watched = BucketSpec {
+        name: "requests".into(),
+        resource: Resource::Requests,
+        capacity: 1,
+        refill: Some(Refill {
+            amount: 1,
+            period: Duration::from_hours(1),
+        }),
+        enforcement: Enforcement::Named(Mode::Watch),
+        ..units(1, 1, 0)
+    };
+    check(
+        World::new(vec![units(100, 10, 0), watched]).drained(),
+        "0 large high ada 80
+         0 small high ada 10
+         5 next high ada 10",
+        expect![[r#"
+            1.0 small, waited 1.0
+            5.0 next, waited 0.0
+            10.0 large, waited 10.0
+        "#]],
+    );
+}
+
+#[test]
 fn users_take_turns_by_what_they_were_served() {
     check(
         slow(),

@@ -1,5 +1,7 @@
 //! A program that signs in, calls, renews its tokens and signs out.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
@@ -13,6 +15,9 @@ use crate::server::Server;
 
 /// The form of what is sent to sign in.
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
+
+/// By how much longer a program has to wait between two polls after `slow_down` (RFC 8628, section 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
 
 /// Has a program signed in and uses what it is given; all of that is secret from then on.
 /// Returns what renews its tokens.
@@ -38,22 +43,21 @@ pub(super) fn sign_in(
         early.status == 400,
         "a code that nobody confirmed was taken"
     );
+    let hasty = post(gateway, "/oauth/token", &poll)?;
+    left.keep("a poll that comes too early", &hasty.body);
+    ensure!(
+        hasty.text().contains("slow_down"),
+        "a poll that came too early was answered {}",
+        hasty.status
+    );
     let line = format!("login approve {user_code}");
     ensure!(
         commands::say(&mut site.tidegate(), &line, left)?,
         "the code can't be confirmed"
     );
-    // It has asked a moment ago, and may again in five seconds.
-    let mut tokens = Value::Null;
-    super::until("the code is exchanged", || {
-        let polled = post(gateway, "/oauth/token", &poll)?;
-        tokens = polled.json()?;
-        if polled.status != 200 {
-            left.keep("a poll that came too early", &polled.body);
-            std::thread::sleep(std::time::Duration::from_secs(1));
-        }
-        Ok(polled.status == 200)
-    })?;
+    let interval = codes["interval"].as_u64().context("no interval")?;
+    std::thread::sleep(Duration::from_secs(interval) + SLOWER);
+    let tokens = answered(&post(gateway, "/oauth/token", &poll)?, 200)?;
     let access = secret(&tokens, "access_token", left)?;
     let refresh = secret(&tokens, "refresh_token", left)?;
     call(gateway, &access, 200, left)?;
@@ -96,7 +100,7 @@ pub(super) fn sign_out(gateway: &Server, refresh: &str, left: &mut Left<'_>) -> 
         let answer = post(gateway, path, &form)?;
         left.keep(path, &answer.body);
     }
-    call(gateway, &format!("tgl-{nobodys}"), 401, left)
+    call(gateway, &format!("tg-access-{nobodys}"), 401, left)
 }
 
 fn post(gateway: &Server, path: &str, form: &str) -> anyhow::Result<Answer> {
@@ -133,7 +137,7 @@ fn call(gateway: &Server, token: &str, status: u16, left: &mut Left<'_>) -> anyh
         "anthropic-version: 2023-06-01",
     ];
     let body = format!(
-        r#"{{"model":"loose-1","max_tokens":5,"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        r#"{{"model":"loose-whole","max_tokens":5,"messages":[{{"role":"user","content":"{}"}}]}}"#,
         mark::text("SignedIn")
     );
     let request = wire::request("POST", "/v1/messages", &headers, &body);
