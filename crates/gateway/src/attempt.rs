@@ -219,6 +219,20 @@ impl Gateway {
         };
         // A turn may have come long after.
         let now = how.wait.map_or(now, |_| self.engine.now());
+        // Boxed: a call that waits for its turn needs no room for what comes then, which is 8 KB.
+        Box::pin(self.exchange(call, reserved, &provider, (held, how.is_last), now)).await
+    }
+
+    /// Sends a call that has leave to go, and passes its answer on.
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the try")]
+    async fn exchange(
+        &self,
+        call: &Call,
+        reserved: Reserved,
+        provider: &Provider,
+        (held, is_last): (&mut Held, bool),
+        now: Moment,
+    ) -> Tried {
         let sent = match self.engine.send_at_once(reserved, now) {
             Ok(sent) => sent,
             Err(reserved) => self.send_off_the_worker(reserved, now).await,
@@ -233,7 +247,7 @@ impl Gateway {
         };
         let sent = self.engine.now();
         in_flight.record_mut().phases.reserve = micros(sent, now);
-        let outgoing = match outgoing(call, &in_flight, &provider, held) {
+        let outgoing = match outgoing(call, &in_flight, provider, held) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
                 let identified = in_flight.abandon(&End::unsent());
@@ -251,13 +265,13 @@ impl Gateway {
         let again = flying.in_flight().and_then(|it| it.waits_again());
         let failure = match answer {
             Ok(Ok(answer)) if let Some(wait) = again => {
-                return waits_again(&mut flying, refused(answer, &provider).await, wait);
+                return waits_again(&mut flying, refused(answer, provider).await, wait);
             }
-            Ok(Ok(answer)) if how.is_last || !is_worth_another(answer.status()) => {
-                let answer = self.answered(call, flying, &provider, answer, outgoing.altered);
+            Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
+                let answer = self.answered(call, flying, provider, answer, outgoing.altered);
                 return Tried::Answer(answer.await);
             }
-            Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, &provider).await)),
+            Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, provider).await)),
             Ok(Err(error)) => Failure::Send(error),
             Err(_) if time_left < provider.head_max => return self.out_of_time(call, &mut flying),
             Err(_) if flying.sent().load(Ordering::Relaxed) => Failure::Slow,
