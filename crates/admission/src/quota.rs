@@ -325,8 +325,7 @@ impl Quotas {
         let idle = self.table.task_idle;
         self.tasks.sweep(&mut self.subjects, idle, now);
         let lacking = self.subjects[subject].lacks_task_slots();
-        let free = self.tasks.idle_by(subject, lacking, idle);
-        free.map_or(FREED, |it| Wait::For(it.since(now)))
+        self.tasks.idle_by(subject, lacking, idle, now)
     }
 
     /// Takes what a check has cleared. The lock was held since.

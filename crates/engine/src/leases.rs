@@ -6,7 +6,7 @@
 //! store before anything is sent on it. After a power cut its amount is not given to anybody until
 //! it expires.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
@@ -17,6 +17,10 @@ use tidegate_ledger::{
 use tidegate_types::{NanoUsd, Timestamp};
 
 use crate::Engine;
+
+/// After so long without a call, a lease is given back: a task of a single call leaves nothing behind,
+/// and a level that is in use is not leased anew all the time.
+const UNUSED_MAX: Duration = Duration::from_mins(1);
 
 /// How long a lease lasts, and so how long what a power cut took is kept from everybody: as long
 /// as anything else whose fate is unknown.
@@ -43,10 +47,26 @@ const WAIT: Duration = Duration::from_millis(10);
 pub(crate) struct Leases {
     /// Tells this run's leases from an earlier one's.
     holder: String,
-    all: Mutex<HashMap<LevelKey, Lease, RandomState>>,
+    all: Mutex<HashMap<LevelKey, Held, RandomState>>,
     /// Rung when something of a lease can be used again.
     given_back: Condvar,
+    /// What calls ask of the owner, to be asked together: a synced write of the store is as dear for
+    /// a hundred leases as it is for one.
+    asked: Mutex<Vec<(LeaseAsk, Arc<Answer>)>>,
+    /// Held by whoever asks the owner, or gives back to it: no lease is given back that was just granted.
+    asking: Mutex<()>,
 }
+
+/// A lease of this run.
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    /// When it last covered a call.
+    touched: Timestamp,
+}
+
+/// What the owner said, once it has.
+type Answer = Mutex<Option<Result<Grant, Arc<StoreError>>>>;
 
 /// No lease covers the call.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +84,7 @@ pub(crate) enum Uncovered {
     /// The store can't say. Its own words may name files, and this is told to clients: they are in
     /// the log and the status.
     #[error("the ledger can't be read or written: see `tidegate status`")]
-    Store(#[from] StoreError),
+    Store(#[source] Arc<StoreError>),
     /// The store does not keep up.
     #[error("the ledger is being written too slowly for so many calls at once")]
     Behind,
@@ -76,6 +96,8 @@ impl Leases {
             holder: format!("run-{run:016x}"),
             all: Mutex::default(),
             given_back: Condvar::new(),
+            asked: Mutex::default(),
+            asking: Mutex::new(()),
         }
     }
 
@@ -99,8 +121,8 @@ impl Leases {
                     _ => continue,
                 };
                 for key in enforced_keys(path, *enforced) {
-                    if let Some(lease) = all.get_mut(key) {
-                        lease.give_back(amount);
+                    if let Some(held) = all.get_mut(key) {
+                        held.lease.give_back(amount);
                     }
                 }
             }
@@ -114,36 +136,66 @@ impl Leases {
     /// has covered the last one goes on without waiting.
     fn wait_for_room(&self, key: &LevelKey, bound: NanoUsd, share: NanoUsd) {
         let mut all = self.all.lock();
-        let full = |all: &mut HashMap<LevelKey, Lease, RandomState>| {
-            let lease = all.get(key);
-            lease.is_some_and(|it| it.used.saturating_add(bound) > share)
+        let full = |all: &mut HashMap<LevelKey, Held, RandomState>| {
+            let held = all.get(key);
+            held.is_some_and(|it| it.lease.used.saturating_add(bound) > share)
         };
         let _timed_out = self.given_back.wait_while_for(&mut all, full, WAIT);
     }
 
-    /// Forgets leases that nothing was reserved on for their whole life, in the store too.
+    /// Forgets leases that nobody used for a while, in the store too.
     pub(crate) fn tidy(&self, store: &dyn LedgerStore, now: Timestamp) -> Result<(), StoreError> {
+        let _turn = self.asking.lock();
+        let unused = |it: &Held| it.lease.used.is_zero() && it.touched.after(UNUSED_MAX) <= now;
         let over: Vec<LevelKey> = {
             let mut all = self.all.lock();
-            let over = all
-                .iter()
-                .filter(|(_, it)| it.used.is_zero() && it.expires <= now);
-            let over: Vec<LevelKey> = over.map(|(key, _)| key.clone()).collect();
-            for key in &over {
-                all.remove(key);
-            }
-            over
+            let over = all.extract_if(|_, it| unused(it));
+            over.map(|(key, _)| key).collect()
         };
-        for key in over {
-            store.return_lease(&key, &self.holder)?;
-        }
+        store.return_leases(&self.holder, &over)?;
         Ok(())
+    }
+
+    /// Asks the owner, together with whoever asks at the same time: the first asks for all.
+    fn ask(
+        &self,
+        store: &dyn LedgerStore,
+        ask: LeaseAsk,
+        now: Timestamp,
+    ) -> Result<Grant, Arc<StoreError>> {
+        let answer = Arc::new(Answer::default());
+        self.asked.lock().push((ask, Arc::clone(&answer)));
+        let _turn = self.asking.lock();
+        if let Some(answered) = answer.lock().take() {
+            return answered;
+        }
+        let (asks, answers): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *self.asked.lock()).into_iter().unzip();
+        match store.grant_leases(asks, now) {
+            Ok(grants) => {
+                for (answer, grant) in answers.iter().zip(grants) {
+                    *answer.lock() = Some(Ok(grant));
+                }
+            }
+            Err(refused) => {
+                let refused = Arc::new(refused);
+                for answer in &answers {
+                    *answer.lock() = Some(Err(Arc::clone(&refused)));
+                }
+            }
+        }
+        let own = answer.lock().take();
+        own.unwrap_or_else(|| unreachable!("its own ask was among those that were answered"))
     }
 
     /// Gives back what earlier runs leased: their journal says all that they did.
     pub(crate) fn take_over(store: &dyn LedgerStore) -> Result<(), StoreError> {
+        let mut by_holder: HashMap<String, Vec<LevelKey>> = HashMap::new();
         for lease in store.leases()? {
-            store.return_lease(&lease.level, &lease.holder)?;
+            by_holder.entry(lease.holder).or_default().push(lease.level);
+        }
+        for (holder, levels) in by_holder {
+            store.return_leases(&holder, &levels)?;
         }
         Ok(())
     }
@@ -158,14 +210,16 @@ impl Leases {
     ) -> bool {
         let soon = now.after(RENEW_BEFORE);
         let mut all = self.all.lock();
-        let has_room =
-            |it: &Lease| it.used.saturating_add(bound) <= it.granted && soon < it.expires;
+        let has_room = |Held { lease: it, .. }: &Held| {
+            it.used.saturating_add(bound) <= it.granted && soon < it.expires
+        };
         if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
             return false;
         }
         for key in enforced_keys(path, enforced) {
-            if let Some(lease) = all.get_mut(key) {
-                lease.used = lease.used.saturating_add(bound);
+            if let Some(held) = all.get_mut(key) {
+                held.lease.used = held.lease.used.saturating_add(bound);
+                held.touched = now;
             }
         }
         true
@@ -177,16 +231,24 @@ impl Leases {
         let mut all = self.all.lock();
         // Only a level that was never leased is copied.
         if !all.contains_key(key) {
-            let none = Lease {
+            let lease = Lease {
                 level: key.clone(),
                 holder: self.holder.clone(),
                 granted: NanoUsd::ZERO,
                 used: NanoUsd::ZERO,
                 expires: Timestamp(0),
             };
-            all.insert(key.clone(), none);
+            all.insert(
+                key.clone(),
+                Held {
+                    lease,
+                    touched: now,
+                },
+            );
         }
-        match taken_from(all.get_mut(key)?, bound, now) {
+        let held = all.get_mut(key)?;
+        held.touched = now;
+        match taken_from(&mut held.lease, bound, now) {
             Cover::Covered => None,
             Cover::NeedsGrant { amount } => Some(amount),
         }
@@ -195,8 +257,8 @@ impl Leases {
     fn give_back<'a>(&self, keys: impl Iterator<Item = &'a LevelKey>, bound: NanoUsd) {
         let mut all = self.all.lock();
         for key in keys {
-            if let Some(lease) = all.get_mut(key) {
-                lease.give_back(bound);
+            if let Some(held) = all.get_mut(key) {
+                held.lease.give_back(bound);
             }
         }
         self.given_back.notify_all();
@@ -215,6 +277,11 @@ fn enforced_keys(path: &EntryPath, enforced: Levels) -> impl Iterator<Item = &Le
 }
 
 impl Engine {
+    /// How many calls wait to ask the owners of their limits for a lease, but for the one that does.
+    pub fn leases_waiting(&self) -> usize {
+        self.leases.asked.lock().len()
+    }
+
     /// Makes sure that no power cut can take more of the enforced levels than their leases.
     ///
     /// Mostly a few comparisons in memory. The first call on a level, and one that would pass the
@@ -233,7 +300,7 @@ impl Engine {
                 let before = enforced_keys(path, enforced).take(covered);
                 self.leases.give_back(before, bound);
                 if let Uncovered::Store(refused) = &uncovered {
-                    self.writer.health().failed(refused);
+                    self.writer.health().failed(refused.as_ref());
                 }
                 return Err(uncovered);
             }
@@ -309,17 +376,19 @@ impl Engine {
             amount,
             expires: now.after(LEASE_LIFE),
         };
-        let granted = match self.stores.ledger.grant_lease(ask(share), now)? {
-            Grant::Short { .. } if needed < share => {
-                self.stores.ledger.grant_lease(ask(needed), now)?
-            }
+        let owner = |amount| {
+            let answer = self.leases.ask(self.ledger(), ask(amount), now);
+            answer.map_err(Uncovered::Store)
+        };
+        let granted = match owner(share)? {
+            Grant::Short { .. } if needed < share => owner(needed)?,
             other => other,
         };
         match granted {
             Grant::Granted(granted) => {
-                if let Some(lease) = self.leases.all.lock().get_mut(key) {
-                    lease.granted = granted.granted;
-                    lease.expires = granted.expires;
+                if let Some(held) = self.leases.all.lock().get_mut(key) {
+                    held.lease.granted = granted.granted;
+                    held.lease.expires = granted.expires;
                 }
                 Ok(())
             }

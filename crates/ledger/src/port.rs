@@ -126,14 +126,16 @@ pub trait LedgerStore: Send + Sync {
     /// The latest time of any entry: what the wall clock should not be before.
     fn latest(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Grants a lease, or says what is left; durable when it returns.
-    fn grant_lease(&self, ask: LeaseAsk, now: Timestamp) -> Result<Grant, StoreError>;
+    /// Grants leases one after the other, or says what is left; durable when it returns. As many
+    /// answers as were asked for, in their order; where it fails, nothing was granted.
+    fn grant_leases(&self, asks: Vec<LeaseAsk>, now: Timestamp) -> Result<Vec<Grant>, StoreError>;
 
     /// All leases that were granted and not returned, expired ones too.
     fn leases(&self) -> Result<Vec<Lease>, StoreError>;
 
-    /// Takes a lease back; `false` if there is none.
-    fn return_lease(&self, level: &LevelKey, holder: &str) -> Result<bool, StoreError>;
+    /// Takes the leases of a holder on these levels back, all or none of them. Those that there are
+    /// none of are passed over. Answers how many there were.
+    fn return_leases(&self, holder: &str, levels: &[LevelKey]) -> Result<usize, StoreError>;
 }
 
 /// What is kept beside the rows, and must agree with them.

@@ -27,7 +27,7 @@ use crate::staging::{self, Changes, Head, Stored};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     ledger: Mutex<Ledger>,
-    leases: Mutex<Vec<Lease>>,
+    leases: Mutex<BTreeMap<LevelKey, Vec<Lease>>>,
     settings: Mutex<BTreeMap<String, Vec<u8>>>,
     keys: Mutex<BTreeMap<KeyId, Key>>,
     calls: Mutex<BTreeMap<CallId, CallRecord>>,
@@ -167,28 +167,42 @@ impl LedgerStore for MemoryStore {
         Ok((ledger.head.rows > 0).then_some(ledger.head.latest))
     }
 
-    fn grant_lease(&self, ask: LeaseAsk, now: Timestamp) -> Result<Grant, StoreError> {
-        let balance = self.balance(&ask.level)?.unwrap_or_default();
+    fn grant_leases(&self, asks: Vec<LeaseAsk>, now: Timestamp) -> Result<Vec<Grant>, StoreError> {
         let mut leases = self.leases.lock();
-        let grant = leases::grant(ask, balance, &leases, now);
-        if let Grant::Granted(lease) = &grant {
-            leases.retain(|it| !(it.level == lease.level && it.holder == lease.holder));
-            leases.push(lease.clone());
-        }
-        Ok(grant)
+        let granted = asks.into_iter().map(|ask| {
+            let balance = self.balance(&ask.level)?.unwrap_or_default();
+            let of_level = leases.entry(ask.level.clone()).or_default();
+            let grant = leases::grant(ask, balance, of_level, now);
+            if let Grant::Granted(lease) = &grant {
+                of_level.retain(|it| it.holder != lease.holder);
+                of_level.push(lease.clone());
+            }
+            Ok(grant)
+        });
+        granted.collect()
     }
 
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        let mut leases = self.leases.lock().clone();
+        let leases = self.leases.lock();
+        let mut leases: Vec<Lease> = leases.values().flatten().cloned().collect();
         leases.sort_by(|a, b| (&a.level, &a.holder).cmp(&(&b.level, &b.holder)));
         Ok(leases)
     }
 
-    fn return_lease(&self, level: &LevelKey, holder: &str) -> Result<bool, StoreError> {
+    fn return_leases(&self, holder: &str, levels: &[LevelKey]) -> Result<usize, StoreError> {
         let mut leases = self.leases.lock();
-        let before = leases.len();
-        leases.retain(|it| !(it.level == *level && it.holder == holder));
-        Ok(leases.len() < before)
+        let mut returned = 0;
+        for level in levels {
+            if let Some(of_level) = leases.get_mut(level) {
+                let before = of_level.len();
+                of_level.retain(|it| it.holder != holder);
+                returned += before - of_level.len();
+                if of_level.is_empty() {
+                    leases.remove(level);
+                }
+            }
+        }
+        Ok(returned)
     }
 }
 

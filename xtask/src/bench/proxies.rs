@@ -36,6 +36,11 @@ const CALLS: &[(&str, request::Shape, f64)] = &[
         request::Shape::anthropic().streamed(),
         1.3,
     ),
+    (
+        "anthropic, naming no task",
+        request::Shape::anthropic().unnamed(),
+        1.6,
+    ),
     ("openai", request::Shape::openai(), 1.6),
     ("openai streamed", request::Shape::openai().streamed(), 1.3),
     (
@@ -45,11 +50,19 @@ const CALLS: &[(&str, request::Shape, f64)] = &[
     ),
 ];
 
+/// How much more processor time a call may cost because what happened is kept.
+const TELEMETRY_AT_MOST: f64 = 1.15;
+
+/// Appended to the gateway's configuration.
+const WITHOUT_TELEMETRY: &str = "\n[telemetry]\nenabled = false\n";
+
 /// One behind the other: nginx and the gateway each before the provider.
 struct Proxies {
     provider: Server,
     nginx: Server,
     gateway: Server,
+    /// The same gateway, which keeps nothing of what happened.
+    forgetful: Server,
 }
 
 impl Proxies {
@@ -57,11 +70,16 @@ impl Proxies {
         let program = rig.program()?;
         let provider = server::provider(program, scratch.path(), &["--bench"])?;
         let nginx = nginx(&rig.packages, scratch.path(), &provider)?;
-        let gateway = server::gateway(program, scratch.path(), &provider, Some(super::GOVERNED))?;
+        let gateway = |home: &str, configuration: &str| {
+            let home = scratch.folder(home)?;
+            server::gateway(program, &home, &provider, Some(configuration))
+        };
+        let forgetting = super::GOVERNED.to_owned() + WITHOUT_TELEMETRY;
         Ok(Self {
+            gateway: gateway("keeping", super::GOVERNED)?,
+            forgetful: gateway("forgetting", &forgetting)?,
             provider,
             nginx,
-            gateway,
         })
     }
 }
@@ -70,36 +88,43 @@ pub(super) fn measure(rig: &Rig, rounds: Rounds) -> anyhow::Result<Vec<Figure>> 
     let scratch = Scratch::try_new("bench")?;
     let proxies = Proxies::start(rig, &scratch)?;
     let mut figures = Vec::new();
-    for (name, shape, at_most) in CALLS {
-        figures.extend(processor_time(&proxies, name, *shape, rounds, *at_most)?);
+    for call in CALLS {
+        figures.extend(processor_time(&proxies, call, rounds)?);
     }
     figures.extend(latency(&proxies, rounds)?);
     Ok(figures)
 }
 
-/// Of nginx, of the gateway, and of the gateway in nginx's.
+/// Of nginx, of the gateway with telemetry and without, and each in proportion to the one before.
 fn processor_time(
     proxies: &Proxies,
-    name: &str,
-    shape: request::Shape,
+    (name, shape, at_most): &(&str, request::Shape, f64),
     rounds: Rounds,
-    at_most: f64,
-) -> anyhow::Result<[Figure; 3]> {
+) -> anyhow::Result<[Figure; 5]> {
     let name = format!("processor time per call, {name}");
-    let mut theirs = Figure::new(&name, "nginx", "µs");
-    let mut ours = Figure::new(&name, "tidegate", "µs");
+    let figure = |subject| Figure::new(&name, subject, "µs");
+    let mut theirs = figure("nginx");
+    let mut ours = figure("tidegate");
+    let mut forgetful = figure("tidegate, telemetry off");
     for round in 0..rounds.0 {
-        let mut pair = [(&proxies.nginx, &mut theirs), (&proxies.gateway, &mut ours)];
+        let mut subjects = [
+            (&proxies.nginx, &mut theirs),
+            (&proxies.gateway, &mut ours),
+            (&proxies.forgetful, &mut forgetful),
+        ];
         if round % 2 == 1 {
-            pair.reverse(); // whoever comes second finds the provider warmer
+            subjects.reverse(); // whoever comes later finds the provider warmer
         }
-        for (server, figure) in pair {
-            figure.rounds.push(per_call(server, shape)?);
+        for (server, figure) in subjects {
+            figure.rounds.push(per_call(server, *shape)?);
         }
     }
     let mut ratio = ours.against(&theirs, "tidegate / nginx", |one, two| one / two);
     ratio.unit = "";
-    Ok([theirs, ours, ratio.at_most(at_most)])
+    let mut kept = ours.against(&forgetful, "telemetry on / off", |one, two| one / two);
+    kept.unit = "";
+    let kept = kept.at_most(TELEMETRY_AT_MOST);
+    Ok([theirs, ours, forgetful, ratio.at_most(*at_most), kept])
 }
 
 /// Microseconds of processor time per call, at saturation.

@@ -12,7 +12,13 @@ pub(super) struct Shape {
     prompt: &'static str,
     stream: bool,
     body_bytes: usize,
+    /// What says whose conversation and task it is: headers, each with its line's end.
+    names: &'static str,
 }
+
+/// As a coding assistant says it, and whoever uses our headers.
+const NAMES: &str =
+    "x-claude-code-session-id: 6f1c0f1e-6a43-4c0c-9f6c-2f1f4f0c7d11\r\nx-tidegate-task: bench\r\n";
 
 /// The length of a short conversation's body.
 const SHORT: usize = 2_048;
@@ -27,6 +33,7 @@ impl Shape {
             prompt: "",
             stream: false,
             body_bytes: SHORT,
+            names: NAMES,
         }
     }
 
@@ -46,6 +53,12 @@ impl Shape {
         self
     }
 
+    /// As an SDK sends it: nobody says what it belongs to, so that each call begins a task.
+    pub(super) const fn unnamed(mut self) -> Self {
+        self.names = "";
+        self
+    }
+
     pub(super) const fn of_bytes(mut self, body_bytes: usize) -> Self {
         self.body_bytes = body_bytes;
         self
@@ -57,8 +70,8 @@ impl Shape {
         self
     }
 
-    /// The whole request. It names a session, an agent's task and a credential, so that all of identity, limits and budgets
-    /// is in its path.
+    /// The whole request. It names a session, an agent's task and a credential, unless it shall not, so that all of identity,
+    /// limits and budgets is in its path.
     pub(super) fn bytes(&self, host: &str) -> Vec<u8> {
         let closing = if self.stream {
             self.streamed_closing
@@ -73,11 +86,10 @@ impl Shape {
         let body = [self.opening, filling.as_str(), self.prompt, closing].concat();
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\naccept: application/json\r\n\
-             user-agent: tidegate-bench\r\nanthropic-version: 2023-06-01\r\n{}\r\n\
-             x-claude-code-session-id: 6f1c0f1e-6a43-4c0c-9f6c-2f1f4f0c7d11\r\nx-tidegate-task: bench\r\n\
-             content-length: {}\r\n\r\n",
+             user-agent: tidegate-bench\r\nanthropic-version: 2023-06-01\r\n{}\r\n{}content-length: {}\r\n\r\n",
             self.path,
             self.credential(),
+            self.names,
             body.len(),
         );
         [head.into_bytes(), body.into_bytes()].concat()

@@ -211,6 +211,77 @@ fn a_task_keeps_its_slot_until_it_was_idle_or_is_over() {
 }
 
 #[test]
+fn of_many_idle_tasks_the_earliest_is_told_that_a_slot_can_be_free() {
+    let table = QuotaTable {
+        user: figures(
+            &[(QuotaKind::TasksAtOnce, 5)],
+            Enforcement::Named(Mode::Watch),
+        ),
+        ..of_users(&[])
+    };
+    let mut quotas = quotas(table);
+    let mut begin = |task: u64| {
+        let name: Arc<str> = format!("task-{task}").into();
+        let path = quotas.path(
+            &"ada".into(),
+            None,
+            Some((&name, false)),
+            Monotonic(task * SECOND / 100),
+        );
+        let nanos = task * SECOND / 100;
+        let cleared = quotas.check(&path, &CALL, at(nanos)).unwrap();
+        let hold = quotas.commit(&path, &cleared);
+        quotas.settle(hold, 10, Monotonic(nanos));
+        (
+            cleared.watched_first.map(|it| (it.used, it.wait)),
+            quotas.tasks.active(),
+        )
+    };
+    let mut told = Vec::new();
+    for task in 0..1_100 {
+        let (over, active) = begin(task);
+        if [4, 5, 68, 69, 900, 1_099].contains(&task) {
+            told.push((task, over, active));
+        }
+    }
+    let left = |millis| Duration::from_millis(millis);
+    let after = |used, wait| Some((used, Some(wait)));
+    assert_eq!(
+        told,
+        [
+            (4, None, 5),
+            // The first of five became idle 50 ms ago, and holds its slot for ten seconds.
+            (5, after(5, Wait::For(left(9_950))), 6),
+            // 64 slots are lacking: that of the last of them frees the first.
+            (68, after(68, Wait::For(left(9_950))), 69),
+            // How long it takes until more are free is not looked for: longer than for the first.
+            (
+                69,
+                after(
+                    69,
+                    Wait::Freed {
+                        at_least: left(9_310)
+                    }
+                ),
+                70
+            ),
+            (
+                900,
+                after(
+                    900,
+                    Wait::Freed {
+                        at_least: left(1_000)
+                    }
+                ),
+                901
+            ),
+            // Slots of those that were idle for ten seconds are free.
+            (1_099, after(999, Wait::Freed { at_least: left(10) }), 1_000),
+        ]
+    );
+}
+
+#[test]
 fn subtasks_wait_for_no_slot_and_count_as_no_task() {
     check(
         &[

@@ -307,6 +307,36 @@ fn who_waits_for_the_store_to_hold_more_keeps_nobody_from_ending() {
     world.assert_sound();
 }
 
+/// A client that names no task begins one with each call: the store must not be waited for once for each.
+#[test]
+fn first_calls_of_many_tasks_ask_the_store_together() {
+    const TASKS: usize = 8;
+    let ledger = Arc::new(Gated::default());
+    let world = World::on(settings(|_| {}), ledger.stores(), ManualClock::start());
+    let ada = keyed("ada");
+    // All of them together within what her day's budget leases.
+    let small = |task: &str| AdmissionAsk {
+        cost: usd("0.001"),
+        ..dime(task)
+    };
+    world.admit(&ada, &small("first")).unwrap();
+    let asked = ledger.leases_asked();
+    thread::scope(|scope| {
+        let closed = ledger.close();
+        let (world, ada) = (&world, &ada);
+        for task in 0..TASKS {
+            scope.spawn(move || world.admit(ada, &small(&format!("task-{task}"))).unwrap());
+        }
+        while ledger.leases_asked() == asked || world.engine.leases_waiting() < TASKS - 1 {
+            thread::yield_now();
+        }
+        drop(closed);
+    });
+    assert_eq!(ledger.leases_asked() - asked, 2);
+    world.engine.flush();
+    world.assert_sound();
+}
+
 #[test]
 fn what_ended_while_the_store_was_waited_for_holds_no_more() {
     let ledger = Arc::new(Gated::default());

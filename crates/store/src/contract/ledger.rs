@@ -284,22 +284,28 @@ pub(crate) fn a_lease_is_granted_within_what_is_left_and_returned(store: &dyn Le
         amount: NanoUsd(amount),
         expires: Timestamp(NOW.0 + 10),
     };
-    let granted = |grant: Grant| matches!(grant, Grant::Granted(_));
-    assert!(granted(store.grant_lease(ask("a", 10), NOW).unwrap()));
-    let short = Grant::Short { left: NanoUsd(5) };
-    assert_eq!(store.grant_lease(ask("b", 6), NOW).unwrap(), short);
-    assert!(
-        granted(store.grant_lease(ask("a", 15), NOW).unwrap()),
-        "its own is replaced"
-    );
+    let ask_all = |asks: Vec<LeaseAsk>, at| -> Vec<Option<NanoUsd>> {
+        let answers = store.grant_leases(asks, at).unwrap().into_iter();
+        let short = answers.map(|it| match it {
+            Grant::Granted(_) => None,
+            Grant::Short { left } => Some(left),
+        });
+        short.collect()
+    };
+    // The second is decided with what the first was granted.
+    let (first, second) = (ask("a", 10), ask("b", 6));
+    assert_eq!(ask_all(vec![first, second], NOW), [None, Some(NanoUsd(5))]);
+    let own_is_replaced = ask_all(vec![ask("a", 15)], NOW);
+    assert_eq!(own_is_replaced, [None]);
     assert_eq!(store.leases().unwrap().len(), 1);
-    assert!(granted(
-        store
-            .grant_lease(ask("b", 15), Timestamp(NOW.0 + 10))
-            .unwrap()
-    ));
+    let expired = ask_all(vec![ask("b", 15)], Timestamp(NOW.0 + 10));
+    assert_eq!(expired, [None]);
     assert_eq!(store.leases().unwrap().len(), 2);
-    assert!(store.return_lease(&task(), "a").unwrap());
-    assert!(!store.return_lease(&task(), "a").unwrap());
+    let mut elsewhere = ask("a", 3);
+    elsewhere.level.task = Some("another".into());
+    let levels = [task(), elsewhere.level.clone()];
+    assert_eq!(ask_all(vec![elsewhere], NOW), [None]);
+    assert_eq!(store.return_leases("a", &levels).unwrap(), 2);
+    assert_eq!(store.return_leases("a", &levels).unwrap(), 0);
     assert_eq!(store.leases().unwrap()[0].holder, "b");
 }

@@ -232,29 +232,29 @@ impl LedgerStore for SqliteStore {
         Ok((head.rows > 0).then_some(head.latest))
     }
 
-    fn grant_lease(&self, ask: LeaseAsk, now: Timestamp) -> Result<Grant, StoreError> {
+    fn grant_leases(&self, asks: Vec<LeaseAsk>, now: Timestamp) -> Result<Vec<Grant>, StoreError> {
         self.state.write(|path, writer| {
-            let granted = grant(&mut writer.connection, ask, now);
+            let granted = grant_all(&mut writer.connection, asks, now);
             granted.map_err(|it| failure::of_sqlite(path, it))
         })
     }
 
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        let mut leases = self.state.look(|it| all_leases(it))?;
+        let mut leases: Vec<Lease> = self.state.look(|it| {
+            let mut query = it.prepare_cached("SELECT lease FROM leases")?;
+            query.query_map([], |it| columns::json(it, 0))?.collect()
+        })?;
         leases.sort_by(|a, b| (&a.level, &a.holder).cmp(&(&b.level, &b.holder)));
         Ok(leases)
     }
 
-    fn return_lease(&self, level: &LevelKey, holder: &str) -> Result<bool, StoreError> {
+    fn return_leases(&self, holder: &str, levels: &[LevelKey]) -> Result<usize, StoreError> {
+        if levels.is_empty() {
+            return Ok(0);
+        }
         self.state.write(|path, writer| {
-            let name = columns::to_json(level);
-            let returned = name.and_then(|level| {
-                writer.connection.execute(
-                    "DELETE FROM leases WHERE level = ?1 AND holder = ?2",
-                    params![level, holder],
-                )
-            });
-            Ok(returned.map_err(|it| failure::of_sqlite(path, it))? > 0)
+            let returned = return_all(&mut writer.connection, holder, levels);
+            returned.map_err(|it| failure::of_sqlite(path, it))
         })
     }
 }
@@ -469,25 +469,46 @@ fn history(connection: &Connection, reservation: ReservationId) -> rusqlite::Res
     query.query_map([name], columns::row)?.collect()
 }
 
-fn all_leases(connection: &Connection) -> rusqlite::Result<Vec<Lease>> {
-    let mut query = connection.prepare_cached("SELECT lease FROM leases")?;
-    query.query_map([], |it| columns::json(it, 0))?.collect()
+fn grant_all(
+    connection: &mut Connection,
+    asks: Vec<LeaseAsk>,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Grant>> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let granted: rusqlite::Result<_> = asks.into_iter().map(|it| grant(&change, it, now)).collect();
+    let granted = granted?;
+    change.commit()?;
+    Ok(granted)
 }
 
-fn grant(connection: &mut Connection, ask: LeaseAsk, now: Timestamp) -> rusqlite::Result<Grant> {
-    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let stands = balance(&change, &ask.level)?.unwrap_or_default();
-    let grant = leases::grant(ask, stands, &all_leases(&change)?, now);
+fn grant(change: &Connection, ask: LeaseAsk, now: Timestamp) -> rusqlite::Result<Grant> {
+    let stands = balance(change, &ask.level)?.unwrap_or_default();
+    let level = columns::to_json(&ask.level)?;
+    let mut query = change.prepare_cached("SELECT lease FROM leases WHERE level = ?1")?;
+    let of_level = query.query_map([&level], |it| columns::json(it, 0))?;
+    let of_level: Vec<Lease> = of_level.collect::<Result<_, _>>()?;
+    let grant = leases::grant(ask, stands, &of_level, now);
     if let Grant::Granted(lease) = &grant {
-        change.execute(
+        let mut put = change.prepare_cached(
             "INSERT OR REPLACE INTO leases (level, holder, lease) VALUES (?1, ?2, ?3)",
-            params![
-                columns::to_json(&lease.level)?,
-                lease.holder,
-                columns::to_json(lease)?
-            ],
         )?;
+        put.execute(params![level, lease.holder, columns::to_json(lease)?])?;
+    }
+    Ok(grant)
+}
+
+fn return_all(
+    connection: &mut Connection,
+    holder: &str,
+    levels: &[LevelKey],
+) -> rusqlite::Result<usize> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut returned = 0;
+    for level in levels {
+        let mut query =
+            change.prepare_cached("DELETE FROM leases WHERE level = ?1 AND holder = ?2")?;
+        returned += query.execute(params![columns::to_json(level)?, holder])?;
     }
     change.commit()?;
-    Ok(grant)
+    Ok(returned)
 }

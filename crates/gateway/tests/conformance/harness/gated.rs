@@ -60,15 +60,15 @@ impl LedgerStore for Gated {
     fn latest(&self) -> Result<Option<Timestamp>, StoreError> {
         self.store.latest()
     }
-    fn grant_lease(&self, ask: LeaseAsk, now: Timestamp) -> Result<Grant, StoreError> {
+    fn grant_leases(&self, asks: Vec<LeaseAsk>, now: Timestamp) -> Result<Vec<Grant>, StoreError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let _open = self.gate.lock();
-        self.store.grant_lease(ask, now)
+        self.store.grant_leases(asks, now)
     }
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.store.leases()
     }
-    fn return_lease(&self, level: &LevelKey, holder: &str) -> Result<bool, StoreError> {
-        self.store.return_lease(level, holder)
+    fn return_leases(&self, holder: &str, levels: &[LevelKey]) -> Result<usize, StoreError> {
+        self.store.return_leases(holder, levels)
     }
 }
