@@ -21,23 +21,25 @@ pub(crate) struct Order {
     pub(crate) now: u64,
 }
 
+/// As in its flow, what each call reads stands together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Bucket {
-    pub(crate) flow: Flow,
     pub(crate) spec: BucketSpec,
     /// No longer configured: its place is kept for the next new one.
     pub(crate) retired: bool,
-    /// Calls of an earlier sequence number have taken nothing from it.
-    born: u64,
     /// Taken and neither settled nor released, in the resource.
     pub(crate) held: u64,
-    /// All that settlement ever added, in the resource.
-    pub(crate) debt_total: u64,
     /// Nanoseconds of refill in one token, in fixed point; saturates at three days a token.
     flow_per_token: u64,
-    peaks: Peaks,
     /// What the provider says of it; `None` where it is no provider's.
     pub(crate) mirror: Option<Box<Mirror>>,
+    pub(crate) flow: Flow,
+    /// Calls of an earlier sequence number have taken nothing from it.
+    born: u64,
+    /// All that settlement ever added, in the resource.
+    pub(crate) debt_total: u64,
+    peaks: Peaks,
 }
 
 impl Bucket {
@@ -88,7 +90,9 @@ impl Bucket {
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
-    /// Takes what a check has allowed, or what a watched bucket lets pass.
+    /// Takes what a check has allowed, or what a watched bucket lets pass. Answers how many tokens that
+    /// were, and how many of them came from what the class had earned: two registers, since a pair that
+    /// is read from memory right after it was written waits for all writes before it.
     #[inline]
     pub(crate) fn charge(
         &mut self,
@@ -96,7 +100,7 @@ impl Bucket {
         class: Priority,
         (caller, lent): (Caller, bool),
         (sequence, now): (u64, u64),
-    ) -> Charge {
+    ) -> (u64, u64) {
         let tokens = self.within_floor(tokens, caller);
         self.note_peak(sequence);
         let earned = if lent {
@@ -109,11 +113,7 @@ impl Bucket {
         if let Some(mirror) = &mut self.mirror {
             mirror.note_sent(sequence, tokens, now);
         }
-        Charge {
-            tokens,
-            earned,
-            refundable: tokens,
-        }
+        (tokens, earned)
     }
 
     #[inline]
@@ -267,9 +267,11 @@ impl Bucket {
     /// have to be waited loses all meaning. Concurrency is counted as it is.
     #[inline]
     fn within_floor(&self, tokens: u64, caller: Caller) -> u64 {
+        if !self.watches(caller) || !self.flow.refills() {
+            return tokens;
+        }
         let after = self.flow.level().saturating_sub(self.flow.cost(tokens));
-        let above = after >= -self.flow.capacity();
-        if above || !self.flow.refills() || !self.watches(caller) {
+        if after >= -self.flow.capacity() {
             tokens
         } else {
             tokens.min(self.flow.above_floor())

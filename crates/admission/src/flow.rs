@@ -74,21 +74,23 @@ pub(crate) enum Fit {
     Not,
 }
 
+/// What each call reads stands together, at the beginning: a reservation costs what it has to fetch.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Flow {
-    /// The state is as of this nanosecond.
-    at: u64,
     level: i128,
     capacity: i128,
     threshold: i128,
+    /// The state is as of this nanosecond.
+    at: u64,
     /// Quanta in one token (or unit, request, billionth of a dollar, call).
     token: u64,
     /// Quanta per nanosecond, at the present pace. Zero for concurrency.
     rate: u64,
-    /// What the rate grows by with each part of the pace; zero where the pace is fixed.
-    pace_step: u64,
     /// Someone waits, claims or overdrew: refill is not just an addition.
     stirred: bool,
+    /// What the rate grows by with each part of the pace; zero where the pace is fixed.
+    pace_step: u64,
     /// The most that `critical` may overdraw, and what it still has to pay back.
     overdraft: i128,
     overdrawn: i128,
@@ -473,15 +475,16 @@ impl Flow {
     #[inline]
     pub(crate) fn charge(&mut self, tokens: u64, class: Priority, fit: Fit) -> u64 {
         let cost = self.cost(tokens);
-        let full = self.level >= self.capacity;
-        let stock = self.unclaimed().max(0);
-        self.level = self.level.saturating_sub(cost);
         if !self.stirred {
+            self.level = self.level.saturating_sub(cost);
             if fit == Fit::Overdraws {
                 self.note_overdraft();
             }
             return 0;
         }
+        let full = self.level >= self.capacity;
+        let stock = self.unclaimed().max(0);
+        self.level = self.level.saturating_sub(cost);
         let claim = &mut self.claims[class.index()];
         let whole = |part: i128| u64::try_from(part.max(0) / i128::from(self.token)).unwrap_or(0);
         let earned = if *claim >= cost {

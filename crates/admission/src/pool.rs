@@ -81,6 +81,37 @@ struct Findings {
     overdrawn: Mask,
 }
 
+/// The flow time of a call, found in one pass over the buckets: see [`Pool::measuring`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    /// By those that make it wait, if there are any.
+    bound: Option<u64>,
+    watched: u64,
+}
+
+impl Measured {
+    #[inline]
+    fn add(&mut self, bucket: &Bucket, tokens: u64, caller: Caller) {
+        if !bucket.refills() {
+            return;
+        }
+        let nanos = bucket.flow_nanos(tokens);
+        if bucket.watches(caller) {
+            self.watched = self.watched.max(nanos);
+        } else {
+            self.bound = self.bound.max(Some(nanos));
+        }
+    }
+
+    #[inline]
+    const fn flow_nanos(&self) -> u64 {
+        match self.bound {
+            Some(nanos) => nanos,
+            None => self.watched,
+        }
+    }
+}
+
 impl Pool {
     /// Every bucket full.
     pub fn new(spec: PoolSpec, now: Monotonic) -> Self {
@@ -217,14 +248,20 @@ impl Pool {
             ..
         } = cleared;
         let mut charges = [Charge::default(); BUCKETS_MAX];
-        let flow_nanos = self.flow_of(&need, caller);
+        let mut measured = Measured::default();
         for (bucket, charge) in self.buckets.iter_mut().zip(&mut charges) {
             let tokens = bucket.needed(&need);
+            measured.add(bucket, tokens, caller);
             if tokens > 0 {
                 bucket.flow.advance(now);
-                *charge = bucket.charge(tokens, priority, (caller, lent), (sequence, now));
+                let by = (caller, lent);
+                let (tokens, earned) = bucket.charge(tokens, priority, by, (sequence, now));
+                charge.tokens = tokens;
+                charge.earned = earned;
+                charge.refundable = tokens;
             }
         }
+        let flow_nanos = measured.flow_nanos();
         self.sequence += 1;
         if !queues || self.has_penalty(priority, user, now) {
             self.count_usage(priority, user, flow_nanos, now);
@@ -394,9 +431,11 @@ impl Pool {
     /// The flow time of a call: how long the slowest of the buckets that measure it takes to refill it.
     #[inline]
     pub(crate) fn flow_of(&self, need: &Need, caller: Caller) -> u64 {
-        let measuring = self.measuring(caller);
-        let flows = measuring.map(|it| it.flow_nanos(it.needed(need)));
-        flows.max().unwrap_or(0)
+        let mut measured = Measured::default();
+        for bucket in &self.buckets {
+            measured.add(bucket, bucket.needed(need), caller);
+        }
+        measured.flow_nanos()
     }
 
     /// The buckets by which the calls of a caller are measured: what refills and makes it wait, or, where nothing

@@ -84,13 +84,29 @@ pub struct ClearedQuota {
     pub sizes: Sizes,
 }
 
+/// Of which subject's rates a call took: eight bits for each subject, a bit for each rate. Not an array,
+/// which would be read again from memory right after its parts were written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Charged(u32);
+
+impl Charged {
+    const fn add(&mut self, place: usize, rates: u8) {
+        self.0 |= (rates as u32) << (place * 8);
+    }
+
+    /// One where it took of that rate, else zero.
+    const fn of(self, place: usize, rate: usize) -> u64 {
+        (self.0 >> (place * 8 + rate) & 1) as u64
+    }
+}
+
 /// What one call holds of its quotas. Ends exactly once.
 #[derive(Debug)]
 #[must_use = "what is neither settled nor released stays held"]
 pub struct QuotaHold {
     subjects: Subjects,
-    /// Of which subject's rates it took, by bits.
-    charged: [u8; QUOTA_SCOPES],
+    /// Of which subject's rates it took.
+    charged: Charged,
     usage: QuotaUse,
     caller: Caller,
     task: Option<TaskAt>,
@@ -336,7 +352,7 @@ impl Quotas {
         } = cleared;
         self.sequence += 1;
         let sequence = self.sequence;
-        let mut charged = [0; QUOTA_SCOPES];
+        let mut charged = Charged::default();
         for (place, it) in path.subjects.iter().enumerate() {
             let subject = &mut self.subjects[it];
             subject.note_change(path.subjects.at[place], &mut self.changed);
@@ -345,10 +361,11 @@ impl Quotas {
                 take.slots[0] * u64::from(cleared.task.is_some()),
                 take.slots[1],
             ];
-            charged[place] = subject.take(&Take { slots, ..*take }, *caller, at, sequence);
+            let rates = subject.take(&Take { slots, ..*take }, *caller, at, sequence);
+            charged.add(place, rates);
             if take.rates[0] > 0 {
                 // A beginning is never given back.
-                let taken = u64::from(charged[place] & 1);
+                let taken = charged.of(place, 0);
                 subject.end_rate(0, (taken, taken), *caller, (sequence, sequence));
             }
         }
@@ -403,7 +420,7 @@ impl Quotas {
             };
             if let Some(rate) = rate {
                 subject.advance(now);
-                let charged = u64::from(hold.charged[place] >> rate & 1);
+                let charged = hold.charged.of(place, rate);
                 subject.end_rate(rate, (charged, made), hold.caller, order);
             }
             if hold.usage == QuotaUse::Call {

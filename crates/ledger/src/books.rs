@@ -255,10 +255,18 @@ impl Books {
         if path.epoch != self.epoch {
             return None;
         }
-        let slots = path.slots.iter().map(|it| &self.slots[it]);
-        slots
-            .filter_map(|it| it.headroom(caller))
-            .min_by_key(|it| it.left)
+        // Only what is compared is carried along: the whole, copied at each level, costs as much as the
+        // rest of a check.
+        let mut tightest: Option<(u64, usize)> = None;
+        for at in path.slots.iter() {
+            let left = self.slots[at].left(caller);
+            if let Some(left) = left
+                && tightest.is_none_or(|(least, _)| left < least)
+            {
+                tightest = Some((left, at));
+            }
+        }
+        tightest.and_then(|(_, at)| self.slots[at].headroom(caller))
     }
 
     /// The level that would leave least to this caller if nothing were held, of those that would

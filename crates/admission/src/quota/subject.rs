@@ -326,8 +326,9 @@ impl Subject {
             if wanted > 0
                 && let Some(bucket) = bucket
             {
-                let charge = bucket.charge(wanted, CLASS, (caller, false), (sequence, at.mono.0));
-                charged |= u8::from(charge.tokens > 0) << place;
+                let by = (caller, false);
+                let (tokens, _) = bucket.charge(wanted, CLASS, by, (sequence, at.mono.0));
+                charged |= u8::from(tokens > 0) << place;
             }
         }
         self.slots[0] += take.slots[0];

@@ -261,11 +261,18 @@ impl Slot {
     }
 
     pub(super) fn headroom(&self, caller: Caller) -> Option<Headroom> {
-        self.binds(caller).then(|| Headroom {
+        self.left(caller).map(|left| Headroom {
             level: self.kind,
             limit: NanoUsd(self.hard),
-            left: NanoUsd(self.hard.saturating_sub(self.spent + self.held)),
+            left: NanoUsd(left),
         })
+    }
+
+    /// What is left to a caller whom it binds.
+    #[inline]
+    pub(super) fn left(&self, caller: Caller) -> Option<u64> {
+        let left = || self.hard.saturating_sub(self.spent + self.held);
+        self.binds(caller).then(left)
     }
 
     /// What it will have left when nothing runs any more, if that costs nothing.
