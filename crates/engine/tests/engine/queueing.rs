@@ -284,8 +284,7 @@ fn start(world: &World, turn: Turn) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
-
+    /// As many days as `PROPTEST_CASES` says.
     #[test]
     fn no_turn_is_lost_and_none_comes_twice(acts in prop::collection::vec(act(), 1..80)) {
         let mut play = Play::new();
