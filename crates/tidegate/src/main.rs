@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod faces;
 mod log;
+mod memory;
 mod moving;
 mod otlp;
 mod overrides;
@@ -20,10 +21,6 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use cli::{Cli, Command, ReferenceCommand, SimCommand, SimProviderArgs};
 use tidegate_sim::ProviderSpec;
-
-/// Gives memory back after a burst, which the system's allocator doesn't.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -36,6 +36,7 @@ use crate::{
     config::{self, Loaded, Settings, Sources},
     faces::Faces,
     log::Logger,
+    memory,
     otlp::{self, Listeners},
     overrides::{self, Overrides},
     runs::Users,
@@ -67,7 +68,7 @@ pub(crate) struct Serving {
 
 /// Serves until a signal ends it, or, where it was started for programs, the last of them.
 pub(crate) fn run(sources: Sources, for_runs: bool) -> anyhow::Result<()> {
-    without_huge_pages();
+    memory::without_huge_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -83,14 +84,6 @@ pub(crate) fn run(sources: Sources, for_runs: bool) -> anyhow::Result<()> {
         let otlp = otlp.serve(&serving.receiver, &serving.phase.subscribe());
         serving.until_stopped(listener, otlp, users.as_ref()).await
     })
-}
-
-/// A page of 2 MiB is held for as long as one byte of it is used, and cleared as a whole when it is first
-/// touched: a gateway whose calls come and go pays a third of its memory for them.
-fn without_huge_pages() {
-    // Where a system doesn't know how, it is only larger.
-    #[cfg(target_os = "linux")]
-    let _larger = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// Starts everything but the accepting of connections.
@@ -300,6 +293,7 @@ impl Serving {
     }
 
     fn tidy(&self) {
+        memory::give_back();
         self.engine.tidy();
         self.gateway.tidy();
         self.own.look();
