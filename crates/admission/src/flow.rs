@@ -438,6 +438,20 @@ impl Flow {
         cost.min(self.capacity) <= self.claims[class.index()]
     }
 
+    /// What the class borrowed of others' earnings and has not paid back, in quanta.
+    pub(crate) fn owed(&self, class: Priority) -> i128 {
+        self.claims[class.index()].saturating_neg().max(0)
+    }
+
+    /// The same if a call of this cost started now: see [`Self::charge`].
+    pub(crate) fn owed_after(&self, cost: i128, class: Priority) -> i128 {
+        let (claim, stock) = (self.claims[class.index()], self.unclaimed().max(0));
+        let cost = cost.min(self.capacity);
+        let borrows = self.level >= self.capacity && cost > claim.max(0).saturating_add(stock);
+        let spent = if borrows { cost - stock } else { 0 };
+        spent.saturating_sub(claim).max(0)
+    }
+
     /// Why a call that does not fit has to wait.
     pub(crate) fn reason(&self, cost: i128, class: Priority) -> Reason {
         if self.rate == 0 {

@@ -16,7 +16,8 @@
 //! share. Where somebody would be late if all were not served by age from now on, or the prompt cache of
 //! the first is about to expire, the oldest or that one **locks** the class: what the class earns is kept
 //! for it, but for calls that delay it by less than [`BACKFILL_MAX`] in all. What nobody has earned may
-//! pass it as before.
+//! pass it as before. What a class has borrowed from a full bucket is paid back first, so it locks earlier by
+//! that; a call whose borrowing would make somebody late does not start before the oldest.
 //!
 //! Sizes are flow times: how long the slowest bucket takes to refill what a call takes.
 
@@ -436,9 +437,14 @@ impl Queue {
 
     /// Who goes first of a class. Those whom a penalty keeps from starting are set aside meanwhile:
     /// others need not wait for that.
-    fn unpaused_head(&mut self, class: Priority, pool: &Pool, now: Monotonic) -> Option<Head> {
+    fn unpaused_head(&mut self, class: Priority, pool: &mut Pool, now: Monotonic) -> Option<Head> {
         loop {
-            let head = self.line(class).head(now)?;
+            let oldest = self.lines[class.index()].locked()?;
+            let owed = pool.owed_flow(&self.places[&oldest.spot.ticket].waiting.ask, now);
+            let mut head = self.line(class).head(owed.now, now)?;
+            if !self.starts_in_time(&head.spot, pool, now) {
+                head = oldest;
+            }
             let ask = self.places[&head.spot.ticket].waiting.ask;
             let Some(until) = pool.paused_until(&ask, now.0) else {
                 return Some(head);
@@ -448,6 +454,13 @@ impl Queue {
             self.set_aside(head.spot.ticket, Some(soon));
             self.paused.insert(head.spot.ticket);
         }
+    }
+
+    /// Whether what its class would owe if it started now, out of turn, makes nobody late.
+    fn starts_in_time(&self, it: &Spot, pool: &mut Pool, now: Monotonic) -> bool {
+        let ask = &self.places[&it.ticket].waiting.ask;
+        let owed = pool.owed_flow(ask, now);
+        self.lines[ask.priority.index()].is_in_time(owed.after, now)
     }
 
     /// Leave for a call to overtake the one that goes first: a locked one with what nobody has earned, and else
@@ -461,7 +474,8 @@ impl Queue {
     ) -> Option<Cleared> {
         let ask = self.places[&other.ticket].waiting.ask;
         if !head.locks {
-            return pool.fits(&ask, kept, now);
+            let in_time = self.starts_in_time(other, pool, now);
+            return pool.fits(&ask, kept, now).filter(|_| in_time);
         }
         if let Some(cleared) = pool.fits_lent(&ask, kept, now) {
             return Some(cleared);

@@ -9,6 +9,14 @@ use crate::{
     pacing::Pace,
 };
 
+/// What a class borrowed from a full bucket of what others had earned, as flow time in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owed {
+    pub(crate) now: u64,
+    /// If a call started now.
+    pub(crate) after: u64,
+}
+
 impl Pool {
     /// Leave to take, where the call fits every bucket now. In the buckets of `kept`, which a call
     /// of a higher class is short of, it may take only what its own class has earned.
@@ -129,6 +137,28 @@ impl Pool {
         let now = self.clock(now);
         let enforced = self.look(ask, now).enforced;
         self.note_waiting(ask, enforced, now.saturating_add(nanos(WAITING_GRACE)));
+    }
+
+    /// What its class owes to others, now and if the call started now, as flow time in nanoseconds: until that is
+    /// paid back, nothing is earned for those who wait.
+    pub(crate) fn owed_flow(&mut self, ask: &Ask, now: Monotonic) -> Owed {
+        let now = self.clock(now);
+        let mut owed = Owed::default();
+        for bucket in &mut self.buckets {
+            let tokens = bucket.needed(&ask.need);
+            if tokens > 0 && bucket.refills() && !bucket.watches(ask.caller) {
+                bucket.flow.advance(now);
+                let (flow, class) = (&bucket.flow, ask.priority);
+                let nanos = |owed: i128| {
+                    let tokens = u64::try_from(flow.tokens(owed)).unwrap_or(u64::MAX);
+                    bucket.flow_nanos(tokens)
+                };
+                owed.now = owed.now.max(nanos(flow.owed(class)));
+                let after = flow.owed_after(flow.cost(tokens), class);
+                owed.after = owed.after.max(nanos(after));
+            }
+        }
+        owed
     }
 
     /// What calls like this one may overdraw at most, as flow time in nanoseconds.

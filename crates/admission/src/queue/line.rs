@@ -180,16 +180,24 @@ impl Line {
         *self = Self::new(self.class);
     }
 
-    /// Who goes first.
-    pub(super) fn head(&mut self, now: Monotonic) -> Option<Head> {
-        let oldest = *self.ages.oldest()?;
-        let late = self.locks_at().is_some_and(|it| it <= now);
-        let head = if late {
-            Head {
-                spot: oldest,
-                locks: true,
-            }
-        } else {
+    /// Whether nobody would be late if all were served by age from now on, after what the class owes has been
+    /// paid back.
+    pub(super) fn is_in_time(&self, owed: u64, now: Monotonic) -> bool {
+        let paying_back = span(u128::from(owed), self.class);
+        let free = |it: Monotonic| i128::from(it.0) - paying_back > i128::from(now.0);
+        self.locks_at().is_none_or(free)
+    }
+
+    /// Who goes first where somebody would be late otherwise.
+    pub(super) fn locked(&self) -> Option<Head> {
+        let spot = *self.ages.oldest()?;
+        Some(Head { spot, locks: true })
+    }
+
+    /// Who goes first, where the class owes so much.
+    pub(super) fn head(&mut self, owed: u64, now: Monotonic) -> Option<Head> {
+        let locked = self.locked()?;
+        let head = if self.is_in_time(owed, now) {
             let ((_, user), _) = self.order.first_key_value()?;
             let firsts = self.members.get(user)?.firsts();
             let firsts = firsts.map(|it| (Ratio::of(it, now), it));
@@ -197,6 +205,8 @@ impl Line {
             // Smaller calls would always find room first, and its cache would be gone.
             let locks = spot.urgent;
             Head { spot, locks }
+        } else {
+            locked
         };
         if !head.locks {
             self.passed = 0;
