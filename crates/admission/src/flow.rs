@@ -420,8 +420,9 @@ impl Flow {
             return Fit::Fits;
         }
         let may_overdraw = is_critical && self.overdrawn == 0 && self.overdraft > 0;
-        let with_overdraft = own.saturating_add(unclaimed).saturating_add(self.overdraft);
-        if may_overdraw && cost <= with_overdraft {
+        // Nor is there more than the level, where another class has borrowed what this one earned.
+        let spendable = own.saturating_add(unclaimed).min(self.level);
+        if may_overdraw && cost <= spendable.saturating_add(self.overdraft) {
             return Fit::Overdraws;
         }
         Fit::Not
@@ -438,12 +439,8 @@ impl Flow {
         cost.min(self.capacity) <= self.claims[class.index()]
     }
 
-    /// What the class borrowed of others' earnings and has not paid back, in quanta.
-    pub(crate) fn owed(&self, class: Priority) -> i128 {
-        self.claims[class.index()].saturating_neg().max(0)
-    }
-
-    /// The same if a call of this cost started now: see [`Self::charge`].
+    /// What the class has borrowed of others' earnings and not paid back, in quanta, once a call of this cost
+    /// has started: see [`Self::charge`]. With none of a cost: what it owes now.
     pub(crate) fn owed_after(&self, cost: i128, class: Priority) -> i128 {
         let (claim, stock) = (self.claims[class.index()], self.unclaimed().max(0));
         let cost = cost.min(self.capacity);

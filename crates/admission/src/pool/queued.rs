@@ -153,7 +153,7 @@ impl Pool {
                     let tokens = u64::try_from(flow.tokens(owed)).unwrap_or(u64::MAX);
                     bucket.flow_nanos(tokens)
                 };
-                owed.now = owed.now.max(nanos(flow.owed(class)));
+                owed.now = owed.now.max(nanos(flow.owed_after(0, class)));
                 let after = flow.owed_after(flow.cost(tokens), class);
                 owed.after = owed.after.max(nanos(after));
             }
