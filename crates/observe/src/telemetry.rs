@@ -9,6 +9,7 @@ mod counts;
 mod filter;
 mod index;
 mod own;
+mod pages;
 mod schema;
 mod token;
 mod wire;
@@ -18,11 +19,13 @@ pub use bloom::{BLOCK_BYTES, Bloom, BloomShape};
 pub use counts::{Counts, OTHER, WORDS_MAX};
 pub use filter::{Filter, FilterError};
 pub use index::{
-    DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES, PartIndex,
+    ColumnPages, DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES,
+    PartIndex,
 };
 pub use own::{
     CALL_OPERATION, Lines, OwnLogs, SERVICE, call_of, put_call, put_log, put_spans, put_task,
 };
+pub use pages::{PAGE_ROWS, PAGES_MAX, Pages};
 pub use schema::{
     AT, Column, ColumnType, ID, Kind, Schema, Search, calls, logs, metrics, spans, tasks,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_observe::telemetry::Kind;
+use tidegate_observe::telemetry::{Kind, PAGE_ROWS, PAGES_MAX};
 
 /// The longest that a group commit waits for more: nobody notices it, and a disk that syncs in
 /// a millisecond is left idle most of the time.
@@ -32,6 +32,11 @@ pub(crate) const HASHES_KEPT: Duration = Duration::from_mins(10);
 /// Rows of a row group: what a lookup reads in vain where a filter errs, in a few milliseconds.
 pub(crate) const GROUP_ROWS: usize = 16_384;
 
+const _: () = assert!(
+    GROUP_ROWS == PAGE_ROWS * PAGES_MAX,
+    "filters tell all pages of a group apart"
+);
+
 /// A row group with fewer rows is written anew with others when parts are merged; a larger one is
 /// copied as it is.
 pub(crate) const GROUP_ROWS_MIN: usize = GROUP_ROWS / 2;
@@ -48,6 +53,13 @@ pub(crate) const BLOCK_LEVEL: i32 = 1;
 
 /// zstd's level for parts: higher ones save a twentieth of the disk for twice the time.
 pub(crate) const PART_LEVEL: i32 = 3;
+
+/// zstd's level for pages of texts: what is as short as they are gets no smaller with higher ones.
+pub(crate) const TEXT_LEVEL: i32 = 1;
+
+/// The longest list of different ids of a row group, in bytes. Where most records have an id of
+/// their own, a list would only cost.
+pub(crate) const IDS_BYTES: usize = 64 << 10;
 
 /// How far ahead of our clock a record may be before its time is not believed.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_hours(1);

@@ -1,9 +1,13 @@
 //! A part: a Parquet file, and the index beside it.
 
+mod chunk;
 mod columns;
+mod decode;
 mod export;
 mod read;
+mod selection;
 mod texts;
+mod unpack;
 mod write;
 
 use std::{
@@ -16,12 +20,13 @@ use std::{
 };
 
 use tidegate_observe::telemetry::{
-    BLOCK_BYTES, Bloom, FilterBits, Key, Kind, PREAMBLE_BYTES, PartIndex, Section,
+    BLOCK_BYTES, Bloom, FilterBits, Key, Kind, PREAMBLE_BYTES, Pages, PartIndex, Section,
 };
 
 pub use self::export::{ExportError, write_parquet};
 pub(crate) use self::{
     read::{PartReader, rebuild_index},
+    selection::Selection,
     write::{PartWriter, Written},
 };
 use crate::{catalogue::PartRow, error::SegmentsError, files};
@@ -195,15 +200,20 @@ impl Filters {
         &self.part
     }
 
-    /// Whether a row with this key may be in a group.
-    pub(crate) fn may_hold(&self, group: usize, key: Key) -> Result<bool, SegmentsError> {
+    /// Where in a group a row with this key may be.
+    pub(crate) fn pages(&self, group: usize, key: Key) -> Result<Pages, SegmentsError> {
         let (start, shape) = self.part.index.filter_at(group, key.section);
         let Some(block) = shape.block_of(key.hash) else {
-            return Ok(false);
+            return Ok(Pages::NONE);
         };
         let at = start + (block * BLOCK_BYTES) as u64;
         let block = files::read_at(&self.part.paths.index, &self.file, at, BLOCK_BYTES)?;
-        Ok(Bloom::block_may_hold(&block, key.hash))
+        Ok(match (key.section, self.part.index.groups[group].pages()) {
+            (Section::Ids, _) | (Section::Words, 1) => {
+                Bloom::block_may_hold(&block, key.hash).into()
+            }
+            (Section::Words, pages) => Bloom::pages_in_block(&block, key.hash, pages),
+        })
     }
 
     /// A group's filters, whole: to be copied.

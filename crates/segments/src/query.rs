@@ -11,7 +11,7 @@ use tidegate_types::{Disposition, Timestamp};
 
 use crate::{
     error::SegmentsError,
-    scan::{Columns, Rows, Source, View},
+    scan::{Rows, Source, View},
     segments::{Core, Segments, nanos},
 };
 
@@ -139,7 +139,7 @@ impl Segments {
             rows += if is_whole(query, &source, &range) {
                 source.rows() as u64
             } else {
-                let found = view.open(query, &source, Columns::Needed)?;
+                let found = view.open(query, &source, None)?;
                 found.map_or(0, |it| it.rows.len() as u64)
             };
         }
@@ -161,7 +161,7 @@ impl Segments {
     ) -> Result<Vec<String>, QueryError> {
         let mut view = View::of(self.core());
         for source in view.sources(query) {
-            if let Some(found) = view.open(query, &source, Columns::These(columns))? {
+            if let Some(found) = view.open(query, &source, Some(columns))? {
                 each(&found.batch, &found.rows);
             }
         }
@@ -253,7 +253,7 @@ fn count_source(
         return Ok(());
     }
     let counted = query.filter.kind().schema().counted;
-    let Some(found) = view.open(query, source, Columns::These(counted.as_slice()))? else {
+    let Some(found) = view.open(query, source, Some(counted.as_slice()))? else {
         return Ok(());
     };
     to.add(&Counts::of(&found.batch.gather(&found.rows)));

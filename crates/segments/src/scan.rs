@@ -1,9 +1,13 @@
 //! Rows that match, newest first, as of one moment.
 
-use std::{collections::BinaryHeap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeSet, BinaryHeap},
+    ops::Range,
+    sync::Arc,
+};
 
 use rusqlite::Connection;
-use tidegate_observe::telemetry::{AT, Batch, Bloom, FilterBits, ID, Row};
+use tidegate_observe::telemetry::{AT, Batch, Bloom, FilterBits, ID, Pages, Row};
 use tidegate_types::Monotonic;
 
 use crate::{
@@ -11,7 +15,7 @@ use crate::{
     error::SegmentsError,
     lens::Lens,
     limits::QUERY_TIME_MAX,
-    part::{Filters, Part, PartReader},
+    part::{Filters, Part, PartReader, Selection},
     query::{Query, QueryError},
     seal,
     segments::Core,
@@ -115,14 +119,14 @@ impl View {
         work(reader).map_err(|it| SegmentsError::sqlite(path, it))
     }
 
-    /// Opens a source and finds its rows that match, with the columns that are asked for, those that the
-    /// filter and the order need among them. A source that is damaged is noted,
-    /// and has none; a damaged part is set aside when the view ends.
+    /// Opens a source and finds its rows that match, with the columns that are asked for and those that
+    /// the filter and the order need; without columns, how many there are. A source that is damaged is
+    /// noted, and has none; a damaged part is set aside when the view ends.
     pub(crate) fn open(
         &mut self,
         query: &Query,
         source: &Source,
-        columns: Columns<'_>,
+        columns: Option<&[usize]>,
     ) -> Result<Option<Found>, QueryError> {
         if self.core.clock.monotonic() >= self.until {
             return Err(QueryError::TooLong {
@@ -168,8 +172,8 @@ impl View {
             // Filters that are damaged exclude nothing.
             if let (Some(ids), Some(words)) = blooms {
                 let bits = FilterBits { ids, words };
-                let mut may_hold = |it| lens.adds(it) || bits.may_hold(it);
-                if !query.filter.may_match(&mut may_hold) {
+                let mut pages = |it| Pages::from(lens.adds(it)) | bits.pages(it, 1);
+                if query.filter.may_match(&mut pages).is_none() {
                     return Ok(None);
                 }
             }
@@ -180,7 +184,7 @@ impl View {
             SegmentsError::damaged(path, format!("block {}: {why}", head.id))
         })?;
         let batch = lens.seen(batch);
-        let rows = matching(query, &batch, range);
+        let rows = matching(query, &batch, &range);
         Ok((!rows.is_empty()).then_some(Found { batch, rows }))
     }
 
@@ -190,45 +194,40 @@ impl View {
         (part, group): (&Arc<Part>, usize),
         wanted: Wanted<'_>,
     ) -> Result<Option<Found>, SegmentsError> {
-        let lens = wanted.lens;
+        let Wanted { range, lens, .. } = &wanted;
+        let index = &part.index.groups[group];
+        let mut pages = Pages::ALL;
         if !query.filter.is_all()
             && let Some(filters) = self.filters_of(part)?
-            && !may_match(query, &filters, (group, lens))?
         {
-            return Ok(None);
-        }
-        let reader = self.reader_of(part)?;
-        let mut first = lens.columns(query.filter.columns());
-        let mut batch = reader.read(group, first.iter().copied())?;
-        let marked = query.filter.matching(&lens.see(&batch));
-        // Where a filter has erred, nothing else is read.
-        if !marked.contains(&true) {
-            return Ok(None);
-        }
-        let needed = [AT, ID].into_iter().filter(|it| first.insert(*it));
-        let needed: Vec<usize> = needed.collect();
-        reader.fill(&mut batch, group, needed, None)?;
-        let rows = within(query, &batch, &marked, wanted.range);
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let others: Vec<usize> = match wanted.columns {
-            Columns::Needed => Vec::new(),
-            Columns::These(asked) => {
-                let asked = lens.columns(asked.iter().copied().collect());
-                asked.into_iter().collect()
+            pages = may_match(query, &filters, (group, *lens))?;
+            if pages.is_none() {
+                return Ok(None);
             }
-            Columns::All => (0..batch.schema().columns.len()).collect(),
-        };
-        if !others.is_empty() {
-            let mut few = rows.clone();
-            few.sort_unstable();
-            let few = (few.len() * FEW < batch.rows()).then_some(&few[..]);
-            let others = others.into_iter().filter(|it| !first.contains(it));
-            reader.fill(&mut batch, group, others, few)?;
         }
-        let batch = lens.seen(batch);
-        Ok(Some(Found { batch, rows }))
+        let mut some = SomeRows {
+            reader: self.reader_of(part)?,
+            group,
+            rows: Selection::of_pages(pages, index.rows),
+            batch: Batch::new(part.row.kind),
+            read: BTreeSet::new(),
+        };
+        some.read(lens.columns(query.filter.columns()))?;
+        // Where a filter has erred, nothing else is read.
+        let marks = query.filter.matching(&lens.see(&some.batch));
+        some.keep(&marks);
+        let is_whole = range.contains(&index.first) && range.contains(&index.last);
+        let timeless = wanted.columns.is_none() && is_whole && query.before.is_none();
+        if some.rows.is_empty() || timeless {
+            return Ok(some.found());
+        }
+        some.read([AT, ID])?;
+        some.keep(&in_time(query, &some.batch, range));
+        if let Some(columns) = wanted.columns {
+            some.read(lens.columns(columns.iter().copied().collect()))?;
+        }
+        some.batch = lens.seen(some.batch);
+        Ok(some.found())
     }
 
     /// Opens the filters of a part, unless they are open.
@@ -269,22 +268,52 @@ impl View {
 struct Wanted<'a> {
     range: Range<i64>,
     lens: Lens,
-    columns: Columns<'a>,
+    /// Columns, beside those that the filter and the order need; `None`: how many rows there are.
+    columns: Option<&'a [usize]>,
 }
 
-/// Columns of rows that match.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Columns<'a> {
-    /// Those that the filter and the order need.
-    Needed,
-    /// These as well.
-    These(&'a [usize]),
-    /// All.
-    All,
+/// Rows of a group that may still be wanted, and what was read of them.
+struct SomeRows {
+    reader: Arc<PartReader>,
+    group: usize,
+    rows: Selection,
+    batch: Batch,
+    read: BTreeSet<usize>,
 }
 
-/// Where fewer than one in so many rows match, the others' values are passed over.
-const FEW: usize = 8;
+impl SomeRows {
+    /// Reads columns that were not read yet.
+    fn read(&mut self, columns: impl IntoIterator<Item = usize>) -> Result<(), SegmentsError> {
+        let columns = columns.into_iter().filter(|it| self.read.insert(*it));
+        let read = self.reader.read(self.group, columns, &self.rows)?;
+        if self.batch.is_empty() {
+            self.batch = read;
+        } else {
+            self.batch.adopt(read);
+        }
+        Ok(())
+    }
+
+    /// Keeps those that are marked.
+    fn keep(&mut self, marks: &[bool]) {
+        if !marks.contains(&false) {
+            return;
+        }
+        self.rows = self.rows.marked(marks);
+        let kept = (0..).zip(marks).filter(|(_, marked)| **marked);
+        self.batch = self
+            .batch
+            .gather(&kept.map(|(it, _)| it).collect::<Vec<u32>>());
+    }
+
+    fn found(self) -> Option<Found> {
+        let rows = self.batch.by_time();
+        (!self.rows.is_empty()).then_some(Found {
+            batch: self.batch,
+            rows,
+        })
+    }
+}
 
 /// Parts that a query has open at the same time: those of some hours. What is known of each takes
 /// a megabyte or two.
@@ -306,45 +335,44 @@ impl Drop for View {
     }
 }
 
-/// Whether a group may have a row that matches. What can't be asked is read.
+/// Where in a group rows may match. What can't be asked is read.
 fn may_match(
     query: &Query,
     filters: &Filters,
     (group, lens): (usize, Lens),
-) -> Result<bool, SegmentsError> {
+) -> Result<Pages, SegmentsError> {
     let mut failed = None;
-    let may = query
-        .filter
-        .may_match(&mut |key| match filters.may_hold(group, key) {
-            Ok(may) => may || lens.adds(key),
-            Err(error) => {
-                failed = Some(error);
-                true
-            }
-        });
-    failed.map_or(Ok(may), Err)
+    let pages = query.filter.may_match(&mut |key| {
+        if lens.adds(key) {
+            return Pages::ALL;
+        }
+        filters.pages(group, key).unwrap_or_else(|error| {
+            failed = Some(error);
+            Pages::ALL
+        })
+    });
+    failed.map_or(Ok(pages), Err)
 }
 
 /// The rows that match, oldest first.
-fn matching(query: &Query, batch: &Batch, range: Range<i64>) -> Vec<u32> {
-    within(query, batch, &query.filter.matching(batch), range)
+fn matching(query: &Query, batch: &Batch, range: &Range<i64>) -> Vec<u32> {
+    let mut marks = query.filter.matching(batch);
+    for (mark, in_time) in marks.iter_mut().zip(in_time(query, batch, range)) {
+        *mark &= in_time;
+    }
+    let mut rows = batch.by_time();
+    rows.retain(|it| usize::try_from(*it).is_ok_and(|it| marks[it]));
+    rows
 }
 
-/// Those of the marked rows that are of the time that is asked for, oldest first.
-fn within(query: &Query, batch: &Batch, marked: &[bool], range: Range<i64>) -> Vec<u32> {
+/// For each row whether it is of the time that is asked for.
+fn in_time(query: &Query, batch: &Batch, range: &Range<i64>) -> Vec<bool> {
     let (times, ids) = (batch.integers(AT), batch.integers(ID));
-    let is_in = |row: usize| {
-        let before = query.before.is_none_or(|it| (times[row], ids[row]) < it);
-        range.contains(&times[row]) && before
+    let is_in = |(at, id): (&i64, &i64)| {
+        let before = query.before.is_none_or(|it| (*at, *id) < it);
+        range.contains(at) && before
     };
-    let rows = (0u32..).zip(marked).enumerate();
-    let rows = rows.filter(|(row, (_, marked))| **marked && is_in(*row));
-    let mut rows: Vec<u32> = rows.map(|(_, (place, _))| place).collect();
-    rows.sort_by_key(|it| {
-        let row = usize::try_from(*it).unwrap_or(0);
-        (times[row], ids[row])
-    });
-    rows
+    times.iter().zip(ids).map(is_in).collect()
 }
 
 /// Where rows can be.
@@ -424,6 +452,8 @@ pub struct Rows {
     /// What was not opened yet, the latest last.
     closed: Vec<Source>,
     open: BinaryHeap<Open>,
+    /// All columns there are.
+    columns: Vec<usize>,
     left: usize,
 }
 
@@ -435,6 +465,7 @@ impl Rows {
         Self {
             view,
             left: query.rows_max(),
+            columns: (0..query.filter.kind().schema().columns.len()).collect(),
             query,
             closed,
             open: BinaryHeap::new(),
@@ -453,7 +484,7 @@ impl Rows {
             if newest.is_some_and(|it| it > source.times().1) {
                 break;
             }
-            let found = self.view.open(&self.query, source, Columns::All)?;
+            let found = self.view.open(&self.query, source, Some(&self.columns))?;
             self.closed.pop();
             self.open.extend(found.and_then(Open::new));
         }

@@ -14,7 +14,7 @@ use crate::{
     error::SegmentsError,
     files,
     limits::{DAY_NANOS as DAY, GROUP_ROWS, GROUP_ROWS_MIN, MERGE_PARTS, PART_ROWS_MAX},
-    part::{Part, PartReader, PartWriter, Written},
+    part::{Part, PartReader, PartWriter, Selection, Written},
     seal,
     segments::{Core, House, Segments, Swap, nanos},
 };
@@ -312,7 +312,10 @@ fn copy_all(writer: &mut PartWriter, run: &[Arc<Part>]) -> Result<(), Unmerged> 
                 writer.copy(&reader, group, &bits).map_err(unreadable)?;
                 continue;
             }
-            let batch = reader.read(group, columns.clone()).map_err(unreadable)?;
+            let all = Selection::all(index.rows);
+            let batch = reader
+                .read(group, columns.clone(), &all)
+                .map_err(unreadable)?;
             rest.extend(&batch, 0..batch.rows());
             if rest.rows() >= GROUP_ROWS {
                 rest = write_sorted(writer, &rest, GROUP_ROWS).map_err(Unmerged::Failed)?;

@@ -1,5 +1,6 @@
 //! Rows of one kind, column by column.
 
+mod order;
 mod texts;
 
 use std::{borrow::Cow, fmt::Write as _, ops::Range};
@@ -222,18 +223,6 @@ impl Batch {
         }
     }
 
-    /// The places of its rows, oldest first; those of one time by their ids.
-    pub fn by_time(&self) -> Vec<u32> {
-        let rows = u32::try_from(self.rows).unwrap_or(u32::MAX);
-        let mut order: Vec<u32> = (0..rows).collect();
-        let (times, ids) = (self.integers(AT), self.integers(ID));
-        order.sort_by_key(|it| {
-            let row = usize::try_from(*it).unwrap_or(0);
-            (times.get(row), ids.get(row))
-        });
-        order
-    }
-
     /// Gives its rows the ids that follow `first`, in order.
     pub fn number(&mut self, first: i64) {
         let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
@@ -314,17 +303,19 @@ impl Batch {
         }
     }
 
-    /// The columns that have a value in some row, the first as the lowest bit.
-    pub fn present(&self) -> u64 {
-        let is_there = |values: &Values| match values {
+    /// Whether some row has a value of this column.
+    pub fn has(&self, column: usize) -> bool {
+        match &self.columns[column] {
             Values::Integers(them) => them.iter().any(|it| *it != NONE),
             Values::Wide(them) => them.iter().any(|it| *it != 0),
             Values::Texts(them) => !them.bytes.is_empty(),
-        };
-        let columns = self.columns.iter().enumerate();
-        columns.fold(0, |bits, (place, it)| {
-            bits | u64::from(is_there(it)) << place
-        })
+        }
+    }
+
+    /// The columns that have a value in some row, the first as the lowest bit.
+    pub fn present(&self) -> u64 {
+        let present = (0..self.columns.len()).filter(|it| self.has(*it));
+        present.fold(0, |bits, it| bits | 1 << it)
     }
 
     /// Puts whole columns in place: integers, [`NONE`] where they are absent.
@@ -367,25 +358,6 @@ impl Batch {
         }
     }
 
-    /// Puts the texts of a few rows in place, which ascend, and no others.
-    pub fn fill_some_texts<'a>(
-        &mut self,
-        column: usize,
-        rows: &[u32],
-        values: impl Iterator<Item = &'a str>,
-    ) {
-        let all = self.rows;
-        if let Values::Texts(them) = &mut self.columns[column] {
-            *them = Texts::default();
-            let places = rows.iter().filter_map(|it| usize::try_from(*it).ok());
-            for (row, text) in places.filter(|it| *it < all).zip(values) {
-                them.pad(row);
-                them.push(text);
-            }
-            them.pad(all);
-        }
-    }
-
     /// Puts a whole column of texts in place: all of them one after another, and where that of each row
     /// ends.
     ///
@@ -401,6 +373,31 @@ impl Batch {
     /// Takes over a column of another batch with as many rows, which holds the same type.
     pub(super) fn copy_column(&mut self, to: usize, from: &Self, column: usize) {
         self.columns[to] = from.columns[column].clone();
+    }
+
+    /// Takes over the columns that another batch has values of and this one has not been given.
+    ///
+    /// # Panics
+    /// If it has more or fewer rows.
+    pub fn adopt(&mut self, from: Self) {
+        assert!(self.rows == from.rows, "the same rows have as many values");
+        for (to, from) in self.columns.iter_mut().zip(from.columns) {
+            if to.len() == 0 {
+                *to = from;
+            }
+        }
+    }
+
+    /// Adds values of some rows of another batch to those that it has of a column.
+    pub fn append_column(&mut self, column: usize, mut from: Self, rows: &[Range<usize>]) {
+        let to = &mut self.columns[column];
+        if to.len() == 0 && rows == [0..from.rows] {
+            std::mem::swap(to, &mut from.columns[column]);
+            return;
+        }
+        for run in rows {
+            to.extend(&from.columns[column], run.clone());
+        }
     }
 
     /// As many rows without values, to be filled column by column.

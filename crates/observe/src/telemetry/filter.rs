@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 use super::{
     Batch,
     batch::{Value, shown},
+    pages::Pages,
     schema::{ColumnType, Kind, Schema, Search},
     token::{Key, contains, exact_key, tokens, word_key},
 };
@@ -183,9 +184,9 @@ impl Filter {
         columns
     }
 
-    /// Whether a row may match among rows of which `may_hold` says what they may have.
-    pub fn may_match(&self, may_hold: &mut impl FnMut(Key) -> bool) -> bool {
-        self.node.may_match(self.kind.schema(), may_hold)
+    /// Where rows may match, among rows of which `pages` says where they may have what.
+    pub fn may_match(&self, pages: &mut impl FnMut(Key) -> Pages) -> Pages {
+        self.node.may_match(self.kind.schema(), pages)
     }
 
     /// Whether a row matches. The batch must have the columns of [`Self::columns`].
@@ -217,34 +218,33 @@ impl Node {
         }
     }
 
-    fn may_match(&self, schema: &Schema, may_hold: &mut impl FnMut(Key) -> bool) -> bool {
+    fn may_match(&self, schema: &Schema, pages: &mut impl FnMut(Key) -> Pages) -> Pages {
         match self {
-            Self::Every(parts) => parts.iter().all(|it| it.may_match(schema, may_hold)),
-            Self::Any(parts) => parts.iter().any(|it| it.may_match(schema, may_hold)),
-            Self::Words(words) => words.iter().all(|it| may_hold(word_key(it))),
+            Self::Every(parts) => every(parts, |it| it.may_match(schema, pages)),
+            Self::Any(parts) => any(parts, |it| it.may_match(schema, pages)),
+            Self::Words(words) => every(words, |it| pages(word_key(it))),
             Self::Column(place, test) => {
                 let column = &schema.columns[*place];
                 match (test, column.search) {
                     (Test::Equal(value) | Test::Same(value), Search::Exact) => {
-                        may_hold(exact_key(column.name, value))
+                        pages(exact_key(column.name, value))
                     }
                     (Test::OneOf(values), Search::Exact) => {
-                        values.iter().any(|it| may_hold(exact_key(column.name, it)))
+                        any(values, |it| pages(exact_key(column.name, it)))
                     }
-                    (Test::Words(words), Search::Words) => {
-                        words.iter().all(|it| may_hold(word_key(it)))
-                    }
-                    _ => true,
+                    (Test::Words(words), Search::Words) => every(words, |it| pages(word_key(it))),
+                    _ => Pages::ALL,
                 }
             }
             // The words of a value stand in the object as they are, but for those with escapes.
-            Self::Attribute(_, Test::Equal(value)) => {
-                let plain = value
+            Self::Attribute(_, Test::Equal(value))
+                if value
                     .bytes()
-                    .all(|it| it.is_ascii_alphanumeric() || it == b'_');
-                !plain || tokens(value).all(|it| may_hold(word_key(it)))
+                    .all(|it| it.is_ascii_alphanumeric() || it == b'_') =>
+            {
+                every(tokens(value), |it| pages(word_key(it)))
             }
-            Self::Not(_) | Self::Attribute(..) => true,
+            Self::Not(_) | Self::Attribute(..) => Pages::ALL,
         }
     }
 
@@ -359,6 +359,24 @@ impl Test {
             (_, other) => self.holds_for_text(&other.to_string()),
         }
     }
+}
+
+/// Where all may be.
+fn every<T>(parts: impl IntoIterator<Item = T>, mut pages: impl FnMut(T) -> Pages) -> Pages {
+    let mut left = Pages::ALL;
+    for part in parts {
+        left = left & pages(part);
+        if left.is_none() {
+            break; // the others need not be asked
+        }
+    }
+    left
+}
+
+/// Where one of them may be.
+fn any<T>(parts: impl IntoIterator<Item = T>, mut pages: impl FnMut(T) -> Pages) -> Pages {
+    let parts = parts.into_iter();
+    parts.fold(Pages::NONE, |found, it| found | pages(it))
 }
 
 fn join(rows: &mut [bool], others: &[bool], how: fn(bool, bool) -> bool) {

@@ -6,6 +6,7 @@ use super::{
     Batch,
     bloom::{BLOCK_BYTES, Bloom, BloomShape},
     counts::Counts,
+    pages::{PAGE_ROWS, Pages},
     schema::{AT, ColumnType, Kind, Search},
     token::{ExactKeys, Key, Section, first_new, hash_words},
     wire::{Bytes, UnreadableBatch, put, unzigzag, zigzag},
@@ -17,9 +18,9 @@ const WORD_BITS: usize = 10;
 /// Bits for each whole value: lookups by id ask every group there is.
 const EXACT_BITS: usize = 16;
 
-/// What an index file begins with. One that begins otherwise, as those whose filters knew other
-/// hashes do, is made anew.
-const MAGIC: &[u8; 8] = b"TGINDEX2";
+/// What an index file begins with. One that begins otherwise, as those whose filters knew no pages
+/// do, is made anew.
+const MAGIC: &[u8; 8] = b"TGINDEX3";
 
 /// The magic, the head's length and the head's checksum.
 pub const PREAMBLE_BYTES: usize = 16;
@@ -38,21 +39,22 @@ impl From<UnreadableBatch> for DamagedIndex {
     }
 }
 
-/// The two filters of a group of rows.
+/// The two filters of some rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterBits {
     /// Whole values of columns.
     pub ids: Bloom,
-    /// Words of texts.
+    /// Words of texts; of rows of more than one page, with the pages.
     pub words: Bloom,
 }
 
 impl FilterBits {
-    /// Whether a row with this key may be among them.
-    pub fn may_hold(&self, key: Key) -> bool {
+    /// Where a row with this key may be, among rows of so many pages.
+    pub fn pages(&self, key: Key, pages: usize) -> Pages {
         match key.section {
-            Section::Ids => self.ids.may_hold(key.hash),
-            Section::Words => self.words.may_hold(key.hash),
+            Section::Ids => self.ids.may_hold(key.hash).into(),
+            Section::Words if pages == 1 => self.words.may_hold(key.hash).into(),
+            Section::Words => self.words.pages(key.hash, pages),
         }
     }
 }
@@ -61,16 +63,38 @@ impl FilterBits {
 #[derive(Debug)]
 pub struct Findable {
     ids: Vec<u64>,
-    words: Vec<u64>,
-    /// Hashes that came lately: most words come again at once, and need no sorting.
+    /// Words, each with a page it stands in.
+    words: Vec<(u64, u8)>,
+    /// Keys that came lately: most words come again at once, and need no sorting.
     lately: Vec<u64>,
 }
 
 const LATELY: usize = 1 << 12;
 
 impl Findable {
-    /// The filters of some rows of a batch.
-    pub fn of(batch: &Batch, rows: Range<usize>) -> FilterBits {
+    /// The filters of all rows of a batch, that know nothing of pages.
+    pub fn whole(batch: &Batch) -> FilterBits {
+        let found = Self::of(batch, batch.rows());
+        let mut words = found.words.into_iter().map(|(it, _)| it).collect();
+        FilterBits {
+            words: Bloom::of(&mut words, WORD_BITS),
+            ids: Bloom::of(&mut { found.ids }, EXACT_BITS),
+        }
+    }
+
+    /// The filters of a row group.
+    pub fn paged(batch: &Batch) -> FilterBits {
+        if batch.rows() <= PAGE_ROWS {
+            return Self::whole(batch);
+        }
+        let mut found = Self::of(batch, PAGE_ROWS);
+        FilterBits {
+            ids: Bloom::of(&mut found.ids, EXACT_BITS),
+            words: Bloom::of_pages(&mut found.words),
+        }
+    }
+
+    fn of(batch: &Batch, page_rows: usize) -> Self {
         let mut found = Self {
             ids: Vec::new(),
             words: Vec::new(),
@@ -81,56 +105,77 @@ impl Findable {
         for (place, column) in columns.filter(|(place, _)| present >> place & 1 == 1) {
             match column.search {
                 Search::Scan => {}
-                Search::Words => found.words(batch, place, rows.clone()),
-                Search::Exact => found.exact(batch, place, rows.clone()),
+                Search::Words => {
+                    for (page, start) in (0..batch.rows()).step_by(page_rows.max(1)).enumerate() {
+                        let rows = start..batch.rows().min(start + page_rows);
+                        found.words(batch, place, (page, rows));
+                    }
+                }
+                Search::Exact => found.exact(batch, place),
             }
         }
-        FilterBits {
-            ids: Bloom::of(&mut found.ids, EXACT_BITS),
-            words: Bloom::of(&mut found.words, WORD_BITS),
-        }
+        found
     }
 
-    fn words(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
+    fn words(&mut self, batch: &Batch, place: usize, (page, rows): (usize, Range<usize>)) {
+        let page = u8::try_from(page).unwrap_or(u8::MAX);
         let mut before = "";
         for text in rows.filter_map(|it| batch.text(place, it)) {
             let new = text.get(first_new(text, before)..).unwrap_or(text);
             hash_words(new, |it| {
-                Self::note(&mut self.words, &mut self.lately, it);
+                // The same word of another page is another key.
+                let key = it.rotate_left(u32::from(page));
+                if Self::is_new(&mut self.lately, key) {
+                    self.words.push((it, page));
+                }
             });
             before = text;
         }
     }
 
-    fn exact(&mut self, batch: &Batch, place: usize, rows: Range<usize>) {
+    fn exact(&mut self, batch: &Batch, place: usize) {
         let column = batch.schema().columns[place];
         let keys = ExactKeys::of(column.name);
+        let mut note = |hash| {
+            if Self::is_new(&mut self.lately, hash) {
+                self.ids.push(hash);
+            }
+        };
         if column.holds == ColumnType::TraceId {
             let mut before = 0;
-            for wide in rows.filter_map(|it| batch.wide(place, it)) {
+            for wide in (0..batch.rows()).filter_map(|it| batch.wide(place, it)) {
                 if wide != before {
-                    Self::note(&mut self.ids, &mut self.lately, keys.of_trace(wide).hash);
+                    note(keys.of_trace(wide).hash);
                 }
                 before = wide;
             }
             return;
         }
         let mut before = "";
-        for text in rows.filter_map(|it| batch.text(place, it)) {
+        for text in (0..batch.rows()).filter_map(|it| batch.text(place, it)) {
             if text != before {
-                Self::note(&mut self.ids, &mut self.lately, keys.key(text).hash);
+                note(keys.key(text).hash);
             }
             before = text;
         }
     }
 
-    fn note(to: &mut Vec<u64>, lately: &mut [u64], hash: u64) {
-        let place = usize::try_from(hash % LATELY as u64).unwrap_or(0);
-        if lately[place] != hash {
-            lately[place] = hash;
-            to.push(hash);
-        }
+    /// Whether a key did not come lately.
+    fn is_new(lately: &mut [u64], key: u64) -> bool {
+        let place = usize::try_from(key % LATELY as u64).unwrap_or(0);
+        let is_new = lately[place] != key;
+        lately[place] = key;
+        is_new
     }
+}
+
+/// Where the pages of a column are, one after another, that can be read one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPages {
+    /// The column's place in the part.
+    pub column: usize,
+    /// The bytes of each page and their checksum.
+    pub pages: Vec<(u32, u32)>,
 }
 
 /// What is known of one row group.
@@ -150,10 +195,12 @@ pub struct GroupIndex {
     pub words: BloomShape,
     /// The checksum of each column's bytes in the part, in the order of the part's columns.
     pub sums: Vec<u32>,
+    /// The columns of which single pages can be read.
+    pub paged: Vec<ColumnPages>,
 }
 
 impl GroupIndex {
-    /// The index of rows with these filters; checksums are added when they were written.
+    /// The index of rows with these filters; checksums and pages are added when they were written.
     pub fn of(batch: &Batch, bits: &FilterBits) -> Self {
         let times = batch.integers(AT);
         Self {
@@ -164,7 +211,70 @@ impl GroupIndex {
             ids: bits.ids.shape(),
             words: bits.words.shape(),
             sums: Vec::new(),
+            paged: Vec::new(),
         }
+    }
+
+    /// How many pages it has.
+    pub fn pages(&self) -> usize {
+        self.rows.div_ceil(PAGE_ROWS)
+    }
+
+    fn encode(&self, before: i64, head: &mut Vec<u8>) {
+        put(head, self.rows as u64);
+        put(head, zigzag(self.first.wrapping_sub(before)));
+        put(head, zigzag(self.last.wrapping_sub(self.first)));
+        put(head, self.present);
+        put(head, u64::from(self.ids.blocks));
+        put(head, u64::from(self.words.blocks));
+        put(head, self.sums.len() as u64);
+        head.extend(self.sums.iter().flat_map(|it| it.to_be_bytes()));
+        put(head, self.paged.len() as u64);
+        for it in &self.paged {
+            put(head, it.column as u64);
+            put(head, it.pages.len() as u64);
+            for (bytes, sum) in &it.pages {
+                put(head, u64::from(*bytes));
+                head.extend(sum.to_be_bytes());
+            }
+        }
+    }
+
+    fn decode(from: &mut Bytes<'_>, before: i64) -> Result<Self, DamagedIndex> {
+        let rows = from.length()?;
+        let first = before.wrapping_add(unzigzag(from.number()?));
+        let last = first.wrapping_add(unzigzag(from.number()?));
+        let present = from.number()?;
+        let ids = BloomShape {
+            blocks: narrow(from.number()?)?,
+        };
+        let words = BloomShape {
+            blocks: narrow(from.number()?)?,
+        };
+        let length = from.length()?.saturating_mul(4);
+        let (sums, _) = from.take(length)?.as_chunks();
+        let sums = sums.iter().map(|it| u32::from_be_bytes(*it)).collect();
+        let mut paged = Vec::new();
+        for _ in 0..from.length()? {
+            let column = from.length()?;
+            let mut pages = Vec::new();
+            for _ in 0..from.length()? {
+                let bytes = narrow(from.number()?)?;
+                let (sum, _) = from.take(4)?.as_chunks();
+                pages.push((bytes, u32::from_be_bytes(sum[0])));
+            }
+            paged.push(ColumnPages { column, pages });
+        }
+        Ok(Self {
+            rows,
+            first,
+            last,
+            present,
+            ids,
+            words,
+            sums,
+            paged,
+        })
     }
 }
 
@@ -256,14 +366,7 @@ impl PartIndex {
         put(&mut head, self.groups.len() as u64);
         let mut before = 0;
         for it in &self.groups {
-            put(&mut head, it.rows as u64);
-            put(&mut head, zigzag(it.first.wrapping_sub(before)));
-            put(&mut head, zigzag(it.last.wrapping_sub(it.first)));
-            put(&mut head, it.present);
-            put(&mut head, u64::from(it.ids.blocks));
-            put(&mut head, u64::from(it.words.blocks));
-            put(&mut head, it.sums.len() as u64);
-            head.extend(it.sums.iter().flat_map(|it| it.to_be_bytes()));
+            it.encode(before, &mut head);
             before = it.first;
         }
         head.extend(self.counts.encode());
@@ -309,29 +412,9 @@ impl PartIndex {
         let mut groups = Vec::new();
         let mut before = 0i64;
         for _ in 0..from.length()? {
-            let rows = from.length()?;
-            let first = before.wrapping_add(unzigzag(from.number()?));
-            let last = first.wrapping_add(unzigzag(from.number()?));
-            let present = from.number()?;
-            let ids = BloomShape {
-                blocks: narrow(from.number()?)?,
-            };
-            let words = BloomShape {
-                blocks: narrow(from.number()?)?,
-            };
-            let length = from.length()?.saturating_mul(4);
-            let (sums, _) = from.take(length)?.as_chunks();
-            let sums = sums.iter().map(|it| u32::from_be_bytes(*it)).collect();
-            groups.push(GroupIndex {
-                rows,
-                first,
-                last,
-                present,
-                ids,
-                words,
-                sums,
-            });
-            before = first;
+            let group = GroupIndex::decode(&mut from, before)?;
+            before = group.first;
+            groups.push(group);
         }
         Ok(Self {
             kind,

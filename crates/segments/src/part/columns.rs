@@ -13,9 +13,9 @@ use parquet::{
     },
     schema::types::{ColumnPath, Type},
 };
-use tidegate_observe::telemetry::{AT, Column, ColumnType, ID, Schema};
+use tidegate_observe::telemetry::{AT, Column, ColumnType, ID, PAGE_ROWS, Schema, Search};
 
-use crate::limits::{GROUP_ROWS, PART_LEVEL};
+use crate::limits::{GROUP_ROWS, IDS_BYTES, PART_LEVEL, TEXT_LEVEL};
 
 /// The file's schema: times are timestamps in UTC with nanoseconds, ids of traces and spans are
 /// their bytes, texts are UTF-8; what is absent is null.
@@ -33,6 +33,12 @@ pub(super) fn file_schema(schema: &Schema) -> Result<Arc<Type>> {
 /// Whether a column has a value in every row.
 pub(super) fn is_required(place: usize) -> bool {
     place == AT || place == ID
+}
+
+/// Whether a column is written in pages of [`PAGE_ROWS`], that can be read one by one: what words
+/// are looked for in, and what is needed of each row that has them.
+pub(super) fn is_paged(place: usize, column: &Column) -> bool {
+    is_required(place) || column.holds == ColumnType::Text
 }
 
 fn field(place: usize, column: &Column) -> Result<Type> {
@@ -60,17 +66,18 @@ fn field(place: usize, column: &Column) -> Result<Type> {
 }
 
 /// How values are written: a column of few different values as places in a list of them, numbers
-/// as differences, other texts as they are.
+/// as differences, ids as places while they come again, other texts as they are.
 pub(super) fn properties(schema: &Schema) -> Result<WriterProperties> {
     let version = KeyValue::new("tidegate.kind".to_owned(), schema.kind.word().to_owned());
+    let texts = Compression::ZSTD(ZstdLevel::try_new(TEXT_LEVEL)?);
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(vec![version]))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(PART_LEVEL)?))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
-        // A row group's column is read whole: pages would only cost.
-        .set_data_page_row_count_limit(GROUP_ROWS)
+        // Columns that are not paged are written at once, so that no page of theirs ends before.
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_data_page_size_limit(64 << 20)
         .set_dictionary_page_size_limit(4 << 20)
         .set_write_batch_size(GROUP_ROWS)
@@ -83,7 +90,9 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties> {
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
             ColumnType::Text => properties
-                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_dictionary_enabled(path.clone(), column.search == Search::Exact)
+                .set_column_dictionary_page_size_limit(path.clone(), IDS_BYTES)
+                .set_column_compression(path.clone(), texts)
                 .set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY),
             ColumnType::SpanId => properties.set_column_dictionary_enabled(path, false),
             ColumnType::Flag | ColumnType::TraceId | ColumnType::Word => properties,

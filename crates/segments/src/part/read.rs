@@ -1,27 +1,13 @@
 //! Reads a part: some columns of a group at a time, each with one read, compared with its checksum.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, ops::Range, path::Path, sync::Arc};
 
-use bytes::{Buf as _, Bytes};
-use parquet::{
-    column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader},
-    data_type::{BoolType, ByteArrayType, DataType, FixedLenByteArrayType, Int64Type},
-    errors::{ParquetError, Result as ParquetResult},
-    file::{
-        metadata::{ParquetMetaData, ParquetMetaDataReader},
-        reader::{ChunkReader, Length},
-        serialized_reader::SerializedPageReader,
-    },
-};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tidegate_observe::telemetry::{
-    AT, Batch, ColumnType, Counts, Findable, GroupIndex, ID, Kind, NONE, PartIndex,
+    AT, Batch, ColumnPages, Counts, Findable, GroupIndex, ID, Kind, PAGE_ROWS, PartIndex,
 };
 
-use super::{
-    Part, PartPaths, columns,
-    texts::{self, Texts},
-    write,
-};
+use super::{Part, PartPaths, Selection, chunk::Chunk, columns, decode::Encoded, write};
 use crate::{error::SegmentsError, files, limits::GROUP_ROWS};
 
 /// The longest column of a row group that is read: a damaged length must not take all memory.
@@ -63,9 +49,7 @@ impl PartReader {
         let chunk = self.open.chunk(group, column)?;
         let sum = self.part.index.groups[group].sums.get(column);
         if sum.is_some_and(|it| *it != crc32fast::hash(&chunk.bytes)) {
-            let name = self.part.row.kind.schema().columns[place].name;
-            let what = format!("the checksum of `{name}` in row group {group} differs");
-            return Err(SegmentsError::damaged(&self.open.paths.records, what));
+            return Err(self.differs(&format!("row group {group}"), place));
         }
         Ok(chunk)
     }
@@ -79,36 +63,100 @@ impl PartReader {
             .all(|(place, it)| *it == Some(place))
     }
 
-    /// Reads some columns of a group, by their places.
+    /// Reads some columns of some rows of a group. Those that have no value there stay as they are.
     pub(crate) fn read(
         &self,
         group: usize,
         places: impl IntoIterator<Item = usize>,
+        rows: &Selection,
     ) -> Result<Batch, SegmentsError> {
-        let rows = self.part.index.groups[group].rows;
-        let mut batch = Batch::unfilled(self.part.row.kind, rows);
-        self.fill(&mut batch, group, places, None)?;
+        let index = &self.part.index.groups[group];
+        let mut batch = Batch::unfilled(self.part.row.kind, rows.rows());
+        for place in places {
+            let Some(column) = self.open.places[place] else {
+                continue;
+            };
+            if index.present >> place & 1 == 0 {
+                continue;
+            }
+            let paged = index.paged.iter().find(|it| it.column == column);
+            let runs = rows.by_pages();
+            let pages: usize = runs.iter().map(|(pages, _)| pages.len()).sum();
+            if let Some(paged) = paged.filter(|_| pages < index.pages()) {
+                for (pages, wanted) in runs {
+                    let some = self.some_pages((group, place), paged, pages)?;
+                    self.decode(&mut batch, place, &some, &wanted)?;
+                }
+            } else {
+                let chunk = self.chunk(group, place)?;
+                let whole = self.open.whole(group, column, chunk, index.rows)?;
+                self.decode(&mut batch, place, &whole, rows.runs())?;
+            }
+        }
         Ok(batch)
     }
 
-    /// Reads further columns of a group: of all rows, or of these alone, which ascend.
-    pub(crate) fn fill(
+    /// Pages of a column that stand one after another.
+    fn some_pages(
+        &self,
+        (group, place): (usize, usize),
+        paged: &ColumnPages,
+        run: Range<usize>,
+    ) -> Result<Encoded, SegmentsError> {
+        let path = &self.open.paths.records;
+        let rows = self.part.index.groups[group].rows;
+        let whole = self.open.metadata.row_group(group).column(paged.column);
+        let before = paged.pages.iter().take(run.start);
+        let start = whole.byte_range().0 + before.map(|it| u64::from(it.0)).sum::<u64>();
+        let found = paged.pages.get(run.clone()).unwrap_or_default();
+        let chunk = self
+            .open
+            .bytes(start, found.iter().map(|it| u64::from(it.0)).sum())?;
+        let mut left = &chunk.bytes[..];
+        for (page, (length, sum)) in run.clone().zip(found) {
+            let length = usize::try_from(*length).unwrap_or(usize::MAX);
+            let (bytes, rest) = left.split_at(length.min(left.len()));
+            if crc32fast::hash(bytes) != *sum {
+                let what = format!("page {page} of row group {group}");
+                return Err(self.differs(&what, place));
+            }
+            left = rest;
+        }
+        let rows = rows.min(run.end * PAGE_ROWS) - run.start * PAGE_ROWS;
+        let some = Encoded::some_pages(whole, chunk, rows);
+        some.map_err(|it| SegmentsError::parquet(path, it))
+    }
+
+    /// Adds the values of some rows of a column to those that a batch has of it.
+    fn decode(
         &self,
         batch: &mut Batch,
-        group: usize,
-        places: impl IntoIterator<Item = usize>,
-        wanted: Option<&[u32]>,
+        place: usize,
+        column: &Encoded,
+        wanted: &[Range<usize>],
     ) -> Result<(), SegmentsError> {
-        let present = self.part.index.groups[group].present;
-        for place in places {
-            if self.open.places[place].is_some() && present >> place & 1 == 1 {
-                let chunk = self.chunk(group, place)?;
-                self.open.decode(batch, (group, place), chunk, wanted)?;
-            }
-        }
+        let many: usize = wanted.iter().map(ExactSizeIterator::len).sum();
+        // Where few are wanted, the others are passed over.
+        let (read, taken) = if many * FEW < column.rows {
+            (wanted, &[0..many][..])
+        } else {
+            (&[0..column.rows][..], wanted)
+        };
+        let decoded = column.decode(self.part.row.kind, place, read);
+        let decoded = decoded.map_err(|it| SegmentsError::parquet(&self.open.paths.records, it))?;
+        batch.append_column(place, decoded, taken);
         Ok(())
     }
+
+    fn differs(&self, what: &str, place: usize) -> SegmentsError {
+        let name = self.part.row.kind.schema().columns[place].name;
+        let what = format!("the checksum of `{name}` in {what} differs");
+        SegmentsError::damaged(&self.open.paths.records, what)
+    }
 }
+
+/// Where fewer than one in so many rows are wanted, the others' values are passed over.
+const FEW: usize = 8;
 
 /// The records' file, and where our columns are in it.
 #[derive(Debug)]
@@ -163,6 +211,10 @@ impl OpenRecords {
 
     fn chunk(&self, group: usize, column: usize) -> Result<Chunk, SegmentsError> {
         let (start, length) = self.metadata.row_group(group).column(column).byte_range();
+        self.bytes(start, length)
+    }
+
+    fn bytes(&self, start: u64, length: u64) -> Result<Chunk, SegmentsError> {
         let within = length <= CHUNK_BYTES_MAX;
         let length = usize::try_from(length).ok().filter(|_| within);
         let Some(length) = length else {
@@ -176,30 +228,20 @@ impl OpenRecords {
         })
     }
 
-    fn decode(
+    /// A column of a group, whole.
+    fn whole(
         &self,
-        batch: &mut Batch,
-        (group, place): (usize, usize),
+        group: usize,
+        column: usize,
         chunk: Chunk,
-        wanted: Option<&[u32]>,
-    ) -> Result<(), SegmentsError> {
-        let Some(column) = self.places[place] else {
-            return Ok(());
-        };
+        rows: usize,
+    ) -> Result<Encoded, SegmentsError> {
         let row_group = self.metadata.row_group(group);
-        let rows = batch.rows();
         if usize::try_from(row_group.num_rows()) != Ok(rows) {
             let what = "a row group has not the rows of its index";
             return Err(SegmentsError::damaged(&self.paths.records, what));
         }
-        let decoded = Decoder {
-            metadata: row_group.column(column),
-            chunk: Arc::new(chunk),
-            rows,
-            wanted,
-        }
-        .fill(batch, place);
-        decoded.map_err(|it| SegmentsError::parquet(&self.paths.records, it))
+        Ok(Encoded::whole(row_group.column(column), chunk, rows))
     }
 }
 
@@ -226,187 +268,6 @@ pub(super) fn read_footer(path: &Path, file: &File) -> Result<Vec<u8>, SegmentsE
     )
 }
 
-/// A column of a row group, in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct Chunk {
-    /// Where it begins in the file: offsets count from the file's beginning.
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Chunk {
-    fn from(&self, start: u64) -> ParquetResult<Bytes> {
-        let at = start
-            .checked_sub(self.start)
-            .and_then(|it| usize::try_from(it).ok());
-        let at = at.filter(|it| *it <= self.bytes.len());
-        let at =
-            at.ok_or_else(|| ParquetError::General("a page is not in its column".to_owned()))?;
-        Ok(self.bytes.slice(at..))
-    }
-}
-
-impl Length for Chunk {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Chunk {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let bytes = self.from(start)?;
-        if length > bytes.len() {
-            return Err(ParquetError::General("a page breaks off".to_owned()));
-        }
-        Ok(bytes.slice(..length))
-    }
-}
-
-/// Turns a column's bytes into values.
-struct Decoder<'a> {
-    metadata: &'a parquet::file::metadata::ColumnChunkMetaData,
-    chunk: Arc<Chunk>,
-    rows: usize,
-    /// The rows whose values are wanted, where those are few.
-    wanted: Option<&'a [u32]>,
-}
-
-impl Decoder<'_> {
-    fn fill(&self, batch: &mut Batch, place: usize) -> ParquetResult<()> {
-        match batch.schema().columns[place].holds {
-            ColumnType::Time | ColumnType::Integer => {
-                let (values, levels) = self.values::<Int64Type>()?;
-                batch.fill_integers(place, self.spread(values, &levels, NONE));
-            }
-            ColumnType::Flag => {
-                let (values, levels) = self.values::<BoolType>()?;
-                let values = values.into_iter().map(i64::from).collect();
-                batch.fill_integers(place, self.spread(values, &levels, NONE));
-            }
-            ColumnType::SpanId => {
-                let (values, levels) = self.values::<FixedLenByteArrayType>()?;
-                let ids = values.iter().map(|it| it.data().as_array().copied());
-                let ids: Option<Vec<i64>> = ids.map(|it| it.map(i64::from_be_bytes)).collect();
-                batch.fill_integers(place, self.spread(ids.ok_or_else(short)?, &levels, NONE));
-            }
-            ColumnType::TraceId => {
-                let (values, levels) = self.values::<FixedLenByteArrayType>()?;
-                let ids = values.iter().map(|it| it.data().as_array().copied());
-                let ids: Option<Vec<u128>> = ids.map(|it| it.map(u128::from_be_bytes)).collect();
-                batch.fill_wide(place, self.spread(ids.ok_or_else(short)?, &levels, 0));
-            }
-            ColumnType::Text if self.fill_texts(batch, place)? => {}
-            ColumnType::Word | ColumnType::Text => {
-                let (values, levels) = self.values::<ByteArrayType>()?;
-                let texts: Result<Vec<&str>, _> = values
-                    .iter()
-                    .map(|it| std::str::from_utf8(it.data()))
-                    .collect();
-                let texts = texts.map_err(|it| ParquetError::External(it.into()))?;
-                if let Some(wanted) = self.wanted {
-                    let texts = present(texts, &levels, "");
-                    batch.fill_some_texts(place, wanted, texts.into_iter());
-                    return Ok(());
-                }
-                batch.fill_texts(place, self.spread(texts, &levels, "").into_iter());
-            }
-        }
-        Ok(())
-    }
-
-    /// Fills a column of texts at once, if it is written as we write it.
-    fn fill_texts(&self, batch: &mut Batch, place: usize) -> ParquetResult<bool> {
-        let optional = self.metadata.column_descr().max_def_level() > 0;
-        let mut pages =
-            SerializedPageReader::new(self.chunk.clone(), self.metadata, self.rows, None)?;
-        let Some(Texts { bytes, ends }) = texts::read(&mut pages, self.rows, optional)? else {
-            return Ok(false);
-        };
-        batch.put_texts(place, bytes, ends);
-        Ok(true)
-    }
-
-    /// The values that are there, and which rows have one; no levels where all have.
-    fn values<T: DataType>(&self) -> ParquetResult<(Vec<T::T>, Vec<i16>)> {
-        let pages = SerializedPageReader::new(self.chunk.clone(), self.metadata, self.rows, None)?;
-        let column = self.metadata.column_descr_ptr();
-        let optional = column.max_def_level() > 0;
-        let mut reader = get_typed_column_reader::<T>(get_column_reader(column, Box::new(pages)));
-        let (mut values, mut levels) = (Vec::new(), Vec::new());
-        let mut read = |reader: &mut ColumnReaderImpl<T>, mut many: usize| {
-            while many > 0 {
-                let definition = optional.then_some(&mut levels);
-                let (records, _, _) = reader.read_records(many, definition, None, &mut values)?;
-                if records == 0 {
-                    return Err(short());
-                }
-                many -= records;
-            }
-            Ok(())
-        };
-        let mut expected = self.rows;
-        match self.wanted {
-            None => read(&mut reader, self.rows)?,
-            Some(wanted) => {
-                expected = wanted.len();
-                let mut at = 0;
-                for row in wanted.iter().filter_map(|it| usize::try_from(*it).ok()) {
-                    if reader.skip_records(row - at)? != row - at {
-                        return Err(short());
-                    }
-                    read(&mut reader, 1)?;
-                    at = row + 1;
-                }
-            }
-        }
-        if optional {
-            expected = levels.iter().filter(|it| **it > 0).count();
-        }
-        if values.len() != expected {
-            return Err(short());
-        }
-        Ok((values, levels))
-    }
-
-    /// Puts values where their rows are.
-    fn spread<V: Copy>(&self, values: Vec<V>, levels: &[i16], absent: V) -> Vec<V> {
-        let values = present(values, levels, absent);
-        let Some(wanted) = self.wanted else {
-            return values;
-        };
-        let mut all = vec![absent; self.rows];
-        for (row, value) in wanted.iter().zip(values) {
-            if let Some(to) = usize::try_from(*row).ok().and_then(|it| all.get_mut(it)) {
-                *to = value;
-            }
-        }
-        all
-    }
-}
-
-fn short() -> ParquetError {
-    ParquetError::General("a column breaks off".to_owned())
-}
-
-/// A value for each row that was read.
-fn present<T: Copy>(values: Vec<T>, levels: &[i16], absent: T) -> Vec<T> {
-    if levels.is_empty() {
-        return values;
-    }
-    let mut values = values.into_iter();
-    let next = |level: &i16| {
-        let there = *level > 0;
-        there.then(|| values.next()).flatten().unwrap_or(absent)
-    };
-    levels.iter().map(next).collect()
-}
-
 /// Makes a part's index anew from its records, and writes it.
 pub(crate) fn rebuild_index(kind: Kind, paths: &PartPaths) -> Result<PartIndex, SegmentsError> {
     // Without an index nothing says that the bytes are what was written, and not every reader of
@@ -431,11 +292,12 @@ fn rebuild(kind: Kind, paths: &PartPaths) -> Result<PartIndex, SegmentsError> {
         let mut batch = Batch::unfilled(kind, rows);
         for (place, column) in open.places.iter().enumerate() {
             if let Some(column) = column {
-                let chunk = open.chunk(group, *column)?;
-                open.decode(&mut batch, (group, place), chunk, None)?;
+                let whole = open.whole(group, *column, open.chunk(group, *column)?, rows)?;
+                let decoded = whole.decode(kind, place, &[0..rows]);
+                batch.adopt(decoded.map_err(|it| SegmentsError::parquet(&paths.records, it))?);
             }
         }
-        let bits = Findable::of(&batch, 0..rows);
+        let bits = Findable::paged(&batch);
         groups.push(GroupIndex::of(&batch, &bits));
         filters.extend(bits.ids.bytes());
         filters.extend(bits.words.bytes());

@@ -1,5 +1,5 @@
-//! Texts of a row group, read at once: a page of ours is their lengths and then all of them, as a
-//! batch has them.
+//! Texts of a column, read at once: a page of ours is their lengths and then all of them, as a batch
+//! has them.
 //!
 //! Encodings: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
 
@@ -22,53 +22,63 @@ pub(super) fn read(
     rows: usize,
     optional: bool,
 ) -> Result<Option<Texts>> {
-    let Some(Page::DataPageV2 {
-        buf,
-        encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
-        num_values,
-        def_levels_byte_len,
-        rep_levels_byte_len: 0,
-        ..
-    }) = pages.get_next_page()?
-    else {
-        return Ok(None);
+    let mut all = Texts {
+        bytes: String::new(),
+        ends: Vec::with_capacity(rows),
     };
-    let levels = usize::try_from(def_levels_byte_len).unwrap_or(usize::MAX);
-    let whole = usize::try_from(num_values) == Ok(rows);
-    let parts = buf.split_at_checked(levels).filter(|_| whole);
-    Ok(parts.and_then(|(levels, values)| {
-        let present = optional.then(|| present(levels, rows));
-        texts(
-            values,
-            rows,
-            match present {
-                Some(known) => Some(known?),
-                None => None,
-            },
-        )
-    }))
+    while all.ends.len() < rows {
+        let Some(Page::DataPageV2 {
+            buf,
+            encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            num_values,
+            def_levels_byte_len,
+            rep_levels_byte_len: 0,
+            ..
+        }) = pages.get_next_page()?
+        else {
+            return Ok(None);
+        };
+        let levels = usize::try_from(def_levels_byte_len).unwrap_or(usize::MAX);
+        let many = usize::try_from(num_values).unwrap_or(usize::MAX);
+        let fits = (1..=rows - all.ends.len()).contains(&many);
+        let parts = buf.split_at_checked(levels).filter(|_| fits);
+        let added = parts.and_then(|(levels, values)| {
+            let present = optional.then(|| present(levels, many));
+            all.add(
+                values,
+                many,
+                match present {
+                    Some(known) => Some(known?),
+                    None => None,
+                },
+            )
+        });
+        if added.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(all))
 }
 
-/// Puts lengths and bytes together.
-fn texts(values: &[u8], rows: usize, present: Option<Vec<bool>>) -> Option<Texts> {
-    let there = match &present {
-        Some(present) => present.iter().filter(|it| **it).count(),
-        None => rows,
-    };
-    let mut left = Packed(values);
-    let lengths = left.numbers(there)?;
-    let bytes = std::str::from_utf8(left.0).ok()?.to_owned();
-    let mut lengths = lengths.into_iter();
-    let mut end = 0u32;
-    let mut ends = Vec::with_capacity(rows);
-    for row in 0..rows {
-        if present.as_ref().is_none_or(|it| it[row]) {
-            end = end.checked_add(u32::try_from(lengths.next()?).ok()?)?;
+impl Texts {
+    /// Adds those of a page of so many rows.
+    fn add(&mut self, values: &[u8], rows: usize, present: Option<Vec<bool>>) -> Option<()> {
+        let there = match &present {
+            Some(present) => present.iter().filter(|it| **it).count(),
+            None => rows,
+        };
+        let mut left = Packed(values);
+        let mut lengths = left.numbers(there)?.into_iter();
+        self.bytes.push_str(std::str::from_utf8(left.0).ok()?);
+        let mut end = self.ends.last().copied().unwrap_or(0);
+        for row in 0..rows {
+            if present.as_ref().is_none_or(|it| it[row]) {
+                end = end.checked_add(u32::try_from(lengths.next()?).ok()?)?;
+            }
+            self.ends.push(end);
         }
-        ends.push(end);
+        (usize::try_from(end) == Ok(self.bytes.len())).then_some(())
     }
-    let all = usize::try_from(end) == Ok(bytes.len());
-    all.then_some(Texts { bytes, ends })
 }
 
 /// Which rows have a value: levels of one bit, in runs and in groups of eight.
@@ -141,8 +151,9 @@ impl<'a> Packed<'a> {
                 }
                 let packed = self.take(each.checked_mul(usize::from(*width))?.div_ceil(8))?;
                 let some = each.min(many - numbers.len());
-                for difference in unpacked(packed, *width, some)? {
-                    last = last.checked_add(least)?.checked_add(difference)?;
+                let mut bits = Bits::of(packed, *width)?;
+                for _ in 0..some {
+                    last = last.checked_add(least)?.checked_add(bits.next()?)?;
                     numbers.push(last);
                 }
             }
@@ -151,25 +162,36 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// The first so many numbers of this many bits each.
-fn unpacked(packed: &[u8], width: u8, many: usize) -> Option<Vec<i64>> {
-    if width > 32 {
-        return None; // no difference of lengths has more
+/// Numbers of so many bits each.
+struct Bits<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    width: u8,
+    held: u64,
+    held_bits: u8,
+}
+
+impl<'a> Bits<'a> {
+    /// No difference of lengths has more than 32 bits.
+    fn of(bytes: &'a [u8], width: u8) -> Option<Self> {
+        (width <= 32).then_some(Self {
+            bytes: bytes.iter(),
+            width,
+            held: 0,
+            held_bits: 0,
+        })
     }
-    let mask = (1u64 << width) - 1;
-    let (mut bits, mut held) = (0u64, 0u8);
-    let mut bytes = packed.iter();
-    let mut numbers = Vec::with_capacity(many);
-    for _ in 0..many {
-        while held < width {
-            bits |= u64::from(*bytes.next()?) << held;
-            held += 8;
+
+    #[inline]
+    fn next(&mut self) -> Option<i64> {
+        while self.held_bits < self.width {
+            self.held |= u64::from(*self.bytes.next()?) << self.held_bits;
+            self.held_bits += 8;
         }
-        numbers.push((bits & mask).cast_signed());
-        bits >>= width;
-        held -= width;
+        let number = self.held & ((1 << self.width) - 1);
+        self.held >>= self.width;
+        self.held_bits -= self.width;
+        Some(number.cast_signed())
     }
-    Some(numbers)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Write,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -15,15 +16,16 @@ use parquet::{
     errors::ParquetError,
     file::{
         metadata::ParquetMetaData,
-        writer::{SerializedFileWriter, SerializedRowGroupWriter},
+        writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter},
     },
 };
 use std::sync::Arc;
 use tidegate_observe::telemetry::{
-    Batch, ColumnType, Counts, FilterBits, Findable, GroupIndex, Kind, NONE, PartIndex,
+    Batch, ColumnPages, ColumnType, Counts, FilterBits, Findable, GroupIndex, Kind, NONE,
+    PAGE_ROWS, PartIndex,
 };
 
-use super::{PartPaths, PartReader, columns};
+use super::{PartPaths, PartReader, chunk::Chunk, columns};
 use crate::{error::SegmentsError, files};
 
 /// A part that is being written, under names that say so.
@@ -73,12 +75,13 @@ impl PartWriter {
         })
     }
 
-    /// Writes rows as one group. Their records by the minute are to be added by [`Self::count`].
+    /// Writes rows as one group, in an order of their own. Their records by the minute are to be added by [`Self::count`].
     pub(crate) fn group(&mut self, batch: &Batch) -> Result<(), SegmentsError> {
-        let bits = Findable::of(batch, 0..batch.rows());
-        let written = self.write(batch);
+        let batch = batch.gather(&batch.by_page());
+        let bits = Findable::paged(&batch);
+        let written = self.write(&batch);
         written.map_err(|it| SegmentsError::parquet(&self.unfinished.records, it))?;
-        self.note(GroupIndex::of(batch, &bits), &bits);
+        self.note(GroupIndex::of(&batch, &bits), &bits);
         Ok(())
     }
 
@@ -114,7 +117,7 @@ impl PartWriter {
         &mut self,
         from: &ParquetMetaData,
         group: usize,
-        chunks: &[super::read::Chunk],
+        chunks: &[Chunk],
     ) -> Result<(), ParquetError> {
         let metadata = from.row_group(group);
         let mut to = self.file.next_row_group()?;
@@ -188,7 +191,8 @@ pub(super) fn write_index(
     written.map_err(|it| SegmentsError::io(path, it))
 }
 
-/// Adds the checksum of each column of each group, read back from what was written.
+/// Adds the checksum of each column of each group, read back from what was written, and where the
+/// pages are that can be read one by one.
 pub(super) fn sum_columns(
     path: &Path,
     file: &File,
@@ -196,16 +200,25 @@ pub(super) fn sum_columns(
     index: &mut PartIndex,
 ) -> Result<(), SegmentsError> {
     for (group, found) in index.groups.iter_mut().zip(metadata.row_groups()) {
-        let sums: Result<Vec<u32>, SegmentsError> = found
-            .columns()
-            .iter()
-            .map(|column| {
-                let (start, length) = column.byte_range();
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                Ok(crc32fast::hash(&files::read_at(path, file, start, length)?))
-            })
-            .collect();
-        group.sums = sums?;
+        group.sums.clear();
+        group.paged.clear();
+        for (place, column) in found.columns().iter().enumerate() {
+            let (start, length) = column.byte_range();
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let bytes = files::read_at(path, file, start, length)?.into();
+            let chunk = Chunk { start, bytes };
+            group.sums.push(crc32fast::hash(&chunk.bytes));
+            let pages = chunk.pages(column, group.rows);
+            let pages = pages.map_err(|it| SegmentsError::parquet(path, it))?;
+            let summed = |it: &Bytes| {
+                let length = u32::try_from(it.len()).unwrap_or(u32::MAX);
+                (length, crc32fast::hash(it))
+            };
+            group.paged.extend(pages.map(|it| ColumnPages {
+                column: place,
+                pages: it.iter().map(summed).collect(),
+            }));
+        }
     }
     Ok(())
 }
@@ -219,27 +232,44 @@ pub(super) fn write_column<W: Write + Send>(
     let Some(mut column) = group.next_column()? else {
         return Err(ParquetError::General("a column is missing".to_owned()));
     };
-    let required = columns::is_required(place);
+    // After each piece the writer looks whether a page is full. A column without values is one page.
+    let is_paged = columns::is_paged(place, &batch.schema().columns[place]);
+    let rows = if is_paged && batch.has(place) {
+        PAGE_ROWS
+    } else {
+        batch.rows().max(1)
+    };
+    for start in (0..batch.rows()).step_by(rows) {
+        let piece = start..batch.rows().min(start + rows);
+        write_piece(&mut column, batch, place, piece)?;
+    }
+    column.close()
+}
+
+fn write_piece(
+    column: &mut SerializedColumnWriter<'_>,
+    batch: &Batch,
+    place: usize,
+    rows: Range<usize>,
+) -> Result<(), ParquetError> {
     let levels =
         |present: &[bool]| -> Vec<i16> { present.iter().map(|it| i16::from(*it)).collect() };
     let holds = batch.schema().columns[place].holds;
     match holds {
-        ColumnType::Time | ColumnType::Integer if required => {
-            let values = batch.integers(place);
-            column
-                .typed::<Int64Type>()
-                .write_batch(values, None, None)?;
+        ColumnType::Time | ColumnType::Integer if columns::is_required(place) => {
+            let values = &batch.integers(place)[rows];
+            let column = column.typed::<Int64Type>();
+            column.write_batch(values, None, None)?;
         }
         ColumnType::Time | ColumnType::Integer | ColumnType::Flag | ColumnType::SpanId => {
-            let all = batch.integers(place);
+            let all = &batch.integers(place)[rows];
             let levels = levels(&all.iter().map(|it| *it != NONE).collect::<Vec<_>>());
             let values = all.iter().copied().filter(|it| *it != NONE);
             match holds {
                 ColumnType::Flag => {
                     let values: Vec<bool> = values.map(|it| it != 0).collect();
-                    column
-                        .typed::<BoolType>()
-                        .write_batch(&values, Some(&levels), None)?;
+                    let column = column.typed::<BoolType>();
+                    column.write_batch(&values, Some(&levels), None)?;
                 }
                 ColumnType::SpanId => {
                     let values: Vec<FixedLenByteArray> =
@@ -249,14 +279,13 @@ pub(super) fn write_column<W: Write + Send>(
                 }
                 _ => {
                     let values: Vec<i64> = values.collect();
-                    column
-                        .typed::<Int64Type>()
-                        .write_batch(&values, Some(&levels), None)?;
+                    let column = column.typed::<Int64Type>();
+                    column.write_batch(&values, Some(&levels), None)?;
                 }
             }
         }
         ColumnType::TraceId => {
-            let all: Vec<u128> = (0..batch.rows())
+            let all: Vec<u128> = rows
                 .map(|row| batch.wide(place, row).unwrap_or(0))
                 .collect();
             let levels = levels(&all.iter().map(|it| *it != 0).collect::<Vec<_>>());
@@ -267,26 +296,32 @@ pub(super) fn write_column<W: Write + Send>(
             column.write_batch(&values, Some(&levels), None)?;
         }
         ColumnType::Word | ColumnType::Text => {
-            let (values, levels) = texts(batch, place);
+            let (values, levels) = texts(batch, place, rows);
             let column = column.typed::<ByteArrayType>();
             column.write_batch(&values, Some(&levels), None)?;
         }
     }
-    column.close()
+    Ok(())
 }
 
 fn fixed(bytes: impl Iterator<Item = Vec<u8>>) -> impl Iterator<Item = FixedLenByteArray> {
     bytes.map(|it| FixedLenByteArray::from(ByteArray::from(it)))
 }
 
-/// The texts of a column that are there, as pieces of one copy, and which rows have one.
-fn texts(batch: &Batch, place: usize) -> (Vec<ByteArray>, Vec<i16>) {
+/// The texts of some rows that are there, as pieces of one copy, and which rows have one.
+fn texts(batch: &Batch, place: usize, rows: Range<usize>) -> (Vec<ByteArray>, Vec<i16>) {
     let (all, ends) = batch.texts(place);
-    let all = Bytes::copy_from_slice(all.as_bytes());
-    let mut values = Vec::with_capacity(ends.len());
-    let mut levels = Vec::with_capacity(ends.len());
+    let end_of = |row: usize| {
+        ends.get(row)
+            .map_or(0, |it| usize::try_from(*it).unwrap_or(0))
+    };
+    let base = rows.start.checked_sub(1).map_or(0, end_of);
+    let last = rows.end.checked_sub(1).map_or(0, end_of);
+    let all = Bytes::copy_from_slice(&all.as_bytes()[base..last]);
+    let mut values = Vec::with_capacity(rows.len());
+    let mut levels = Vec::with_capacity(rows.len());
     let mut start = 0;
-    for end in ends.iter().filter_map(|it| usize::try_from(*it).ok()) {
+    for end in rows.map(|it| end_of(it) - base) {
         levels.push(i16::from(end > start));
         if end > start {
             values.push(ByteArray::from(all.slice(start..end)));

@@ -155,6 +155,8 @@ fn kinds_are_kept_apart_and_share_a_trace() {
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<(u32, u8, u8, u8)>),
+    /// So many rows at once, drawn from a seed: of several pages when they are sealed.
+    Many(u32, u32),
     Seal,
     Tend,
     Reopen,
@@ -164,10 +166,22 @@ fn step() -> impl Strategy<Value = Step> {
     let rows = prop::collection::vec((0..200_000u32, any::<u8>(), 0..5u8, 0..40u8), 0..40);
     prop_oneof![
         6 => rows.prop_map(Step::Append),
+        1 => (600..3_000u32, any::<u32>()).prop_map(|(rows, seed)| Step::Many(rows, seed)),
         3 => Just(Step::Seal),
         1 => Just(Step::Tend),
         1 => Just(Step::Reopen),
     ]
+}
+
+/// Rows that look random.
+fn drawn(rows: u32, seed: u32) -> Vec<(u32, u8, u8, u8)> {
+    let row = |it: u32| {
+        let bits = (it ^ seed).wrapping_mul(0x9e37_79b9).rotate_left(15);
+        let [one, two, three, four] = bits.wrapping_mul(0x85eb_ca6b).to_le_bytes();
+        let ago = (u32::from(one) << 8 | u32::from(two)) * 3;
+        (ago, three, four % 5, one % 40)
+    };
+    (0..rows).map(row).collect()
 }
 
 const LEVELS: [&str; 5] = ["DEBUG", "INFO", "WARNING", "ERROR", ""];
@@ -257,6 +271,9 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Append(rows) => append(&world, &mut list, rows, &mut serial),
+                Step::Many(rows, seed) => {
+                    append(&world, &mut list, &drawn(*rows, *seed), &mut serial);
+                }
                 Step::Seal => {
                     world.seal();
                 }
@@ -275,6 +292,10 @@ proptest! {
         check(&world, &list, "\"10 0 0 1 x\"", |it| it.4.contains("10.0.0.1 x"));
         check(&world, &list, "level:>=warning -retry", |it| {
             matches!(&*it.2, "WARNING" | "ERROR") && !it.4.contains("retry")
+        });
+        check(&world, &list, "\"said 17\"", |it| it.4.ends_with("said 17"));
+        check(&world, &list, "17 or -said or (x 23)", |it| {
+            it.4.ends_with(" 17") || (it.4.contains("x ") && it.4.ends_with(" 23"))
         });
         check(&world, &list, "session:s-7 block_7", |it| {
             it.3 == "s-7" && it.4.contains("block_7")

@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use proptest::prelude::*;
-use tidegate_observe::telemetry::{Filter, Kind};
+use tidegate_observe::telemetry::{Filter, Kind, logs::BODY};
 use tidegate_segments::Query;
 
 use crate::world::{NOW, World, logs};
@@ -75,6 +76,37 @@ fn the_query_that_finds_a_damaged_group_still_has_the_others_of_its_part() {
         "{damaged:?}"
     );
     assert_eq!(world.look("record"), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_damaged_page_of_texts_is_found_by_those_who_read_it_alone() {
+    let world = World::new();
+    let bodies: Vec<String> = (0..5_000)
+        .map(|it| match it {
+            7 => "alone at the beginning".to_owned(),
+            8 => "zzz at the end".to_owned(),
+            it => format!("record number {it}"),
+        })
+        .collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    world.append(logs(NOW, &bodies));
+    world.seal();
+    let path = world.file("01.parquet");
+    let file = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
+    let (start, _) = file.metadata().row_group(0).column(BODY).byte_range();
+    overwrite(&path, usize::try_from(start).unwrap() + 200, |it| it ^ 1);
+    // What begins alike shares a page; the last one is another.
+    let expected = (vec!["zzz at the end".to_owned()], Vec::new());
+    assert_eq!(world.look("zzz"), expected);
+    let (found, damaged) = world.look("alone");
+    assert_eq!(found, [""; 0]);
+    assert_eq!(
+        damaged,
+        [
+            "`…/parts/logs-0000000000000001.parquet` is damaged: the checksum of `body` in page 0 of row group 0 differs"
+        ]
+    );
+    assert_eq!(world.look("zzz"), (Vec::new(), Vec::new()));
 }
 
 #[test]

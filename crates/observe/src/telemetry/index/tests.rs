@@ -20,10 +20,14 @@ fn index(groups: usize) -> PartIndex {
             .row(at)
             .text(logs::BODY, "one two")
             .text(logs::TASK, "t");
-        let bits = Findable::of(&batch, 0..1);
+        let bits = Findable::whole(&batch);
         counts.add(&Counts::of(&batch));
         let mut it = GroupIndex::of(&batch, &bits);
         it.sums = vec![1, u32::MAX];
+        it.paged = vec![ColumnPages {
+            column: group,
+            pages: vec![(1 << group, u32::MAX), (0, 7)],
+        }];
         all.push(it);
     }
     let mut index = PartIndex::new(Kind::Logs, all, counts);
@@ -49,12 +53,64 @@ fn rows_are_found_by_their_words_and_by_whole_values() {
         .text(logs::BODY, "Disk FULL")
         .text(logs::TASK, "nightly run")
         .wide(logs::TRACE, 0xabc);
-    let bits = Findable::of(&batch, 0..1);
+    let bits = Findable::whole(&batch);
     let trace = "00000000000000000000000000000abc";
-    let exact = |name, value| bits.may_hold(exact_key(name, value));
-    assert!(bits.may_hold(word_key("full")) && bits.may_hold(word_key("DISK")));
+    let may_hold = |key| bits.pages(key, 1) == Pages::ALL;
+    let exact = |name, value| may_hold(exact_key(name, value));
+    assert!(may_hold(word_key("full")) && may_hold(word_key("DISK")));
     assert!(exact("task", "Nightly Run") && exact("trace_id", trace));
-    assert!(!bits.may_hold(word_key("nightly")) && !exact("session", "nightly run"));
+    assert!(!may_hold(word_key("nightly")) && !exact("session", "nightly run"));
+}
+
+#[test]
+fn a_word_is_looked_for_in_the_pages_it_stands_in_and_in_few_others() {
+    let mut batch = Batch::new(Kind::Logs);
+    for row in 0..16_384 {
+        let body = format!("common words {row} and {}", row / 700);
+        batch.row(Timestamp(1)).text(logs::BODY, &body);
+    }
+    let bits = Findable::paged(&batch);
+    let pages = |word: &str| bits.pages(word_key(word), 32).rows(16_384);
+    let mut more = 0;
+    for row in (100..16_384).step_by(7) {
+        let found = pages(&row.to_string());
+        assert!(found.iter().any(|it| it.contains(&row)), "{row}: {found:?}");
+        more += found.iter().map(ExactSizeIterator::len).sum::<usize>() / PAGE_ROWS - 1;
+    }
+    assert!(
+        more < 16_284 / 7 * 31 / 10,
+        "{more} pages would be read in vain"
+    );
+    assert_eq!(pages("common"), [0..16_384]);
+    let strange = (20_000..40_000).map(|it: u32| bits.pages(word_key(&it.to_string()), 32));
+    let rows: usize = strange
+        .flat_map(|it| it.rows(16_384))
+        .map(|it| it.len())
+        .sum();
+    let wrongly = rows / PAGE_ROWS;
+    // A page for each ten words that are not there.
+    assert!((500..4_000).contains(&wrongly), "{wrongly}");
+}
+
+#[test]
+fn rows_share_a_page_with_those_that_begin_alike_and_stand_there_by_time() {
+    let mut batch = Batch::new(Kind::Logs);
+    for row in 0..2_000u64 {
+        let body = format!("{} took {row} ms", ["b 7", "a 2", "c"][(row % 3) as usize]);
+        batch.row(Timestamp(10_000 - row)).text(logs::BODY, &body);
+    }
+    batch.number(1);
+    let arranged = batch.gather(&batch.by_page());
+    let of_page = |page: usize| {
+        let rows = page * PAGE_ROWS..2_000.min((page + 1) * PAGE_ROWS);
+        let begins = |row| arranged.text(logs::BODY, row).map(|it| &it[..1]);
+        let begins: std::collections::BTreeSet<_> = rows.clone().filter_map(begins).collect();
+        let times = &arranged.integers(AT)[rows];
+        (begins.into_iter().collect::<String>(), times.is_sorted())
+    };
+    let pages: Vec<_> = (0..4).map(of_page).collect();
+    let expected = ["a", "ab", "bc", "c"].map(|it| (it.to_owned(), true));
+    assert_eq!(pages, expected);
 }
 
 #[test]
