@@ -13,14 +13,15 @@ mod pages;
 mod schema;
 mod token;
 mod wire;
+mod words;
 
 pub use batch::{Batch, NONE, Row, RowWriter, TEXT_BYTES_MAX, Value};
 pub use bloom::{BLOCK_BYTES, Bloom, BloomShape};
 pub use counts::{Counts, OTHER, WORDS_MAX};
 pub use filter::{Filter, FilterError};
 pub use index::{
-    ColumnPages, DamagedIndex, FilterBits, Findable, GroupIndex, INDEX_HEAD_MAX, PREAMBLE_BYTES,
-    PartIndex,
+    BlockFilters, ColumnPages, DamagedIndex, Findable, GroupFilters, GroupIndex, INDEX_HEAD_MAX,
+    PREAMBLE_BYTES, PartIndex,
 };
 pub use own::{
     CALL_OPERATION, Lines, OwnLogs, SERVICE, call_of, put_call, put_log, put_spans, put_task,
@@ -31,3 +32,4 @@ pub use schema::{
 };
 pub use token::{Key, Section, exact_key, tokens, word_key};
 pub use wire::{BLOCK_ROWS_MAX, UnreadableBatch};
+pub use words::{Words, WordsShape};

@@ -314,7 +314,7 @@ fn block(batch: &Batch) -> Result<NewBlock, SegmentsError> {
     let plain = batch.encode();
     let records = zstd::bulk::compress(&plain, BLOCK_LEVEL);
     let records = records.map_err(|it| SegmentsError::io("a block of records".as_ref(), it))?;
-    let bits = Findable::whole(batch);
+    let bits = Findable::block(batch);
     Ok(NewBlock {
         kind: batch.kind(),
         rows: batch.rows(),

@@ -80,8 +80,16 @@ impl SegmentsError {
     }
 
     pub(crate) fn sqlite(path: &Path, error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
+        use rusqlite::{Error, ErrorCode};
 
+        // What was written is there, and is what was written.
+        if let Error::QueryReturnedNoRows
+        | Error::InvalidColumnType(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::FromSqlConversionFailure(..) = error
+        {
+            return Self::damaged(path, error);
+        }
         let (path, code) = (path.to_owned(), error.sqlite_error_code());
         let source: Source = Arc::new(error);
         match code {

@@ -12,6 +12,7 @@ mod write;
 
 use std::{
     fs::File,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use std::{
 };
 
 use tidegate_observe::telemetry::{
-    BLOCK_BYTES, Bloom, FilterBits, Key, Kind, PREAMBLE_BYTES, Pages, PartIndex, Section,
+    BLOCK_BYTES, Bloom, GroupFilters, Key, Kind, PREAMBLE_BYTES, Pages, PartIndex, Section, Words,
 };
 
 pub use self::export::{ExportError, write_parquet};
@@ -188,7 +189,8 @@ impl Drop for Part {
     }
 }
 
-/// The filters of a part, each asked with one read of 64 bytes.
+/// The filters of a part: whole values are asked for with one read of 64 bytes, words with two that are
+/// shorter.
 #[derive(Debug)]
 pub(crate) struct Filters {
     part: Arc<Part>,
@@ -200,33 +202,48 @@ impl Filters {
         &self.part
     }
 
+    fn read(&self, start: u64, bytes: Range<usize>) -> Result<Vec<u8>, SegmentsError> {
+        let at = start + bytes.start as u64;
+        files::read_at(&self.part.paths.index, &self.file, at, bytes.len())
+    }
+
     /// Where in a group a row with this key may be.
     pub(crate) fn pages(&self, group: usize, key: Key) -> Result<Pages, SegmentsError> {
-        let (start, shape) = self.part.index.filter_at(group, key.section);
-        let Some(block) = shape.block_of(key.hash) else {
-            return Ok(Pages::NONE);
-        };
-        let at = start + (block * BLOCK_BYTES) as u64;
-        let block = files::read_at(&self.part.paths.index, &self.file, at, BLOCK_BYTES)?;
-        Ok(match (key.section, self.part.index.groups[group].pages()) {
-            (Section::Ids, _) | (Section::Words, 1) => {
-                Bloom::block_may_hold(&block, key.hash).into()
+        let (ids, words) = self.part.index.filters_at(group);
+        let index = &self.part.index.groups[group];
+        match key.section {
+            Section::Ids => {
+                let Some(block) = index.ids.block_of(key.hash) else {
+                    return Ok(Pages::NONE);
+                };
+                let at = block * BLOCK_BYTES;
+                let block = self.read(ids, at..at + BLOCK_BYTES)?;
+                Ok(Bloom::block_may_hold(&block, key.hash).into())
             }
-            (Section::Words, pages) => Bloom::pages_in_block(&block, key.hash, pages),
-        })
+            Section::Words => {
+                let Some(bucket) = index.words.bucket_of(key.hash) else {
+                    return Ok(Pages::NONE);
+                };
+                let entry = self.read(words, index.words.entry(bucket))?;
+                let Some(bucket) = index.words.bucket(&entry) else {
+                    let what = "its table of words says what can't be";
+                    return Err(SegmentsError::damaged(&self.part.paths.index, what));
+                };
+                let bucket = self.read(words, bucket)?;
+                Ok(Words::pages_in_bucket(&bucket, key.hash, index.pages()))
+            }
+        }
     }
 
     /// A group's filters, whole: to be copied.
-    pub(crate) fn of_group(&self, group: usize) -> Result<FilterBits, SegmentsError> {
-        let read = |section| {
-            let (start, shape) = self.part.index.filter_at(group, section);
-            let path = &self.part.paths.index;
-            let bytes = files::read_at(path, &self.file, start, shape.bytes())?;
-            Bloom::from_bytes(bytes).ok_or_else(|| SegmentsError::damaged(path, "half a filter"))
-        };
-        Ok(FilterBits {
-            ids: read(Section::Ids)?,
-            words: read(Section::Words)?,
+    pub(crate) fn of_group(&self, group: usize) -> Result<GroupFilters, SegmentsError> {
+        let (ids, words) = self.part.index.filters_at(group);
+        let index = &self.part.index.groups[group];
+        let found = Bloom::from_bytes(self.read(ids, 0..index.ids.bytes())?);
+        let path = &self.part.paths.index;
+        Ok(GroupFilters {
+            ids: found.ok_or_else(|| SegmentsError::damaged(path, "half a filter"))?,
+            words: Words::from_bytes(index.words, self.read(words, 0..index.words.bytes())?),
         })
     }
 }

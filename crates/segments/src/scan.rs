@@ -7,7 +7,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tidegate_observe::telemetry::{AT, Batch, Bloom, FilterBits, ID, Pages, Row};
+use tidegate_observe::telemetry::{AT, Batch, BlockFilters, Bloom, ID, Pages, Row};
 use tidegate_types::Monotonic;
 
 use crate::{
@@ -171,8 +171,8 @@ impl View {
             let blooms = (Bloom::from_bytes(ids), Bloom::from_bytes(words));
             // Filters that are damaged exclude nothing.
             if let (Some(ids), Some(words)) = blooms {
-                let bits = FilterBits { ids, words };
-                let mut pages = |it| Pages::from(lens.adds(it)) | bits.pages(it, 1);
+                let filters = BlockFilters { ids, words };
+                let mut pages = |it| Pages::from(lens.adds(it) || filters.may_hold(it));
                 if query.filter.may_match(&mut pages).is_none() {
                     return Ok(None);
                 }

@@ -391,7 +391,7 @@ impl Batch {
     /// Adds values of some rows of another batch to those that it has of a column.
     pub fn append_column(&mut self, column: usize, mut from: Self, rows: &[Range<usize>]) {
         let to = &mut self.columns[column];
-        if to.len() == 0 && rows == [0..from.rows] {
+        if to.len() == 0 && matches!(rows, [all] if *all == (0..from.rows)) {
             std::mem::swap(to, &mut from.columns[column]);
             return;
         }

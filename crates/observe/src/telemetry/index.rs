@@ -10,9 +10,10 @@ use super::{
     schema::{AT, ColumnType, Kind, Search},
     token::{ExactKeys, Key, Section, first_new, hash_words},
     wire::{Bytes, UnreadableBatch, put, unzigzag, zigzag},
+    words::{Words, WordsShape},
 };
 
-/// Bits for each word of a group: about one in eighty groups is read in vain.
+/// Bits for each word of a block: about one in eighty blocks is read in vain.
 const WORD_BITS: usize = 10;
 
 /// Bits for each whole value: lookups by id ask every group there is.
@@ -39,21 +40,39 @@ impl From<UnreadableBatch> for DamagedIndex {
     }
 }
 
-/// The two filters of some rows.
+/// What the rows of a block can be found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterBits {
+pub struct BlockFilters {
     /// Whole values of columns.
     pub ids: Bloom,
-    /// Words of texts; of rows of more than one page, with the pages.
+    /// Words of texts.
     pub words: Bloom,
 }
 
-impl FilterBits {
+impl BlockFilters {
+    /// Whether a row with this key may be among them.
+    pub fn may_hold(&self, key: Key) -> bool {
+        match key.section {
+            Section::Ids => self.ids.may_hold(key.hash),
+            Section::Words => self.words.may_hold(key.hash),
+        }
+    }
+}
+
+/// What the rows of a group can be found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFilters {
+    /// Whole values of columns.
+    pub ids: Bloom,
+    /// Words of texts, with their pages.
+    pub words: Words,
+}
+
+impl GroupFilters {
     /// Where a row with this key may be, among rows of so many pages.
     pub fn pages(&self, key: Key, pages: usize) -> Pages {
         match key.section {
             Section::Ids => self.ids.may_hold(key.hash).into(),
-            Section::Words if pages == 1 => self.words.may_hold(key.hash).into(),
             Section::Words => self.words.pages(key.hash, pages),
         }
     }
@@ -72,25 +91,22 @@ pub struct Findable {
 const LATELY: usize = 1 << 12;
 
 impl Findable {
-    /// The filters of all rows of a batch, that know nothing of pages.
-    pub fn whole(batch: &Batch) -> FilterBits {
-        let found = Self::of(batch, batch.rows());
+    /// The filters of a block.
+    pub fn block(batch: &Batch) -> BlockFilters {
+        let mut found = Self::of(batch, batch.rows());
         let mut words = found.words.into_iter().map(|(it, _)| it).collect();
-        FilterBits {
+        BlockFilters {
+            ids: Bloom::of(&mut found.ids, EXACT_BITS),
             words: Bloom::of(&mut words, WORD_BITS),
-            ids: Bloom::of(&mut { found.ids }, EXACT_BITS),
         }
     }
 
     /// The filters of a row group.
-    pub fn paged(batch: &Batch) -> FilterBits {
-        if batch.rows() <= PAGE_ROWS {
-            return Self::whole(batch);
-        }
+    pub fn group(batch: &Batch) -> GroupFilters {
         let mut found = Self::of(batch, PAGE_ROWS);
-        FilterBits {
+        GroupFilters {
             ids: Bloom::of(&mut found.ids, EXACT_BITS),
-            words: Bloom::of_pages(&mut found.words),
+            words: Words::of(&mut found.words, batch.rows().div_ceil(PAGE_ROWS)),
         }
     }
 
@@ -191,8 +207,8 @@ pub struct GroupIndex {
     pub present: u64,
     /// The filter of whole values.
     pub ids: BloomShape,
-    /// The filter of words.
-    pub words: BloomShape,
+    /// The words.
+    pub words: WordsShape,
     /// The checksum of each column's bytes in the part, in the order of the part's columns.
     pub sums: Vec<u32>,
     /// The columns of which single pages can be read.
@@ -201,18 +217,22 @@ pub struct GroupIndex {
 
 impl GroupIndex {
     /// The index of rows with these filters; checksums and pages are added when they were written.
-    pub fn of(batch: &Batch, bits: &FilterBits) -> Self {
+    pub fn of(batch: &Batch, filters: &GroupFilters) -> Self {
         let times = batch.integers(AT);
         Self {
             rows: batch.rows(),
             first: times.iter().copied().min().unwrap_or(0),
             last: times.iter().copied().max().unwrap_or(0),
             present: batch.present(),
-            ids: bits.ids.shape(),
-            words: bits.words.shape(),
+            ids: filters.ids.shape(),
+            words: filters.words.shape(),
             sums: Vec::new(),
             paged: Vec::new(),
         }
+    }
+
+    fn filter_bytes(&self) -> usize {
+        self.ids.bytes() + self.words.bytes()
     }
 
     /// How many pages it has.
@@ -226,7 +246,8 @@ impl GroupIndex {
         put(head, zigzag(self.last.wrapping_sub(self.first)));
         put(head, self.present);
         put(head, u64::from(self.ids.blocks));
-        put(head, u64::from(self.words.blocks));
+        put(head, u64::from(self.words.buckets));
+        put(head, u64::from(self.words.bytes));
         put(head, self.sums.len() as u64);
         head.extend(self.sums.iter().flat_map(|it| it.to_be_bytes()));
         put(head, self.paged.len() as u64);
@@ -248,8 +269,9 @@ impl GroupIndex {
         let ids = BloomShape {
             blocks: narrow(from.number()?)?,
         };
-        let words = BloomShape {
-            blocks: narrow(from.number()?)?,
+        let words = WordsShape {
+            buckets: narrow(from.number()?)?,
+            bytes: narrow(from.number()?)?,
         };
         let length = from.length()?.saturating_mul(4);
         let (sums, _) = from.take(length)?.as_chunks();
@@ -278,7 +300,7 @@ impl GroupIndex {
     }
 }
 
-/// An index without its filters, which are read block by block from behind it.
+/// An index without its filters, which are read piece by piece from behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartIndex {
     /// What the part holds.
@@ -326,25 +348,17 @@ impl PartIndex {
         (first.unwrap_or(0), last.unwrap_or(0))
     }
 
-    /// Where a group's filter begins in the file, and its shape.
-    pub fn filter_at(&self, group: usize, section: Section) -> (u64, BloomShape) {
+    /// Where the filters of a group begin in the file: those of whole values, then the words.
+    pub fn filters_at(&self, group: usize) -> (u64, u64) {
         let before = self.groups.iter().take(group);
-        let before: usize = before.map(|it| it.ids.bytes() + it.words.bytes()).sum();
-        let group = &self.groups[group];
-        let at = self.head_bytes + before as u64;
-        match section {
-            Section::Ids => (at, group.ids),
-            Section::Words => (at + group.ids.bytes() as u64, group.words),
-        }
+        let before: usize = before.map(GroupIndex::filter_bytes).sum();
+        let ids = self.head_bytes + before as u64;
+        (ids, ids + self.groups[group].ids.bytes() as u64)
     }
 
     /// The length of the whole file.
     pub fn file_bytes(&self) -> u64 {
-        let filters: usize = self
-            .groups
-            .iter()
-            .map(|it| it.ids.bytes() + it.words.bytes())
-            .sum();
+        let filters: usize = self.groups.iter().map(GroupIndex::filter_bytes).sum();
         self.head_bytes + filters as u64
     }
 

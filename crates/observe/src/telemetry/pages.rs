@@ -2,26 +2,40 @@
 
 use std::ops::{BitAnd, BitOr, Range};
 
-/// Rows of a page. Its texts are some twenty kilobytes, and packed a fifth of that: a word is looked
-/// for in them in a thirtieth of a millisecond.
-pub const PAGE_ROWS: usize = 256;
+/// Rows of a page. Its texts are some forty kilobytes, and packed a fifth of that: a word is looked
+/// for in them in a twentieth of a millisecond.
+pub const PAGE_ROWS: usize = 512;
 
 /// The most pages of a group that are told apart.
-pub const PAGES_MAX: usize = 64;
+pub const PAGES_MAX: usize = 32;
 
 /// Some of the pages of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pages(u64);
+pub struct Pages(u32);
 
 impl Pages {
     /// All of them.
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(u32::MAX);
     /// None of them.
     pub const NONE: Self = Self(0);
 
     /// One of them, from 0 on; all that are beyond [`PAGES_MAX`] count as the last.
     pub(super) fn one(page: usize) -> Self {
         Self(1 << page.min(PAGES_MAX - 1))
+    }
+
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// A bit for each page, that of the first the lowest.
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// How many there are.
+    pub(super) fn count(self) -> u32 {
+        self.0.count_ones()
     }
 
     /// Whether there are none.

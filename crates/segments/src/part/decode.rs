@@ -1,6 +1,6 @@
 //! Turns the bytes of a column into values.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, slice::from_ref, sync::Arc};
 
 use parquet::{
     column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader},
@@ -90,7 +90,8 @@ impl Encoded {
                 let ids: Option<Vec<u128>> = ids.map(|it| it.map(u128::from_be_bytes)).collect();
                 batch.fill_wide(place, present(ids.ok_or_else(short)?, &levels, 0));
             }
-            ColumnType::Text if wanted == [0..self.rows] && self.fill_texts(batch, place)? => {}
+            ColumnType::Text
+                if wanted == from_ref(&(0..self.rows)) && self.fill_texts(batch, place)? => {}
             ColumnType::Word | ColumnType::Text => {
                 let (values, levels) = self.values::<ByteArrayType>(wanted)?;
                 let texts: Result<Vec<&str>, _> = values

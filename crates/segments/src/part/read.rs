@@ -1,6 +1,6 @@
 //! Reads a part: some columns of a group at a time, each with one read, compared with its checksum.
 
-use std::{fs::File, ops::Range, path::Path, sync::Arc};
+use std::{fs::File, ops::Range, path::Path, slice::from_ref, sync::Arc};
 
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tidegate_observe::telemetry::{
@@ -137,10 +137,11 @@ impl PartReader {
     ) -> Result<(), SegmentsError> {
         let many: usize = wanted.iter().map(ExactSizeIterator::len).sum();
         // Where few are wanted, the others are passed over.
+        let (all, few) = (0..column.rows, 0..many);
         let (read, taken) = if many * FEW < column.rows {
-            (wanted, &[0..many][..])
+            (wanted, from_ref(&few))
         } else {
-            (&[0..column.rows][..], wanted)
+            (from_ref(&all), wanted)
         };
         let decoded = column.decode(self.part.row.kind, place, read);
         let decoded = decoded.map_err(|it| SegmentsError::parquet(&self.open.paths.records, it))?;
@@ -293,11 +294,11 @@ fn rebuild(kind: Kind, paths: &PartPaths) -> Result<PartIndex, SegmentsError> {
         for (place, column) in open.places.iter().enumerate() {
             if let Some(column) = column {
                 let whole = open.whole(group, *column, open.chunk(group, *column)?, rows)?;
-                let decoded = whole.decode(kind, place, &[0..rows]);
+                let decoded = whole.decode(kind, place, from_ref(&(0..rows)));
                 batch.adopt(decoded.map_err(|it| SegmentsError::parquet(&paths.records, it))?);
             }
         }
-        let bits = Findable::paged(&batch);
+        let bits = Findable::group(&batch);
         groups.push(GroupIndex::of(&batch, &bits));
         filters.extend(bits.ids.bytes());
         filters.extend(bits.words.bytes());

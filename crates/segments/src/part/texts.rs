@@ -166,8 +166,9 @@ impl<'a> Packed<'a> {
 struct Bits<'a> {
     bytes: std::slice::Iter<'a, u8>,
     width: u8,
+    /// Bits that were taken from the bytes and not yet given, and how many.
     held: u64,
-    held_bits: u8,
+    left: u8,
 }
 
 impl<'a> Bits<'a> {
@@ -177,19 +178,19 @@ impl<'a> Bits<'a> {
             bytes: bytes.iter(),
             width,
             held: 0,
-            held_bits: 0,
+            left: 0,
         })
     }
 
     #[inline]
     fn next(&mut self) -> Option<i64> {
-        while self.held_bits < self.width {
-            self.held |= u64::from(*self.bytes.next()?) << self.held_bits;
-            self.held_bits += 8;
+        while self.left < self.width {
+            self.held |= u64::from(*self.bytes.next()?) << self.left;
+            self.left += 8;
         }
         let number = self.held & ((1 << self.width) - 1);
         self.held >>= self.width;
-        self.held_bits -= self.width;
+        self.left -= self.width;
         Some(number.cast_signed())
     }
 }

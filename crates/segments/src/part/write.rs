@@ -21,7 +21,7 @@ use parquet::{
 };
 use std::sync::Arc;
 use tidegate_observe::telemetry::{
-    Batch, ColumnPages, ColumnType, Counts, FilterBits, Findable, GroupIndex, Kind, NONE,
+    Batch, ColumnPages, ColumnType, Counts, Findable, GroupFilters, GroupIndex, Kind, NONE,
     PAGE_ROWS, PartIndex,
 };
 
@@ -78,7 +78,7 @@ impl PartWriter {
     /// Writes rows as one group, in an order of their own. Their records by the minute are to be added by [`Self::count`].
     pub(crate) fn group(&mut self, batch: &Batch) -> Result<(), SegmentsError> {
         let batch = batch.gather(&batch.by_page());
-        let bits = Findable::paged(&batch);
+        let bits = Findable::group(&batch);
         let written = self.write(&batch);
         written.map_err(|it| SegmentsError::parquet(&self.unfinished.records, it))?;
         self.note(GroupIndex::of(&batch, &bits), &bits);
@@ -100,7 +100,7 @@ impl PartWriter {
         &mut self,
         from: &PartReader,
         group: usize,
-        bits: &FilterBits,
+        bits: &GroupFilters,
     ) -> Result<(), SegmentsError> {
         let index = from.part().index.groups[group].clone();
         let chunks: Result<Vec<_>, _> = (0..self.kind.schema().columns.len())
@@ -141,7 +141,7 @@ impl PartWriter {
         self.counts.add(counts);
     }
 
-    fn note(&mut self, index: GroupIndex, bits: &FilterBits) {
+    fn note(&mut self, index: GroupIndex, bits: &GroupFilters) {
         self.rows += index.rows;
         self.groups.push(index);
         self.filters.extend(bits.ids.bytes());

@@ -37,7 +37,7 @@ fn check(filter: &str, expected: Expect) {
     add("", "", "4: no level", "");
     let said = match Filter::parse(Kind::Logs, filter) {
         Ok(filter) => {
-            let bits = Findable::whole(&batch);
+            let bits = Findable::group(&batch);
             let rows = (0..batch.rows()).filter(|it| filter.matches(&batch, *it));
             let marked = filter.matching(&batch);
             assert!(
@@ -260,7 +260,7 @@ proptest! {
         for (body, task) in &rows {
             batch.row(Timestamp(1)).text(logs::BODY, body).text(logs::TASK, task);
         }
-        let bits = Findable::whole(&batch);
+        let bits = Findable::group(&batch);
         let filter = Filter::parse(Kind::Logs, &text).unwrap();
         let may = !filter.may_match(&mut |it| bits.pages(it, 1)).is_none();
         let marked = filter.matching(&batch);

@@ -20,7 +20,7 @@ fn index(groups: usize) -> PartIndex {
             .row(at)
             .text(logs::BODY, "one two")
             .text(logs::TASK, "t");
-        let bits = Findable::whole(&batch);
+        let bits = Findable::group(&batch);
         counts.add(&Counts::of(&batch));
         let mut it = GroupIndex::of(&batch, &bits);
         it.sums = vec![1, u32::MAX];
@@ -53,43 +53,13 @@ fn rows_are_found_by_their_words_and_by_whole_values() {
         .text(logs::BODY, "Disk FULL")
         .text(logs::TASK, "nightly run")
         .wide(logs::TRACE, 0xabc);
-    let bits = Findable::whole(&batch);
+    let bits = Findable::block(&batch);
     let trace = "00000000000000000000000000000abc";
-    let may_hold = |key| bits.pages(key, 1) == Pages::ALL;
+    let may_hold = |key| bits.may_hold(key);
     let exact = |name, value| may_hold(exact_key(name, value));
     assert!(may_hold(word_key("full")) && may_hold(word_key("DISK")));
     assert!(exact("task", "Nightly Run") && exact("trace_id", trace));
     assert!(!may_hold(word_key("nightly")) && !exact("session", "nightly run"));
-}
-
-#[test]
-fn a_word_is_looked_for_in_the_pages_it_stands_in_and_in_few_others() {
-    let mut batch = Batch::new(Kind::Logs);
-    for row in 0..16_384 {
-        let body = format!("common words {row} and {}", row / 700);
-        batch.row(Timestamp(1)).text(logs::BODY, &body);
-    }
-    let bits = Findable::paged(&batch);
-    let pages = |word: &str| bits.pages(word_key(word), 32).rows(16_384);
-    let mut more = 0;
-    for row in (100..16_384).step_by(7) {
-        let found = pages(&row.to_string());
-        assert!(found.iter().any(|it| it.contains(&row)), "{row}: {found:?}");
-        more += found.iter().map(ExactSizeIterator::len).sum::<usize>() / PAGE_ROWS - 1;
-    }
-    assert!(
-        more < 16_284 / 7 * 31 / 10,
-        "{more} pages would be read in vain"
-    );
-    assert_eq!(pages("common"), [0..16_384]);
-    let strange = (20_000..40_000).map(|it: u32| bits.pages(word_key(&it.to_string()), 32));
-    let rows: usize = strange
-        .flat_map(|it| it.rows(16_384))
-        .map(|it| it.len())
-        .sum();
-    let wrongly = rows / PAGE_ROWS;
-    // A page for each ten words that are not there.
-    assert!((500..4_000).contains(&wrongly), "{wrongly}");
 }
 
 #[test]
@@ -132,11 +102,11 @@ proptest! {
         prop_assert_eq!(read(&bytes).unwrap(), index.clone());
         let mut at = index.head_bytes();
         for group in 0..groups {
-            for section in [Section::Ids, Section::Words] {
-                let (start, shape) = index.filter_at(group, section);
-                prop_assert_eq!(start, at);
-                at += shape.bytes() as u64;
-            }
+            let (ids, words) = index.filters_at(group);
+            prop_assert_eq!(ids, at);
+            at += index.groups[group].ids.bytes() as u64;
+            prop_assert_eq!(words, at);
+            at += index.groups[group].words.bytes() as u64;
         }
         prop_assert_eq!(index.file_bytes(), at);
     }
