@@ -267,7 +267,7 @@ fn write(core: &Core, jobs: &[&Job], now: Timestamp) -> Result<Vec<Arc<Batch>>, 
                 .saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX)),
         ))..nanos(now.after(AHEAD_MAX));
         batch.correct_times(&sane, nanos(now));
-        let first = core.number(&mut batch, now);
+        let first = core.number(&mut batch);
         blocks.push((first, block(&batch)?, batch));
     }
     let expired = now
@@ -288,10 +288,14 @@ fn write(core: &Core, jobs: &[&Job], now: Timestamp) -> Result<Vec<Arc<Batch>>, 
         .collect())
 }
 
-/// The rows of all batches by kind, as many together as a block has.
+/// The rows of all batches by kind, as many together as a block has. Those that came at the same time
+/// are joined in the order of their first records: the more numbers rise with times, the less room
+/// they take.
 fn joined(jobs: &[&Job]) -> impl Iterator<Item = Batch> {
+    let mut batches: Vec<&Batch> = jobs.iter().map(|it| &it.batch).collect();
+    batches.sort_by_key(|it| it.integers(AT).first().copied());
     let mut kinds: BTreeMap<Kind, Vec<Batch>> = BTreeMap::new();
-    for batch in jobs.iter().map(|it| &it.batch) {
+    for batch in batches {
         let kind = batch.kind();
         let blocks = kinds.entry(kind).or_default();
         let mut start = 0;

@@ -107,6 +107,8 @@ impl Segments {
         let found = directory::open(directory, &options, &space, clock.now())?;
         let last = found.catalogue.ask(catalogue::last_block)?;
         let after = u64::try_from(last).unwrap_or(0) + BLOCK_ROWS as u64;
+        // Without its database nothing says which was the last; a million a millisecond is more than any.
+        let after = after.max(IdSource::first_at(clock.now()));
         let core = Arc::new(Core {
             layout: found.layout,
             options,
@@ -213,13 +215,11 @@ impl Drop for Segments {
 }
 
 impl Core {
-    /// Gives the rows of a batch ids that follow each other, and returns the first.
-    pub(crate) fn number(&self, batch: &mut Batch, now: Timestamp) -> i64 {
-        let next = || self.ids.next::<Record>(now).raw().cast_signed();
-        let first = next();
-        for _ in 1..batch.rows() {
-            next();
-        }
+    /// Gives the rows of a batch ids that follow each other and those of the batch before, and returns
+    /// the first. The denser they are, the less room they take.
+    pub(crate) fn number(&self, batch: &mut Batch) -> i64 {
+        let first = self.ids.run::<Record>(batch.rows() as u64);
+        let first = first.raw().cast_signed();
         batch.number(first);
         first
     }

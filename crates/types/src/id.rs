@@ -186,6 +186,12 @@ impl IdSource {
             });
         Id::from_raw(given)
     }
+
+    /// The first of so many ids that follow each other and every earlier one, whatever the time is.
+    pub fn run<K>(&self, many: u64) -> Id<K> {
+        let before = self.0.fetch_add(many, Ordering::Relaxed);
+        Id::from_raw(before.saturating_add(1))
+    }
 }
 
 macro_rules! kinds {
@@ -221,6 +227,15 @@ kinds! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_ids_follows_all_that_were_given_and_is_followed_by_all_that_are() {
+        let source = IdSource::after(7);
+        assert_eq!(source.run::<CallKind>(3).raw(), 8);
+        assert_eq!(source.run::<CallKind>(1).raw(), 11);
+        let later = source.next::<CallKind>(Timestamp(0)).raw();
+        assert_eq!((later, source.last()), (12, 12));
+    }
 
     #[test]
     fn ids_rise_and_never_repeat_when_the_clock_steps_back() {

@@ -11,7 +11,7 @@ impl Batch {
         order
     }
 
-    /// The places of its rows, so that those with texts that begin alike share a page, and those of
+    /// The places of its rows, so that those whose texts begin with the same letters share a page, and those of
     /// a page are in the order of their times.
     ///
     /// What is written again and again with other numbers is found in few pages then, and takes
@@ -37,7 +37,7 @@ impl Batch {
         });
     }
 
-    /// For each row what the first text that it has begins with, with all digits the same.
+    /// For each row the first letters of the first text that it has: what else there is changes.
     fn alike(&self) -> Vec<[u8; ALIKE_BYTES]> {
         let mut alike = vec![[0; ALIKE_BYTES]; self.rows];
         let columns = self.columns.iter().zip(self.schema.columns);
@@ -51,8 +51,9 @@ impl Batch {
                     .get(row)
                     .filter(|_| begins[0] == 0)
                     .unwrap_or_default();
-                for (to, from) in begins.iter_mut().zip(text.bytes()) {
-                    *to = if from.is_ascii_digit() { b'0' } else { from };
+                let letters = text.bytes().filter(u8::is_ascii_alphabetic);
+                for (to, from) in begins.iter_mut().zip(letters) {
+                    *to = from;
                 }
             }
         }
@@ -60,5 +61,5 @@ impl Batch {
     }
 }
 
-/// How far texts are compared: beyond it, more hardly makes them smaller.
+/// How many letters are compared: more hardly make the texts smaller.
 const ALIKE_BYTES: usize = 16;
