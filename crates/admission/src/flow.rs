@@ -428,27 +428,6 @@ impl Flow {
         Fit::Not
     }
 
-    /// Whether what nobody has earned pays for the call alone.
-    pub(crate) fn is_lent(&self, cost: i128, class: Priority) -> bool {
-        let guarded = if is_guarded(class) { self.threshold } else { 0 };
-        self.rate == 0 || cost <= self.unclaimed().min(self.level).saturating_sub(guarded)
-    }
-
-    /// Whether what its class has earned pays for the call alone. What nothing refills is not earned.
-    pub(crate) fn has_earned(&self, cost: i128, class: Priority) -> bool {
-        cost.min(self.capacity) <= self.claims[class.index()]
-    }
-
-    /// What the class has borrowed of others' earnings and not paid back, in quanta, once a call of this cost
-    /// has started: see [`Self::charge`]. With none of a cost: what it owes now.
-    pub(crate) fn owed_after(&self, cost: i128, class: Priority) -> i128 {
-        let (claim, stock) = (self.claims[class.index()], self.unclaimed().max(0));
-        let cost = cost.min(self.capacity);
-        let borrows = self.level >= self.capacity && cost > claim.max(0).saturating_add(stock);
-        let spent = if borrows { cost - stock } else { 0 };
-        spent.saturating_sub(claim).max(0)
-    }
-
     /// Why a call that does not fit has to wait.
     pub(crate) fn reason(&self, cost: i128, class: Priority) -> Reason {
         if self.rate == 0 {
@@ -591,6 +570,7 @@ fn rescale(quanta: i128, from: u64, into: u64) -> i128 {
     whole.saturating_add(fraction)
 }
 
+mod earned;
 mod when;
 
 #[cfg(test)]

@@ -17,7 +17,8 @@
 //! the first is about to expire, the oldest or that one **locks** the class: what the class earns is kept
 //! for it, but for calls that delay it by less than [`BACKFILL_MAX`] in all. What nobody has earned may
 //! pass it as before. What a class has borrowed from a full bucket is paid back first, so it locks earlier by
-//! that; a call whose borrowing would make somebody late does not start before the oldest.
+//! that; a call whose borrowing would make somebody late does not start before the oldest. Where it was borrowed
+//! of what a locked class has earned, no class below that one takes what comes back.
 //!
 //! Sizes are flow times: how long the slowest bucket takes to refill what a call takes.
 
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use arrayvec::ArrayVec;
 use tidegate_types::{Monotonic, Priority};
 
 use crate::{Ask, BucketIndex, Cleared, Need, Pool, Taken, pool::nanos};
@@ -388,6 +390,7 @@ impl Queue {
     pub fn next(&mut self, pool: &mut Pool, now: Monotonic) -> Next {
         self.turn(pool, now);
         let mut kept = 0;
+        let mut locked: ArrayVec<Ask, { Priority::ALL.len() }> = ArrayVec::new();
         let mut soonest: Option<Monotonic> = None;
         for class in Priority::ALL.iter().rev() {
             let Some(head) = self.unpaused_head(*class, pool, now) else {
@@ -396,6 +399,10 @@ impl Queue {
             let ask = self.places[&head.spot.ticket].waiting.ask;
             if let Some(bucket) = pool.never_fits(&ask) {
                 return Next::Never(head.spot.ticket, bucket);
+            }
+            if !locked.is_empty() && !pool.leaves_earned(&ask, &locked, now) {
+                pool.waits(&ask, now);
+                continue;
             }
             if let Some(cleared) = pool.fits(&ask, kept, now) {
                 return Next::Fits(head.spot.ticket, cleared);
@@ -421,6 +428,8 @@ impl Queue {
                 let locks_at = self.lines[class.index()].locks_at();
                 soonest = soonest.into_iter().chain(locks_at).min();
             }
+            // Where somebody borrowed of what it has earned, what comes back is its own first.
+            locked.extend(head.locks.then_some(ask));
             // What nobody has earned is lent to whoever fits, but for what `critical` waits for.
             if *class == Priority::Critical {
                 kept |= pool.short_of(&ask, now);

@@ -112,6 +112,21 @@ impl Pool {
         self.look(ask, now).hold
     }
 
+    /// Whether a call that started now would leave what the classes of others have earned for them. Only where
+    /// somebody has borrowed of that from a full bucket it would not.
+    pub(crate) fn leaves_earned(&mut self, ask: &Ask, others: &[Ask], now: Monotonic) -> bool {
+        let now = self.clock(now);
+        bits(self.look(ask, now).enforced).all(|at| {
+            let bucket = &self.buckets[at];
+            let cost = |it: &Ask| bucket.flow.cost(bucket.needed(&it.need));
+            let of_others = others.iter().filter(|it| !bucket.watches(it.caller));
+            let earned: i128 = of_others
+                .map(|it| bucket.flow.earned(cost(it), it.priority))
+                .sum();
+            !bucket.refills() || bucket.flow.left_after(cost(ask)) >= earned
+        })
+    }
+
     /// Until when a penalty keeps it from starting, if one does: only while somebody else waits, since what
     /// nobody else wants must not lie idle.
     pub(crate) fn paused_until(&self, ask: &Ask, now: u64) -> Option<u64> {

@@ -218,6 +218,15 @@ fn what_a_class_owes_makes_nobody_late() {
     }
 }
 
+/// In each of these, a call started from a full bucket with what another class had earned for its oldest, and a
+/// third class took what came back.
+#[test]
+fn what_one_class_borrows_makes_nobody_of_another_late() {
+    for number in [57_201, 60_548, 76_264] {
+        assert_eq!(late(&minutes(number)), Vec::<String>::new(), "{number}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
