@@ -27,6 +27,11 @@ impl Flow {
         self.level.saturating_sub(cost)
     }
 
+    /// Whether a class owes to others what it has borrowed.
+    pub(crate) fn is_borrowed_from(&self) -> bool {
+        self.claims.iter().any(|it| *it < 0)
+    }
+
     /// What the class has borrowed of others' earnings and not paid back, in quanta, once a call of this cost
     /// has started: see [`Self::charge`]. With none of a cost: what it owes now.
     pub(crate) fn owed_after(&self, cost: i128, class: Priority) -> i128 {

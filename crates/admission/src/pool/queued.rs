@@ -112,8 +112,8 @@ impl Pool {
         self.look(ask, now).hold
     }
 
-    /// Whether a call that started now would leave what the classes of others have earned for them. Only where
-    /// somebody has borrowed of that from a full bucket it would not.
+    /// Whether a call that started now would leave what the classes of others have earned for them, in buckets where
+    /// somebody has borrowed of that. What is short for another reason is short for all.
     pub(crate) fn leaves_earned(&mut self, ask: &Ask, others: &[Ask], now: Monotonic) -> bool {
         let now = self.clock(now);
         bits(self.look(ask, now).enforced).all(|at| {
@@ -123,7 +123,7 @@ impl Pool {
             let earned: i128 = of_others
                 .map(|it| bucket.flow.earned(cost(it), it.priority))
                 .sum();
-            !bucket.refills() || bucket.flow.left_after(cost(ask)) >= earned
+            !bucket.flow.is_borrowed_from() || bucket.flow.left_after(cost(ask)) >= earned
         })
     }
 
