@@ -291,5 +291,12 @@ fn code(endings: &[(&str, Ending, Duration)], strict: bool) -> ExitCode {
     }
 }
 
+/// Where large data is: in the folder that `TIDEGATE_DATASETS` names, else beside the project.
+fn dataset(name: &str) -> PathBuf {
+    let set = std::env::var_os("TIDEGATE_DATASETS").map(PathBuf::from);
+    set.unwrap_or_else(|| shell::root().join("../shared/data"))
+        .join(name)
+}
+
 #[cfg(test)]
 mod tests;

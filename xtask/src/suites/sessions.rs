@@ -90,10 +90,7 @@ fn in_folder(program: &Path, scratch: &Scratch) -> anyhow::Result<Tally> {
 
 /// The recorded sessions, else a few made up; and whether the recorded ones are missing.
 fn sessions() -> anyhow::Result<(Vec<Session>, bool)> {
-    let set = std::env::var_os("TIDEGATE_DATASETS").map(PathBuf::from);
-    let file = set
-        .unwrap_or_else(|| shell::root().join("../shared/data"))
-        .join(FILE);
+    let file = super::dataset(FILE);
     if file.is_file() {
         let read: Result<Vec<Session>, _> = trace::sessions(trace::load(&file)).collect();
         return Ok((read?, false));

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 
 use super::{Rig, Suite, Tally};
-use crate::{bound, packages::Package, scratch::Scratch, shell};
+use crate::{bound, packages::Package, report, scratch::Scratch, shell};
 
 pub(super) const SUITES: &[Suite] = &[
     Suite {
@@ -19,6 +19,12 @@ pub(super) const SUITES: &[Suite] = &[
         proves: "killed or without power, the telemetry store loses nothing acknowledged (200 and 50 times with --slow)",
         needs: &[],
         run: crash,
+    },
+    Suite {
+        name: "telemetry-many",
+        proves: "of a hundred thousand records (fifty million with --slow) each word's are counted as they were sent",
+        needs: &[],
+        run: many,
     },
 ];
 
@@ -66,5 +72,35 @@ fn crash(rig: &Rig) -> anyhow::Result<Tally> {
     if !status.success() && tally.failed == 0 {
         bail!("the tests could not be built or did not end");
     }
+    Ok(tally)
+}
+
+/// The store's bench checks what it is answered. Fifty million records take ten minutes when it is optimised, and two
+/// gigabytes; a hundred thousand some seconds as it is.
+fn many(rig: &Rig) -> anyhow::Result<Tally> {
+    let (records, optimised) = if rig.slow {
+        ("50000000", &["--release"][..])
+    } else {
+        ("100000", &[][..])
+    };
+    let logs = super::dataset("loghub");
+    if !logs.is_dir() {
+        report::say(format_args!(
+            "{} is not there, so records are of six made-up lines. TIDEGATE_DATASETS says where the data is",
+            logs.display()
+        ));
+    }
+    let mut bench = shell::cargo(["test", "--quiet", "--package", "tidegate-segments"]);
+    bench.args(optimised).args(["--bench", "segments"]);
+    bench
+        .env("TIDEGATE_RECORDS", records)
+        .env("TIDEGATE_LOGHUB", logs);
+    let (status, output) = shell::tee(&mut bench, bound::CARGO)?;
+    let checked = output.lines().filter(|it| it.contains("\"checked\""));
+    let tally = checked.fold(Tally::default(), |all, _| all + Tally::passed());
+    ensure!(
+        status.success() && tally.passed > 0,
+        "records are counted otherwise than they were sent"
+    );
     Ok(tally)
 }

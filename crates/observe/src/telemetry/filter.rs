@@ -394,13 +394,16 @@ fn mark_words(batch: &Batch, place: usize, words: &[String], rows: &mut [bool]) 
     };
     let lower = all.to_ascii_lowercase();
     let wanted = longest.to_ascii_lowercase();
-    let mut row = 0;
-    for hit in memchr::memmem::find_iter(lower.as_bytes(), wanted.as_bytes()) {
-        let ended = |it: &u32| usize::try_from(*it).is_ok_and(|end| end <= hit);
-        row += ends[row..].partition_point(ended);
+    let finder = memchr::memmem::Finder::new(&wanted);
+    let place_of = |it: &u32| usize::try_from(*it).unwrap_or(usize::MAX);
+    let (mut row, mut at) = (0, 0);
+    while let Some(found) = lower.as_bytes().get(at..).and_then(|it| finder.find(it)) {
+        row += ends[row..].partition_point(|it| place_of(it) <= at + found);
         if let Some(mark) = rows.get_mut(row).filter(|it| !**it) {
             *mark = batch.text(place, row).is_some_and(|it| contains(it, words));
         }
+        // From the next row on: what was found may have ended in it, before the word itself.
+        at = ends.get(row).map_or(usize::MAX, place_of);
     }
 }
 

@@ -73,6 +73,42 @@ impl Sample {
     }
 }
 
+/// Compares the answers with the records, which are made once more: how many have each word, and how many
+/// there are.
+pub(crate) fn check(store: &Segments, sample: &Sample, records: impl Iterator<Item = Batch>) {
+    let drawn = sample.drawn(&mut Chance(3));
+    let mut expected: HashMap<&str, u64> = drawn.iter().map(|it| (&*it.0, 0)).collect();
+    let mut rows = 0;
+    let mut word = String::new();
+    for batch in records {
+        rows += batch.rows() as u64;
+        for row in 0..batch.rows() {
+            let mut seen: Vec<&str> = Vec::new();
+            for token in tokens(batch.text(logs::BODY, row).unwrap_or_default()) {
+                word.clear();
+                word.push_str(token);
+                word.make_ascii_lowercase();
+                if let Some((word, count)) = expected.get_key_value(&*word).map(|it| (*it.0, *it.1))
+                    && !seen.contains(&word)
+                {
+                    seen.push(word);
+                    expected.insert(word, count + 1);
+                }
+            }
+        }
+    }
+    let count = |filter| store.count(&Query::latest(filter, 0)).unwrap().rows;
+    for (word, expected) in &expected {
+        assert_eq!(count(whole(word)), *expected, "records with {word:?}");
+    }
+    assert_eq!(count(Filter::all(Kind::Logs)), rows, "all records");
+    let query = Query::latest(Filter::all(Kind::Logs), 0);
+    let bars = store.histogram(&query, Duration::from_hours(1)).unwrap();
+    let shown: u64 = bars.iter().flat_map(|it| it.counts.values()).sum();
+    assert_eq!(shown, rows, "records by the hour");
+    println!("{{\"checked\":{rows},\"words\":{}}}", expected.len());
+}
+
 /// Asks all questions, twice: the second time everything was read before.
 pub(crate) fn ask(store: &Segments, sample: &Sample) {
     let words = sample.drawn(&mut Chance(3));

@@ -243,6 +243,17 @@ fn a_filter_that_is_too_long_or_too_deep_is_refused() {
         .assert_eq(&error(&"-".repeat(100)));
 }
 
+/// Texts stand one after another: what ends one and begins the next must not hide a word.
+#[test]
+fn a_word_that_begins_a_text_is_found_whatever_the_text_before_ends_with() {
+    let mut batch = Batch::new(Kind::Logs);
+    for body in ["block 8", "88 bytes", "8", "88"] {
+        batch.row(Timestamp(1)).text(logs::BODY, body);
+    }
+    let filter = Filter::parse(Kind::Logs, "88").unwrap();
+    assert_eq!(filter.matching(&batch), [false, true, false, true]);
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic_and_errors_point_into_it(text in "[a-z:()\"* \\\\ä>=-]{0,40}|\\PC{0,40}") {
@@ -254,7 +265,7 @@ proptest! {
 
     #[test]
     fn what_matches_is_never_excluded_by_its_words_and_matches_among_others_too(
-        rows in prop::collection::vec(("[abAB .]{0,12}", "[ab]{0,2}"), 1..6), text in "(-?(a|b|ab|\"a b\"|task:(a|ab|b\\*)|body:a)( or | )){0,4}a",
+        rows in prop::collection::vec(("[abAB .]{0,12}", "[ab]{0,2}"), 1..6), text in "(-?(a|b|ab|aa|\"a b\"|task:(a|ab|b\\*)|body:aa?)( or | )){0,4}aa?",
     ) {
         let mut batch = Batch::new(Kind::Logs);
         for (body, task) in &rows {
