@@ -86,9 +86,15 @@ pub struct Findable {
     words: Vec<(u64, u8)>,
     /// Keys that came lately: most words come again at once, and need no sorting.
     lately: Vec<u64>,
+    /// From so many words on, those that came again are looked for.
+    crowded: usize,
 }
 
 const LATELY: usize = 1 << 12;
+
+/// Words that are gathered before it is looked whether they came again: more than a group has as a rule, two
+/// megabytes.
+const CROWDED_MIN: usize = 1 << 17;
 
 impl Findable {
     /// The filters of a block.
@@ -115,6 +121,7 @@ impl Findable {
             ids: Vec::new(),
             words: Vec::new(),
             lately: vec![0; LATELY],
+            crowded: CROWDED_MIN,
         };
         let present = batch.present();
         let columns = batch.schema().columns.iter().enumerate();
@@ -146,6 +153,11 @@ impl Findable {
                 }
             });
             before = text;
+            if self.words.len() >= self.crowded {
+                self.words.sort_unstable();
+                self.words.dedup();
+                self.crowded = CROWDED_MIN.max(2 * self.words.len());
+            }
         }
     }
 

@@ -75,7 +75,8 @@ impl PartWriter {
         })
     }
 
-    /// Writes rows as one group, in an order of their own. Their records by the minute are to be added by [`Self::count`].
+    /// Writes rows as one group, in an order of their own. Their records by the minute are to be
+    /// added by [`Self::count`].
     pub(crate) fn group(&mut self, batch: &Batch) -> Result<(), SegmentsError> {
         let batch = batch.gather(&batch.by_page());
         let bits = Findable::group(&batch);

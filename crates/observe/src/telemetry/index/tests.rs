@@ -63,6 +63,26 @@ fn rows_are_found_by_their_words_and_by_whole_values() {
 }
 
 #[test]
+fn words_are_found_in_the_pages_of_their_rows_also_where_there_are_very_many() {
+    let mut batch = Batch::new(Kind::Logs);
+    for row in 0..2_000u32 {
+        let words = (0..200).map(|it| (row * 200 + it).wrapping_mul(0x9e37_79b9) % 500_000);
+        let body: Vec<String> = words.map(|it| it.to_string()).collect();
+        batch.row(Timestamp(1)).text(logs::BODY, &body.join(" "));
+    }
+    let filters = Findable::group(&batch);
+    for row in (0..2_000).step_by(13) {
+        for word in batch.text(logs::BODY, row).unwrap().split(' ') {
+            let rows = filters.pages(word_key(word), 4).rows(2_000);
+            assert!(
+                rows.iter().any(|it| it.contains(&row)),
+                "{word} of {row}: {rows:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn rows_share_a_page_with_those_that_begin_alike_and_stand_there_by_time() {
     let mut batch = Batch::new(Kind::Logs);
     for row in 0..2_000u64 {
