@@ -55,7 +55,7 @@ pub const URGENT_BEFORE: Duration = Duration::from_mins(1);
 /// How often a call that a penalty holds back is looked at: it holds back only while others wait.
 const PAUSE_LOOK: Duration = Duration::from_secs(1);
 
-/// How often calls that could overtake a locked one are looked at.
+/// How often calls that could overtake a locked one, or wait for what was borrowed from it, are looked at.
 const LENT_LOOK: Duration = Duration::from_secs(1);
 
 /// Candidates for overtaking that are looked at for one decision.
@@ -402,6 +402,7 @@ impl Queue {
             }
             if !locked.is_empty() && !pool.leaves_earned(&ask, &locked, now) {
                 pool.waits(&ask, now);
+                soonest = soonest.into_iter().chain([now.after(LENT_LOOK)]).min();
                 continue;
             }
             if let Some(cleared) = pool.fits(&ask, kept, now) {
