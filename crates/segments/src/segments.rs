@@ -108,7 +108,7 @@ impl Segments {
         let last = found.catalogue.ask(catalogue::last_block)?;
         let after = u64::try_from(last).unwrap_or(0) + BLOCK_ROWS as u64;
         // Without its database nothing says which was the last; a million a millisecond is more than any.
-        let after = after.max(IdSource::first_at(clock.now()));
+        let after = after.max(IdSource::first_at(clock.now()).saturating_sub(1));
         let core = Arc::new(Core {
             layout: found.layout,
             options,
