@@ -27,14 +27,20 @@ pub struct BloomShape {
 impl BloomShape {
     /// The block of a key, unless the filter is empty.
     pub fn block_of(self, hash: u64) -> Option<usize> {
-        let scaled = (hash >> 32) * u64::from(self.blocks);
-        (self.blocks > 0).then(|| usize::try_from(scaled >> 32).unwrap_or(0))
+        place_of(hash, self.blocks)
     }
 
     /// All of its bytes.
     pub fn bytes(self) -> usize {
         usize::try_from(self.blocks).unwrap_or(0) * BLOCK_BYTES
     }
+}
+
+/// The place of a hash among so many that are alike likely, by its upper half; `None` of none. It
+/// rises with the hash. Filters are stored: this must not change.
+pub(super) fn place_of(hash: u64, places: u32) -> Option<usize> {
+    let scaled = (hash >> 32) * u64::from(places);
+    (places > 0).then(|| usize::try_from(scaled >> 32).unwrap_or(0))
 }
 
 /// A set of hashes that may hold more than was put in, and never less.

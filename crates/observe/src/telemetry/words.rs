@@ -9,7 +9,10 @@
 
 use std::ops::Range;
 
-use super::pages::{PAGES_MAX, Pages};
+use super::{
+    bloom::place_of,
+    pages::{PAGES_MAX, Pages},
+};
 
 /// Words of a bucket.
 const BUCKET_WORDS: usize = 32;
@@ -32,8 +35,7 @@ pub struct WordsShape {
 impl WordsShape {
     /// The bucket of a word, unless there are none.
     pub fn bucket_of(self, word: u64) -> Option<usize> {
-        let scaled = (word >> 32) * u64::from(self.buckets);
-        (self.buckets > 0).then(|| usize::try_from(scaled >> 32).unwrap_or(0))
+        place_of(word, self.buckets)
     }
 
     /// All bytes.
