@@ -33,7 +33,8 @@ pub struct InFlight {
     pub(crate) engine: Arc<Engine>,
     /// The call, where it went, and what it costs there.
     pub routed: Box<Routed>,
-    holding: Holding,
+    /// Boxed: it is most of a call's bytes, which are moved at every step and never looked at meanwhile.
+    holding: Box<Holding>,
     reservation: ReservationId,
     /// Its beginning is in the journal; else its end must not be either.
     booked: bool,
@@ -199,7 +200,7 @@ impl Engine {
             _counted: self.registry.open_calls.with([]).hold(),
             engine: Arc::clone(self),
             routed,
-            holding,
+            holding: Box::new(holding),
             reservation,
             path,
             lowered,

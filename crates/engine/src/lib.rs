@@ -12,6 +12,7 @@ pub mod call;
 pub mod cap;
 mod durable;
 pub mod estimate;
+mod facts;
 pub mod flight;
 pub mod gate;
 mod heard;

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -21,7 +21,11 @@ use tidegate_ledger::{
 use tidegate_observe::calls::{CallRecord, CallStore};
 use tidegate_types::{Clock, Disposition, with_causes};
 
-use crate::{journaling::Journaling, notices::NoticeSink};
+use crate::{
+    facts::{Queue, Taker, queue},
+    journaling::Journaling,
+    notices::NoticeSink,
+};
 
 /// Facts waiting to be written. At 10,000 calls a second this is three seconds; beyond it calls
 /// are slowed down rather than forgotten.
@@ -121,14 +125,19 @@ impl Health {
 }
 
 /// The handle on the writer's thread. Dropping it stops the thread after all is written.
-#[derive(Debug)]
 pub(crate) struct Writer {
-    facts: SyncSender<Fact>,
+    facts: Queue<Fact>,
     health: Arc<Health>,
     shed: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// What writes where there is no thread: when it is told to flush.
     driven: Option<Mutex<Writing>>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
 }
 
 /// What a writer is made of.
@@ -146,7 +155,7 @@ pub(crate) struct Making {
 impl Writer {
     /// Starts the thread; `driven`: there is none, and everything is written by [`Self::flush`].
     pub(crate) fn start(making: Making, driven: bool) -> std::io::Result<Self> {
-        let (facts, waiting) = sync_channel(WAITING_MAX);
+        let (facts, waiting) = queue(WAITING_MAX);
         let health = Arc::new(Health::default());
         let shed = Arc::<AtomicU64>::default();
         let mut writing = Writing {
@@ -191,26 +200,25 @@ impl Writer {
     /// Queues an entry. Waits where too many are queued: an entry is never forgotten.
     pub(crate) fn entry(&self, line: Line) {
         // The thread lives as long as `self`; if it panicked, the journal still has the entry.
-        let fact = Fact::Entry(Box::new(line));
-        self.facts.send(fact).unwrap_or_default();
+        self.facts.push(Fact::Entry(Box::new(line)));
     }
 
     /// Queues a call's record; drops it, and counts that, where too many are queued.
     pub(crate) fn call(&self, record: Arc<CallRecord>) {
-        if let Err(TrySendError::Full(_)) = self.facts.try_send(Fact::Call(record)) {
+        if !self.facts.try_push(Fact::Call(record)) {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Has the thread look whether what failed works again, if it is not busy anyway.
     pub(crate) fn wake(&self) {
-        self.facts.try_send(Fact::Wake).unwrap_or_default();
+        let _awake_where_full = self.facts.try_push(Fact::Wake);
     }
 
     /// Has the thread keep what changed beside entries and calls. Where too many facts wait, they
     /// have it kept.
     pub(crate) fn save(&self) {
-        self.facts.try_send(Fact::Save).unwrap_or_default();
+        let _saved_where_full = self.facts.try_push(Fact::Save);
     }
 
     /// Returns when everything queued before is written, or can't be.
@@ -220,9 +228,9 @@ impl Writer {
             return;
         }
         let (done, wait) = sync_channel(1);
-        if self.facts.send(Fact::Flush(done)).is_ok() {
-            wait.recv().unwrap_or_default();
-        }
+        self.facts.push_now(Fact::Flush(done));
+        // If the thread panicked, nothing more is written.
+        wait.recv().unwrap_or_default();
     }
 }
 
@@ -232,7 +240,7 @@ impl Drop for Writer {
             self.flush();
             return;
         }
-        self.facts.send(Fact::Stop).unwrap_or_default();
+        self.facts.push_now(Fact::Stop);
         if let Some(thread) = self.thread.lock().take() {
             thread.join().unwrap_or_default();
         }
@@ -250,7 +258,7 @@ struct Writing {
     notices: Arc<dyn NoticeSink>,
     /// There is something to keep that is no entry and no call.
     save: bool,
-    waiting: Receiver<Fact>,
+    waiting: Taker<Fact>,
     health: Arc<Health>,
     entries: Vec<Line>,
     journaling: Arc<Journaling>,
@@ -273,40 +281,22 @@ impl std::fmt::Debug for Writing {
 impl Writing {
     /// Writes all that waits.
     fn write_all(&mut self) {
-        while let Ok(fact) = self.waiting.try_recv() {
-            self.take(fact, &mut Vec::new());
-            if self.entries.len() + self.calls.len() >= BATCH_MAX {
-                self.commit();
-            }
-        }
+        let mut facts = Vec::new();
+        self.waiting.take_now(&mut facts);
+        self.take_all(&mut facts, &mut Vec::new());
         self.commit();
     }
 
     fn run(&mut self) {
-        let mut stopping = false;
+        let (mut facts, mut stopping) = (Vec::new(), false);
         while !stopping {
             let mut flushed = Vec::new();
             // What could not be written is tried again, whether anything new comes or not; and while
             // nothing is booked because the store fails, nothing new would ever come.
             let idle = self.entries.is_empty() && self.health.is_writable();
             let patience = if idle { IDLE_WAIT } else { RETRY_WAIT };
-            match self.waiting.recv_timeout(patience) {
-                Err(RecvTimeoutError::Disconnected) => stopping = true,
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(fact) => {
-                    stopping = self.take(fact, &mut flushed);
-                    if !stopping && flushed.is_empty() {
-                        std::thread::sleep(BATCH_WAIT);
-                    }
-                }
-            }
-            while !stopping && self.entries.len() + self.calls.len() < BATCH_MAX {
-                match self.waiting.recv_timeout(Duration::ZERO) {
-                    Ok(fact) => stopping = self.take(fact, &mut flushed),
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => stopping = true,
-                }
-            }
+            self.waiting.take(&mut facts, patience, BATCH_WAIT);
+            stopping = self.take_all(&mut facts, &mut flushed);
             self.commit();
             if stopping && self.entries.is_empty() {
                 // Everything is in the store: the next start has nothing to read back.
@@ -317,6 +307,19 @@ impl Writing {
                 done.send(()).unwrap_or_default();
             }
         }
+    }
+
+    /// Takes facts into the batch, and writes it whenever it is large; true where the last was among them.
+    fn take_all(&mut self, facts: &mut Vec<Fact>, flushed: &mut Vec<SyncSender<()>>) -> bool {
+        let mut stopping = false;
+        for fact in facts.drain(..) {
+            stopping |= self.take(fact, flushed);
+            let batch = self.entries.len() + self.calls.len();
+            if batch >= BATCH_MAX && self.health.is_writable() {
+                self.commit();
+            }
+        }
+        stopping
     }
 
     /// Takes one fact into the batch; true where it was the last.

@@ -219,23 +219,9 @@ impl Gateway {
         };
         // A turn may have come long after.
         let now = how.wait.map_or(now, |_| self.engine.now());
-        // Boxed: a call that waits for its turn needs no room for what comes then, which is 8 KB.
-        Box::pin(self.exchange(call, reserved, &provider, (held, how.is_last), now)).await
-    }
-
-    /// Sends a call that has leave to go, and passes its answer on.
-    #[expect(clippy::too_many_arguments, reason = "each is one fact of the try")]
-    async fn exchange(
-        &self,
-        call: &Call,
-        reserved: Reserved,
-        provider: &Provider,
-        (held, is_last): (&mut Held, bool),
-        now: Moment,
-    ) -> Tried {
         let sent = match self.engine.send_at_once(reserved, now) {
             Ok(sent) => sent,
-            Err(reserved) => self.send_off_the_worker(reserved, now).await,
+            Err(reserved) => Box::pin(self.send_off_the_worker(reserved, now)).await,
         };
         let mut in_flight = match sent {
             Ok(in_flight) => in_flight,
@@ -247,6 +233,18 @@ impl Gateway {
         };
         let sent = self.engine.now();
         in_flight.record_mut().phases.reserve = micros(sent, now);
+        // Boxed: a call that waits for its turn needs no room for what comes then.
+        Box::pin(self.exchange(call, in_flight, &provider, (held, how.is_last))).await
+    }
+
+    /// Sends a call that has leave to go, and passes its answer on.
+    async fn exchange(
+        &self,
+        call: &Call,
+        in_flight: InFlight,
+        provider: &Provider,
+        (held, is_last): (&mut Held, bool),
+    ) -> Tried {
         let outgoing = match outgoing(call, &in_flight, provider, held) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
@@ -397,7 +395,9 @@ impl Gateway {
         let request_id = text(&parts.headers, "request-id")
             .or_else(|| text(&parts.headers, "x-request-id"))
             .map(Arc::from);
-        let mut headers = downward(&parts.headers, false);
+        let is_stream = is_stream(&parts.headers);
+        let mut headers = parts.headers;
+        downward(&mut headers);
         if let Some(in_flight) = flying.in_flight() {
             in_flight.first_byte(now);
             announce(&mut headers, in_flight, &altered);
@@ -405,7 +405,6 @@ impl Gateway {
                 claude_code::show(&mut headers, &call.parts.headers, in_flight, &self.engine);
             }
         }
-        let is_stream = is_stream(&parts.headers);
         let about = Relaying {
             dialect: call.dialect,
             streamed: is_stream,
@@ -477,7 +476,8 @@ fn waits_again(flying: &mut Flying, answer: Refused, wait: Duration) -> Tried {
 
 /// Reads an answer that may still be the client's, where no other platform does better.
 async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
-    let (parts, mut body) = answer.into_parts();
+    let (mut parts, mut body) = answer.into_parts();
+    downward(&mut parts.headers);
     let (mut pieces, mut length) = (Vec::new(), 0);
     let whole = loop {
         match tokio::time::timeout(provider.silence_max, body.next()).await {
@@ -491,7 +491,7 @@ async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
     };
     Refused {
         status: parts.status,
-        headers: downward(&parts.headers, false),
+        headers: parts.headers,
         body: whole.then(|| joined(pieces, length)),
     }
 }

@@ -9,15 +9,17 @@ const OWN: &str = "x-tidegate-";
 /// Headers that belong to one connection and end with it (RFC 9110, 7.6.1), and those that are
 /// written anew.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 6] = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-    ];
-    NAMES.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Headers by which a caller shows who it is to some provider.
@@ -100,18 +102,16 @@ pub(crate) fn upward(change: Upward<'_>) -> HeaderMap {
     to
 }
 
-/// The headers of an upstream answer that the client gets: all but those of the connection.
-pub(crate) fn downward(from: &HeaderMap, keep_length: bool) -> HeaderMap {
-    let mut to = HeaderMap::with_capacity(from.len() + 8);
-    for (name, value) in from {
-        let dropped = is_hop_by_hop(name)
-            || (*name == header::CONTENT_LENGTH && !keep_length)
-            || name.as_str().starts_with(OWN);
-        if !dropped {
-            to.append(name.clone(), value.clone());
-        }
+/// Leaves of an upstream answer's headers those that the client gets: all but those of the connection, of which the
+/// length is one that is written anew.
+pub(crate) fn downward(headers: &mut HeaderMap) {
+    let dropped = |it: &&HeaderName| {
+        is_hop_by_hop(it) || **it == header::CONTENT_LENGTH || it.as_str().starts_with(OWN)
+    };
+    let dropped: Vec<HeaderName> = headers.keys().filter(dropped).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
     }
-    to
 }
 
 /// Header names that the `connection` header declares to end with the connection.

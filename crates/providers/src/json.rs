@@ -407,10 +407,11 @@ pub(crate) fn string(raw: &[u8]) -> Option<Text<'_>> {
 
 /// A whole number as JSON writes it, without sign, fraction or exponent.
 pub(crate) fn whole_number(literal: &[u8]) -> Option<u64> {
-    if !literal.iter().all(u8::is_ascii_digit) {
+    if literal.is_empty() || !literal.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(literal).ok()?.parse().ok()
+    let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    literal.iter().try_fold(0, add)
 }
 
 #[cfg(test)]

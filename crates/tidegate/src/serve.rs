@@ -293,7 +293,6 @@ impl Serving {
     }
 
     fn tidy(&self) {
-        memory::give_back();
         self.engine.tidy();
         self.gateway.tidy();
         self.own.look();

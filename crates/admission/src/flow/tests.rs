@@ -98,6 +98,24 @@ fn a_wait_counts_what_others_will_earn_meanwhile() {
 }
 
 proptest! {
+    /// A level that only rises is high enough when the walk through its pieces says so.
+    #[test]
+    fn a_division_says_what_the_walk_says(
+        capacity in 1_u64..120, amount in 1_u64..50, period_ms in 1_u64..3_000,
+        debt in 0_u64..300, tokens in 1_u64..150, class in prop::sample::select(Priority::ALL),
+        later in 0_u64..10_000,
+    ) {
+        let mut flow = flow(capacity, amount, period_ms, 0);
+        flow.debit(debt);
+        let cost = flow.cost(tokens);
+        let from = flow.at + later * MS;
+        let mut walking = flow;
+        walking.advance(from);
+        walking.lapse();
+        prop_assert!(!walking.stirred);
+        prop_assert_eq!(flow.first_fit(cost, class, from), walking.walk_to_fit(cost, class));
+    }
+
     /// The first time is one at which the call fits, and none before is.
     #[test]
     fn the_first_fit_is_the_first(

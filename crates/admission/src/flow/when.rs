@@ -14,15 +14,43 @@ impl Flow {
     }
 
     /// The first nanosecond from `from` on at which a call fits, if nobody spends until then.
-    /// Within a piece what a class may spend never falls, so bisection finds it exactly.
     pub(crate) fn first_fit(&self, cost: i128, class: Priority, from: u64) -> u64 {
         let mut flow = *self;
         flow.advance(from);
         flow.lapse();
-        while flow.fit(cost, class) == Fit::Not && flow.at < u64::MAX {
-            let span = flow.steady_for();
+        if flow.stirred || flow.threshold > 0 || flow.rate == 0 {
+            flow.walk_to_fit(cost, class)
+        } else {
+            flow.fill_to_fit(cost, class)
+        }
+    }
+
+    /// Where nobody waits, has earned anything or owes, and nothing is kept for anybody, the level only
+    /// rises: a division says when it is high enough.
+    fn fill_to_fit(&self, cost: i128, class: Priority) -> u64 {
+        if self.fit(cost, class) != Fit::Not {
+            return self.at;
+        }
+        let overdraft = if class == Priority::Critical {
+            self.overdraft
+        } else {
+            0
+        };
+        // What is larger than the bucket starts from a full one.
+        let enough = cost.saturating_sub(overdraft).min(self.capacity);
+        let (missing, rate) = (enough.saturating_sub(self.level), i128::from(self.rate));
+        let nanos = missing.max(0).saturating_add(rate - 1) / rate;
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.at.saturating_add(nanos)
+    }
+
+    /// Piece by piece. Within one, what a class may spend never falls, so bisection finds the nanosecond
+    /// exactly.
+    pub(super) fn walk_to_fit(mut self, cost: i128, class: Priority) -> u64 {
+        while self.fit(cost, class) == Fit::Not && self.at < u64::MAX {
+            let span = self.steady_for();
             let fits_after = |nanos: u64| {
-                let mut later = flow;
+                let mut later = self;
                 later.drift(nanos);
                 later.fit(cost, class) != Fit::Not
             };
@@ -37,11 +65,11 @@ impl Flow {
                         &mut not_yet
                     }) = middle;
                 }
-                return flow.at.saturating_add(fits);
+                return self.at.saturating_add(fits);
             }
-            flow.drift(span);
-            flow.lapse();
+            self.drift(span);
+            self.lapse();
         }
-        flow.at
+        self.at
     }
 }

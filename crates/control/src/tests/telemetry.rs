@@ -336,6 +336,7 @@ fn a_session_and_a_prompt_are_shown_with_all_their_traces() {
         .wide(spans::TRACE, 7)
         .integer(spans::SPAN, 7);
     world.own.put(sent);
+    world.own.flush();
     let shown = |visitor: &str, id: &str| {
         let path = format!("/api/v1/traces/{id}");
         let (status, text) = run(world.ask(visitor, "GET", &path, ""));

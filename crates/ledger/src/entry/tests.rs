@@ -1,5 +1,6 @@
 use expect_test::{Expect, expect};
 use jiff::tz::TimeZone;
+use tidegate_types::Tokens;
 
 use super::*;
 use crate::Period;
@@ -115,4 +116,50 @@ fn the_stored_form_of_an_entry_does_not_change_unseen() {
     let text = serde_json::to_string(&entry).unwrap();
     expect![[r#"{"call":{"reservation":"resv_0000000000000001","ordinal":0,"at":1784023200000000000,"path":{"organisation":"acme","user":"ann","task":"t1","service":"llm","month":{"opens":"2026-07-01","start":1782864000000000000,"end":1785542400000000000},"day":{"opens":"2026-07-14","start":1783987200000000000,"end":1784073600000000000}},"event":{"settle":{"held":10,"cost":4,"notional":4,"platform":"sonnet","model":"claude-sonnet-5","price_version":"2026-07-01"}}}}"#]].assert_eq(&text);
     assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+}
+
+#[test]
+fn a_row_names_the_counts_that_are_not_zero_and_reads_as_what_was_written() {
+    let settle = |usage| {
+        Event::Settle(Box::new(Settlement {
+            usage,
+            ..Settlement::default()
+        }))
+    };
+    let told = |usage: Usage, expected: Expect| {
+        let entry = Entry::Call(call(None, settle(Some(usage))));
+        let line = crate::Line::new(entry);
+        assert_eq!(crate::Line::parse(line.text()).unwrap(), line);
+        let (_, after) = line.text().split_once(r#""usage":"#).unwrap();
+        let (usage, _) = after.split_once(r#","platform""#).unwrap();
+        expected.assert_eq(usage);
+    };
+    told(Usage::default(), expect!["{}"]);
+    told(
+        Usage {
+            input: Tokens(600),
+            output: Tokens(300),
+            ..Usage::default()
+        },
+        expect![[r#"{"input":600,"output":300}"#]],
+    );
+    told(
+        Usage {
+            input: Tokens(1),
+            cache_read: Tokens(2),
+            cache_write_5m: Tokens(3),
+            cache_write_1h: Tokens(4),
+            output: Tokens(5),
+            reasoning: Tokens(6),
+            web_searches: 7,
+            modifiers: Modifiers {
+                batch: true,
+                ..Modifiers::default()
+            },
+            reported_cost: Some(NanoUsd(8)),
+        },
+        expect![[
+            r#"{"input":1,"cache_read":2,"cache_write_5m":3,"cache_write_1h":4,"output":5,"reasoning":6,"web_searches":7,"modifiers":{"batch":true,"fast":false,"flex":false,"regional":false},"reported_cost":8}"#
+        ]],
+    );
 }

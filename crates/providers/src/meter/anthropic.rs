@@ -3,7 +3,7 @@
 use super::{Tally, is_told, word};
 use crate::{
     Dialect, error_signal,
-    json::{Cursor, Malformed, Text, elements, fields, string},
+    json::{Cursor, Malformed, Text, fields, string},
     sse::Event,
 };
 
@@ -69,31 +69,53 @@ impl Tally {
         }
     }
 
+    /// In one pass: most of an answer is its text, which is not worth a second look.
     pub(super) fn anthropic_whole(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        let names = [
-            "type",
-            "id",
-            "model",
-            "usage",
-            "content",
-            "stop_reason",
-            "error",
-        ];
-        let [kind, id, model, usage, content, reason, error] = fields(body, names)?;
-        if kind == Some(br#""error""#) || is_told(error).is_some() {
+        let mut cursor = Cursor::new(body);
+        cursor.open(b'{', "an object")?;
+        let (mut first, mut failed) = (true, false);
+        while let Some(key) = cursor.next_key(&mut first)? {
+            match &*key {
+                b"content" if cursor.peek() == Some(b'[') => self.anthropic_content(&mut cursor)?,
+                b"type" => failed |= cursor.value()? == br#""error""#,
+                b"error" => failed |= is_told(Some(cursor.value()?)).is_some(),
+                b"id" => self.answer_id = word(Some(cursor.value()?)),
+                b"model" => self.model = word(Some(cursor.value()?)),
+                b"stop_reason" => self.stop_reason = word(Some(cursor.value()?)),
+                b"usage" => {
+                    if let Some(usage) = is_told(Some(cursor.value()?)) {
+                        self.counts.absorb_anthropic(usage)?;
+                    }
+                }
+                _ => {
+                    cursor.skip()?;
+                }
+            }
+        }
+        cursor.end()?;
+        if failed {
             self.error = Some(error_signal(Dialect::Anthropic, 0, body));
         }
-        self.answer_id = word(id);
-        self.model = word(model);
-        self.stop_reason = word(reason);
-        if let Some(usage) = is_told(usage) {
-            self.counts.absorb_anthropic(usage)?;
-        }
-        for block in elements(content.unwrap_or_default()) {
-            let [text, thinking, input] = fields(block, ["text", "thinking", "input"])?;
-            self.add_text(text);
-            self.add_text(thinking);
-            self.add_bytes(input.map_or(0, <[u8]>::len));
+        Ok(())
+    }
+
+    fn anthropic_content(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+        cursor.open(b'[', "an array")?;
+        let mut first = true;
+        while cursor.next_element(&mut first)? {
+            cursor.open(b'{', "a block of content")?;
+            let mut first = true;
+            while let Some(key) = cursor.next_key(&mut first)? {
+                match &*key {
+                    b"text" | b"thinking" if cursor.peek() == Some(b'"') => {
+                        self.add_bytes(cursor.text()?.decoded_len());
+                    }
+                    b"input" => self.add_bytes(cursor.value()?.len()),
+                    _ => {
+                        cursor.skip()?;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use tidegate_types::{Modifiers, NanoUsd, Tokens, Usage};
 use crate::{
     Dialect,
     decimal::scaled,
-    json::{Cursor, Malformed, elements, fields, string},
+    json::{Cursor, Malformed, elements, fields, string, whole_number},
     request::apply_modifier,
 };
 
@@ -285,6 +285,12 @@ fn dollars(value: &[u8]) -> Option<NanoUsd> {
 /// A JSON number times 10^`decimals`, rounded up. `None` for what is negative, no number, or more
 /// than can be held.
 fn scaled_up(literal: &[u8], decimals: u32) -> Option<u64> {
+    // As nearly all counts are written.
+    if decimals == 0
+        && let Some(count) = whole_number(literal)
+    {
+        return Some(count);
+    }
     let number = scaled(std::str::from_utf8(literal).ok()?, decimals)?;
     number.units.checked_add(u64::from(!number.exact))
 }

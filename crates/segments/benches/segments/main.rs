@@ -31,7 +31,7 @@ use tidegate_types::{Clock as _, SystemClock, Timestamp};
 
 /// The program's own allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Records of one batch, as an exporter sends them.
 const BATCH: usize = 1_000;
