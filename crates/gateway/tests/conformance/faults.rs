@@ -487,21 +487,21 @@ fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
         "truncated-json",
         false,
         expect![[r#"
-            client:   200 content-type=application/json
-            upstream: POST /v1/messages body as sent, 200 not whole
-            ledger:   reserve, settle $0.000728 (answer without usage)
-            record:   answered 200 $0.000728, estimated
+        client:   200 content-type=application/json
+        upstream: POST /v1/messages body as sent, 200 not whole
+        ledger:   reserve, settle $0.000728 (answer without usage)
+        record:   answered 200 $0.000728, estimated
 
-            client:   200 content-type=application/json
-            upstream: POST /v1/chat/completions body as sent, 200 not whole
-            ledger:   reserve, settle $0.0003375 (answer without usage)
-            record:   answered 200 $0.0003375, estimated
+        client:   200 content-type=application/json
+        upstream: POST /v1/chat/completions body as sent, 200 not whole
+        ledger:   reserve, settle $0.0003375 (answer without usage)
+        record:   answered 200 $0.0003375, estimated
 
-            client:   200 content-type=application/json
-            upstream: POST /v1/responses body as sent, 200 not whole
-            ledger:   reserve, settle $0.00003375 (answer without usage)
-            record:   answered 200 $0.00003375, estimated
-        "#]],
+        client:   200 content-type=application/json
+        upstream: POST /v1/responses body as sent, 200 not whole
+        ledger:   reserve, settle $0.00003375 (answer without usage)
+        record:   answered 200 $0.00003375, estimated
+    "#]],
     );
 }
 
