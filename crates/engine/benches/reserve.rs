@@ -92,7 +92,9 @@ fn measure(engine: &Arc<Engine>, thread: usize, rounds: usize) -> Vec<u64> {
     let mut nanos = Vec::with_capacity(rounds);
     let count = routed.len();
     for round in 0..rounds {
-        nanos.push(reserve(engine, &mut routed[round % count]));
+        let slot = &mut routed[round % count];
+        slot.as_mut().unwrap().make_room();
+        nanos.push(reserve(engine, slot));
     }
     nanos
 }

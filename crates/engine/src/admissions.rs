@@ -151,11 +151,9 @@ impl Engine {
                 (false, false) => None,
             },
             usage: actual.usage,
-            platform: open.platform.to_string(),
-            model: self
-                .without_secrets(&actual.model.unwrap_or_default())
-                .to_string(),
-            price_version: String::new(),
+            platform: Arc::clone(&open.platform),
+            model: self.without_secrets(&actual.model.unwrap_or_default()),
+            price_version: Arc::default(),
         };
         let need = Need {
             units: actual.tokens.unwrap_or(open.need.units),

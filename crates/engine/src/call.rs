@@ -17,6 +17,7 @@ use crate::{
     gate::SharedGate,
     identity::Principal,
     overspending::FirstSent,
+    reserve::Room,
     sessions::{Proven, Thread},
     settings::Platform,
     tasks::Ongoing,
@@ -141,9 +142,16 @@ pub struct Routed {
     pub input_bound: NanoUsd,
     /// What it is expected to cost; zero where it is not charged.
     pub expected: NanoUsd,
+    /// For what is set aside for it, until that is.
+    pub(crate) room: Option<Room>,
 }
 
 impl Routed {
+    /// Makes room for what will be set aside for it, where an earlier reservation has taken it.
+    pub fn make_room(&mut self) {
+        self.room.get_or_insert_default();
+    }
+
     /// What is held for an output cap. Nothing where nothing is charged.
     pub(crate) fn bound(&self, cap: Tokens) -> NanoUsd {
         if self.is_charged() {

@@ -34,7 +34,7 @@ pub fn cap(
     affordable: impl Fn(NanoUsd) -> Tokens,
 ) -> Option<Tokens> {
     let left = ask.left.checked_sub(ask.input_bound)?;
-    let share = NanoUsd(ask.left.0 / rules.share_of_left.max(1));
+    let share = rules.share(ask.left);
     let whole = output_cost(ask.asked);
     if whole <= share && whole <= left {
         return Some(ask.asked);

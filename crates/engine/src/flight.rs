@@ -33,8 +33,7 @@ pub struct InFlight {
     pub(crate) engine: Arc<Engine>,
     /// The call, where it went, and what it costs there.
     pub routed: Box<Routed>,
-    /// Boxed: it is most of a call's bytes, which are moved at every step and never looked at meanwhile.
-    holding: Box<Holding>,
+    holding: Holding,
     reservation: ReservationId,
     /// Its beginning is in the journal; else its end must not be either.
     booked: bool,
@@ -200,7 +199,7 @@ impl Engine {
             _counted: self.registry.open_calls.with([]).hold(),
             engine: Arc::clone(self),
             routed,
-            holding: Box::new(holding),
+            holding,
             reservation,
             path,
             lowered,
@@ -379,7 +378,7 @@ impl InFlight {
 
     /// That it tries whether its provider serves again, if it is the one that does.
     pub(crate) const fn take_trying(&mut self) -> Option<Trying> {
-        self.holding.trying.take()
+        self.holding.take_trying()
     }
 
     /// The reservation that pays for it.
@@ -485,9 +484,9 @@ impl InFlight {
             estimated: charge.estimated,
             cause: charge.cause.map(str::to_owned),
             usage: charge.usage,
-            platform: self.routed.platform.name.to_string(),
-            model: self.routed.call.record.model_sent.to_string(),
-            price_version: self.routed.price.version.to_string(),
+            platform: Arc::clone(&self.routed.platform.name),
+            model: Arc::clone(&self.routed.call.record.model_sent),
+            price_version: Arc::clone(&self.routed.price.version),
         };
         let entry = CallEntry {
             reservation: self.reservation,

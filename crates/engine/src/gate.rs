@@ -20,7 +20,7 @@ use crate::{
     call::{Moment, Routed},
     heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
-    reserve::{Ended, Obstacle, Reserved, SetAside, pool_check},
+    reserve::{Ended, Obstacle, Reserved, Room, SetAside, pool_check},
     settings::ReserveRules,
     work::{To, WaitingCall, Work},
 };
@@ -77,7 +77,7 @@ impl Turn {
         match decided {
             Ok(set_aside) => {
                 let mut reserved = set_aside.of(routed);
-                reserved.holding.trying = trying;
+                reserved.holding.is_trying(trying);
                 Self::Reserved(Box::new(reserved))
             }
             Err(obstacle) => Self::Refused(routed, obstacle),
@@ -98,7 +98,8 @@ impl Handover {
                 routed, key, to, ..
             }) => Self::Call(key, to, Turn::of(decided, routed, trying)),
             Work::Admission(id, sought) => {
-                let taken = decided.map(|it| it.holding(&sought.gate, &sought.books));
+                let taken =
+                    decided.map(|it| it.holding(Room::default(), &sought.gate, &sought.books));
                 Self::Admission(Box::new(Decided { id, sought, taken }))
             }
         }

@@ -2,6 +2,7 @@
 //! it, and whoever would only be refused is not sent.
 
 use std::{
+    borrow::Cow,
     hash::BuildHasher as _,
     sync::{
         Arc,
@@ -77,7 +78,7 @@ impl Standing {
         routed: &Routed,
         now: Monotonic,
     ) -> Result<Option<Trying>, Cooldown> {
-        if !self.troubled.load(Ordering::Relaxed) || !routed.call.metered {
+        if !self.is_troubled() || !routed.call.metered {
             return Ok(None);
         }
         self.ask(&place(routed), now)
@@ -97,17 +98,18 @@ impl Standing {
 
     /// What a call would wait for that may not try itself.
     pub(crate) fn wait(&self, routed: &Routed, now: Monotonic) -> Option<Cooldown> {
-        if !self.troubled.load(Ordering::Relaxed) || !routed.call.metered {
+        if !self.is_troubled() || !routed.call.metered {
             return None;
         }
         self.cooldowns.lock().look(&place(routed), now)
     }
 
+    fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
     /// Says whether a wait may have become another.
     fn hear(&self, place: &Place, signal: Option<Signal>, sent: Monotonic, now: Monotonic) -> bool {
-        if signal.is_none() && !self.troubled.load(Ordering::Relaxed) {
-            return false;
-        }
         let mut cooldowns = self.cooldowns.lock();
         let changed = cooldowns.hear(place, signal, sent, now);
         self.troubled
@@ -192,15 +194,15 @@ impl Engine {
             date,
             is_operators: payer(&routed.call, &routed.platform) == Ok(Payer::Operator),
         };
-        let place = place(routed);
         let signal = signal(&head);
         if let Some(unified) = &signals.unified {
+            let place = place(routed);
             let nonsense = self.standing.hear_plan(&place, unified, &head, now.mono);
             self.count_nonsense(&routed.platform.name, nonsense);
         }
         let mut short = None;
         if !routed.call.facts.modifiers.fast {
-            short = self.follow(in_flight, &head, (&place, signal), now);
+            short = self.follow(in_flight, &head, signal, now);
         }
         let signal = signal.map(|it| match short {
             // The bucket that is short holds this call back, and smaller ones pass.
@@ -213,15 +215,14 @@ impl Engine {
         if let Some(short) = short {
             in_flight.was_refused(short, signals.retry_after);
         }
-        self.stand(in_flight, &place, signal, now);
+        self.stand(in_flight, signal, now);
     }
 
     /// Hears that a call that was sent got no answer.
     pub fn unheard(&self, in_flight: &mut InFlight) {
         if in_flight.routed.call.metered {
-            let place = place(&in_flight.routed);
             let signal = Some(failing(Cause::Unreachable));
-            self.stand(in_flight, &place, signal, self.now());
+            self.stand(in_flight, signal, self.now());
         }
     }
 
@@ -230,7 +231,7 @@ impl Engine {
         &self,
         in_flight: &InFlight,
         head: &Head<'_>,
-        (place, signal): (&Place, Option<Signal>),
+        signal: Option<Signal>,
         now: Moment,
     ) -> Option<Short> {
         let said = said(head);
@@ -242,7 +243,7 @@ impl Engine {
         let observation = Observation {
             said: &said,
             date: head.date,
-            of: GROUPS.hash_one((&*place.account, &*place.models)),
+            of: group(&in_flight.routed),
             refused: of_rate.then(|| Refused {
                 retry_after: head.signals.retry_after,
                 largest: in_flight.routed.largest_need(),
@@ -272,11 +273,15 @@ impl Engine {
     }
 
     /// Keeps what is refused until some time, and what fails.
-    fn stand(&self, in_flight: &mut InFlight, place: &Place, signal: Option<Signal>, now: Moment) {
-        let sent = in_flight.sent_at();
+    fn stand(&self, in_flight: &mut InFlight, signal: Option<Signal>, now: Moment) {
+        // Once it has been heard of, another may try, where it was the one that did.
+        let tried = in_flight.take_trying();
+        if signal.is_none() && !self.standing.is_troubled() {
+            return;
+        }
+        let (place, sent) = (&place(&in_flight.routed), in_flight.sent_at());
         let changed = self.standing.hear(place, signal, sent.mono, now.mono);
-        // It has been heard of: another may try, where it was the one that did.
-        drop(in_flight.take_trying());
+        drop(tried);
         if !changed {
             return;
         }
@@ -313,21 +318,35 @@ impl Engine {
 
 /// Where a call goes: whose account pays, and for which models, in names that are no secret.
 fn place(routed: &Routed) -> Place {
-    let (call, platform) = (&routed.call, &routed.platform);
-    let account: Arc<str> = match payer(call, platform) {
-        Ok(Payer::Operator) => "operator".into(),
-        Ok(Payer::Nobody) => "nobody".into(),
-        Ok(Payer::Caller) | Err(_) => {
-            format!("{}/{}", call.record.organisation, call.record.user).into()
-        }
-    };
     Place {
-        provider: Arc::clone(&platform.provider),
-        account,
-        models: if platform.shared_limits {
-            "all".into()
-        } else {
-            model_class(platform.family, &call.record.model_sent).into()
-        },
+        provider: Arc::clone(&routed.platform.provider),
+        account: account(routed).concat().into(),
+        models: models(routed).into(),
+    }
+}
+
+/// A number for whose account pays, and for which models: most answers need no more of their place.
+fn group(routed: &Routed) -> u64 {
+    GROUPS.hash_one((account(routed), models(routed)))
+}
+
+/// The name of the account that pays, in parts.
+fn account(routed: &Routed) -> [&str; 3] {
+    match payer(&routed.call, &routed.platform) {
+        Ok(Payer::Operator) => ["operator", "", ""],
+        Ok(Payer::Nobody) => ["nobody", "", ""],
+        Ok(Payer::Caller) | Err(_) => {
+            let record = &routed.call.record;
+            [&record.organisation, "/", &record.user]
+        }
+    }
+}
+
+/// The models that share its limits.
+fn models(routed: &Routed) -> Cow<'_, str> {
+    if routed.platform.shared_limits {
+        "all".into()
+    } else {
+        model_class(routed.platform.family, &routed.call.record.model_sent)
     }
 }

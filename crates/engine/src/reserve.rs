@@ -1,6 +1,6 @@
 //! Every bucket and budget in the path of a call: checked together, then taken together.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem::MaybeUninit, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidegate_admission::{
@@ -124,15 +124,38 @@ pub struct Found {
 
 /// What is set aside for one call in a pool and in the books, until it ends. Dropped without an
 /// end, it gives everything back and says so, which is a defect of ours.
+///
+/// A pointer: what it holds stays where it was written, through all phases of the call.
 #[derive(Debug)]
-pub struct Holding {
+pub struct Holding(Box<Parts>);
+
+/// Where a [`Holding`] will be: made before, so that to reserve allocates nothing.
+#[derive(Debug)]
+pub(crate) struct Room(Box<MaybeUninit<Parts>>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Box::new_uninit())
+    }
+}
+
+impl Room {
+    #[inline]
+    fn hold(self, parts: Parts) -> Holding {
+        Holding(Box::write(self.0, parts))
+    }
+}
+
+/// What a [`Holding`] holds.
+#[derive(Debug)]
+struct Parts {
     /// None for a reservation of an earlier run, whose tokens are spent.
     gate: Option<SharedGate>,
     books: SharedAccount,
     taken: Option<Taken>,
     hold: Option<Hold>,
     /// It is the one call that tries whether its provider serves again.
-    pub(crate) trying: Option<Trying>,
+    trying: Option<Trying>,
     quota: Option<QuotaHold>,
     /// Quota tokens that it has used; `None` where the call was not made.
     used: Option<u64>,
@@ -141,23 +164,33 @@ pub struct Holding {
 impl Holding {
     /// What is held in money.
     pub fn bound(&self) -> NanoUsd {
-        self.hold.as_ref().map_or(NanoUsd::ZERO, Hold::bound)
+        self.0.hold.as_ref().map_or(NanoUsd::ZERO, Hold::bound)
     }
 
     /// The levels whose hard limit binds the call.
     pub fn enforced(&self) -> Levels {
-        self.hold.as_ref().map_or(Levels::NONE, Hold::enforced)
+        self.0.hold.as_ref().map_or(Levels::NONE, Hold::enforced)
+    }
+
+    /// From now on it is the one call that tries whether its provider serves again, if it is.
+    pub(crate) fn is_trying(&mut self, trying: Option<Trying>) {
+        self.0.trying = trying;
+    }
+
+    /// That it tries, if it does.
+    pub(crate) const fn take_trying(&mut self) -> Option<Trying> {
+        self.0.trying.take()
     }
 
     /// The call was made, and has used so many quota tokens.
     pub(crate) const fn uses(&mut self, tokens: u64) {
-        self.used = Some(tokens);
+        self.0.used = Some(tokens);
     }
 
     /// Ends all parts. `in_books` runs under the lock of the books, so that entries are queued in
     /// the order in which the books changed.
     pub(crate) fn end<T>(
-        mut self,
+        self,
         now: Monotonic,
         in_gate: impl FnOnce(&mut Gate, Taken),
         in_books: impl FnOnce(&mut Books, Hold) -> T,
@@ -166,18 +199,19 @@ impl Holding {
             books: None,
             waited_for: None,
         };
-        if let (Some(taken), Some(gate)) = (self.taken.take(), &self.gate) {
+        let mut parts = self.0;
+        if let (Some(taken), Some(gate)) = (parts.taken.take(), &parts.gate) {
             let mut locked = gate.lock();
             in_gate(&mut locked, taken);
             if !locked.queue.is_empty() {
                 ended.waited_for = Some(Arc::clone(gate));
             }
         }
-        let quota = self.quota.take();
-        if let Some(hold) = self.hold.take() {
-            let mut account = self.books.lock();
+        let quota = parts.quota.take();
+        if let Some(hold) = parts.hold.take() {
+            let mut account = parts.books.lock();
             if let Some(quota) = quota {
-                account.end_quota(quota, self.used, now);
+                account.end_quota(quota, parts.used, now);
             }
             ended.books = Some(in_books(&mut account, hold));
         }
@@ -186,7 +220,7 @@ impl Holding {
 
     /// Runs `act` on what is taken, under the lock of its platform.
     pub(crate) fn with_taken<T>(&self, act: impl FnOnce(&mut Gate, &Taken) -> T) -> Option<T> {
-        let (gate, taken) = (self.gate.as_ref()?, self.taken.as_ref()?);
+        let (gate, taken) = (self.0.gate.as_ref()?, self.0.taken.as_ref()?);
         Some(act(&mut gate.lock(), taken))
     }
 
@@ -195,19 +229,20 @@ impl Holding {
         &mut self,
         act: impl FnOnce(&mut Books, &mut Hold) -> T,
     ) -> Option<T> {
-        let hold = self.hold.as_mut()?;
-        Some(act(&mut self.books.lock(), hold))
+        let hold = self.0.hold.as_mut()?;
+        Some(act(&mut self.0.books.lock(), hold))
     }
 
     /// Lets go of it without an end, as the whole engine goes: the ledger has its beginning, and
     /// the next run takes it over.
-    pub(crate) fn leave(mut self) {
-        let _left = (self.taken.take(), self.hold.take(), self.quota.take());
+    pub(crate) fn leave(self) {
+        let mut parts = self.0;
+        let _left = (parts.taken.take(), parts.hold.take(), parts.quota.take());
     }
 
     /// An open reservation of an earlier run: money is held, its tokens are spent.
-    pub(crate) const fn adopted(books: SharedAccount, hold: Hold) -> Self {
-        Self {
+    pub(crate) fn adopted(books: SharedAccount, hold: Hold) -> Self {
+        Self(Box::new(Parts {
             gate: None,
             books,
             taken: None,
@@ -215,11 +250,11 @@ impl Holding {
             trying: None,
             quota: None,
             used: None,
-        }
+        }))
     }
 }
 
-impl Drop for Holding {
+impl Drop for Parts {
     fn drop(&mut self) {
         let left = (self.taken.take(), self.hold.take());
         if left.0.is_none() && left.1.is_none() {
@@ -360,6 +395,8 @@ impl Routed {
         let mut lowered = None;
         if !bound.is_zero()
             && let Some(headroom) = books.headroom(&self.path, caller)
+            // A call that fits as a whole what its output may take keeps its cap.
+            && rules.share(headroom.left) < bound
         {
             // What can't be lowered far enough is refused by `check`, with the figures.
             if let Some(cap) = self.lowered(headroom, rules)
@@ -425,9 +462,10 @@ pub(crate) struct SetAside {
 
 impl SetAside {
     #[inline]
-    pub(crate) fn of(self, routed: Box<Routed>) -> Reserved {
+    pub(crate) fn of(self, mut routed: Box<Routed>) -> Reserved {
         let (sizes, cap) = (self.sizes, self.cap);
-        let (holding, found) = self.holding(&routed.gate, &routed.books);
+        let room = routed.room.take().unwrap_or_default();
+        let (holding, found) = self.holding(room, &routed.gate, &routed.books);
         Reserved {
             routed,
             holding,
@@ -439,8 +477,13 @@ impl SetAside {
 
     /// What is held from now on, and what was found on the way.
     #[inline]
-    pub(crate) fn holding(self, gate: &SharedGate, books: &SharedAccount) -> (Holding, Found) {
-        let holding = Holding {
+    pub(crate) fn holding(
+        self,
+        room: Room,
+        gate: &SharedGate,
+        books: &SharedAccount,
+    ) -> (Holding, Found) {
+        let holding = room.hold(Parts {
             gate: Some(Arc::clone(gate)),
             books: Arc::clone(books),
             taken: Some(self.taken),
@@ -448,7 +491,7 @@ impl SetAside {
             trying: None,
             quota: Some(self.quota),
             used: None,
-        };
+        });
         (holding, self.found)
     }
 }

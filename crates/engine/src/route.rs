@@ -17,6 +17,7 @@ use crate::{
     call::{Identified, Moment, Refusals, Routed},
     estimate::{self, CACHE_LIFE, Input},
     identity::Credential,
+    reserve::Room,
     settings::{Platform, Settings, home_provider},
 };
 
@@ -239,6 +240,7 @@ impl Engine {
             output_usual: size.output_usual,
             cap: size.cap,
             platform: Arc::clone(platform),
+            room: Some(Room::default()),
             call,
         });
         routed.describe(kept, units);

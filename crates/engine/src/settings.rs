@@ -6,7 +6,7 @@ use tidegate_admission::{PoolSpec, QuotaTable};
 use tidegate_ledger::BudgetPolicy;
 use tidegate_observe::redact::Redactor;
 use tidegate_providers::accounting::Family;
-use tidegate_types::{Complexity, RequestClass};
+use tidegate_types::{Complexity, NanoUsd, RequestClass};
 
 /// Everything that a reload may change.
 #[derive(Clone, Debug)]
@@ -130,6 +130,13 @@ impl Default for ReserveRules {
             reference_tokens: 100_000,
             server_tool_tokens: 2_000,
         }
+    }
+}
+
+impl ReserveRules {
+    /// What one call's output may hold of what is left.
+    pub(crate) fn share(&self, left: NanoUsd) -> NanoUsd {
+        NanoUsd(left.0 / self.share_of_left.max(1))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an answer's status and headers say of limits: why, for whom, until when.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use arrayvec::ArrayVec;
 use tidegate_admission::{Cause, Horizon, Resource, Said, Scope, Signal};
@@ -200,17 +200,21 @@ fn used_up(unified: &Unified) -> Option<(&str, Option<Timestamp>)> {
 
 /// The models that share limits with this one: Anthropic limits each family of models, whatever its
 /// versions; others limit each model.
-pub(crate) fn model_class(family: Family, model: &str) -> String {
+pub(crate) fn model_class(family: Family, model: &str) -> Cow<'_, str> {
     if family == Family::OpenAi {
-        return model.to_owned();
+        return model.into();
     }
     let words = model.split(['-', '.', '@', ':']);
     let words = words.filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphabetic()));
-    let class = words.collect::<Vec<_>>().join("-");
+    let mut class = String::with_capacity(model.len());
+    for word in words {
+        class.extend((!class.is_empty()).then_some('-'));
+        class.push_str(word);
+    }
     if class.is_empty() {
-        model.to_owned()
+        model.into()
     } else {
-        class
+        class.into()
     }
 }
 

@@ -31,6 +31,13 @@ const IDLE_CONNECTIONS_MAX: usize = 256;
 /// Idle connections older than this are closed: providers' load balancers give up at 60 s or later.
 const IDLE_MAX: Duration = Duration::from_secs(50);
 
+/// Idle connections of which no more are wanted than these: enough for a swarm of agents to begin at once
+/// without a handshake. What a burst leaves beyond them is memory that nobody uses.
+const WARM: usize = 16;
+
+/// Idle connections beyond [`WARM`] that are older than this are closed.
+const SURPLUS_MAX: Duration = Duration::from_secs(2);
+
 /// How long a connection may take to open, the TLS handshake included.
 pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
 
@@ -95,15 +102,9 @@ impl Upstream {
     }
 
     fn take_idle(&self) -> Option<connect::Owned> {
-        let now = self.clock.monotonic();
         let mut idle = self.idle.lock();
+        close_old(&mut idle, self.clock.monotonic());
         // The newest first: the old ones at the front then age out.
-        while idle
-            .front()
-            .is_some_and(|it| now.since(it.since) > IDLE_MAX)
-        {
-            idle.pop_front();
-        }
         idle.pop_back().map(|it| it.link)
     }
 
@@ -111,11 +112,8 @@ impl Upstream {
     fn give_back(&self, link: connect::Owned) {
         let since = self.clock.monotonic();
         let mut idle = self.idle.lock();
-        while idle.len() >= IDLE_CONNECTIONS_MAX
-            || idle
-                .front()
-                .is_some_and(|it| since.since(it.since) > IDLE_MAX)
-        {
+        close_old(&mut idle, since);
+        if idle.len() >= IDLE_CONNECTIONS_MAX {
             idle.pop_front();
         }
         idle.push_back(Idle { link, since });
@@ -123,16 +121,25 @@ impl Upstream {
 
     /// Closes connections that have idled too long; for a timer.
     pub fn close_old(&self) {
-        let now = self.clock.monotonic();
         let mut idle = self.idle.lock();
-        while idle
-            .front()
-            .is_some_and(|it| now.since(it.since) > IDLE_MAX)
-        {
-            idle.pop_front();
-        }
+        close_old(&mut idle, self.clock.monotonic());
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
+    }
+}
+
+/// Closes those at the front, which are the oldest, that are too old to be kept.
+fn close_old(idle: &mut VecDeque<Idle>, now: Monotonic) {
+    while let Some(oldest) = idle.front() {
+        let kept = if idle.len() > WARM {
+            SURPLUS_MAX
+        } else {
+            IDLE_MAX
+        };
+        if now.since(oldest.since) <= kept {
+            return;
+        }
+        idle.pop_front();
     }
 }

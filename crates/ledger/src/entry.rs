@@ -240,11 +240,11 @@ pub struct Settlement {
     )]
     pub usage: Option<Usage>,
     /// Where it was sent.
-    pub platform: String,
+    pub platform: Arc<str>,
     /// As which model it was priced.
-    pub model: String,
+    pub model: Arc<str>,
     /// Of the price table.
-    pub price_version: String,
+    pub price_version: Arc<str>,
 }
 
 /// Writes a usage without what is zero in it, which is most: a row is written, hashed and kept for ever.

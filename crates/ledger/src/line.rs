@@ -11,14 +11,20 @@ pub struct Line {
     text: Box<str>,
 }
 
+/// Longer than nearly all entries: writing them is to need no room twice.
+const TEXT_BYTES: usize = 1 << 10;
+
 impl Line {
     /// Writes an entry down.
     #[must_use]
     pub fn new(entry: Entry) -> Self {
-        let Ok(text) = serde_json::to_string(&entry) else {
+        let mut text = Vec::with_capacity(TEXT_BYTES);
+        let written = serde_json::to_writer(&mut text, &entry);
+        let text = std::str::from_utf8(&text);
+        let (Ok(()), Ok(text)) = (written, text) else {
             unreachable!("entries are plain structures with text keys, which JSON can say")
         };
-        let text = text.into_boxed_str();
+        let text = text.into();
         Self { entry, text }
     }
 

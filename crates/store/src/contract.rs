@@ -72,7 +72,7 @@ pub(crate) fn settle(reservation: u64, held: u64, cost: u64) -> Entry {
         held: NanoUsd(held),
         cost: NanoUsd(cost),
         notional: NanoUsd(2 * cost),
-        platform: "sonnet".to_owned(),
+        platform: "sonnet".into(),
         ..Settlement::default()
     }));
     entry(reservation, 1, event)

@@ -14,7 +14,7 @@ use crate::{
     Engine,
     call::Moment,
     identity::Principal,
-    reserve::{self, Found, Holding, Obstacle},
+    reserve::{self, Found, Holding, Obstacle, Room},
     settings::Platform,
 };
 
@@ -145,7 +145,10 @@ impl Engine {
         // As with calls: a window may end between resolving and checking.
         for _try in 0..3 {
             match sought.reserve(now) {
-                Ok(set_aside) => return Ok(set_aside.holding(&sought.gate, &sought.books)),
+                Ok(set_aside) => {
+                    let room = Room::default();
+                    return Ok(set_aside.holding(room, &sought.gate, &sought.books));
+                }
                 Err(Obstacle::Stale) => {
                     let books = Arc::clone(&sought.books);
                     sought.path = self.loaded_path(&books, |books| {

@@ -186,9 +186,9 @@ fn an_entry_that_contradicts_the_ledger_is_told_as_a_broken_promise() {
         estimated: false,
         cause: None,
         usage: None,
-        platform: "sonnet".to_owned(),
-        model: String::new(),
-        price_version: String::new(),
+        platform: "sonnet".into(),
+        model: Arc::default(),
+        price_version: Arc::default(),
     };
     let entry = CallEntry {
         ordinal: 1,

@@ -107,9 +107,9 @@ fn the_stored_form_of_an_entry_does_not_change_unseen() {
         held: NanoUsd(10),
         cost: NanoUsd(4),
         notional: NanoUsd(4),
-        platform: "sonnet".to_owned(),
-        model: "claude-sonnet-5".to_owned(),
-        price_version: "2026-07-01".to_owned(),
+        platform: "sonnet".into(),
+        model: "claude-sonnet-5".into(),
+        price_version: "2026-07-01".into(),
         ..Settlement::default()
     }));
     let entry = Entry::Call(call(Some("t1"), settle));

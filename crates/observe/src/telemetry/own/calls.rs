@@ -6,6 +6,9 @@ use crate::{
     telemetry::{Batch, RowWriter, calls as column},
 };
 
+/// Longer than nearly all records: writing them is to need no room twice.
+const WHOLE_BYTES: usize = 2 << 10;
+
 /// Adds the record of a call. Columns hold what calls are looked for and summed by; the whole record
 /// stands beside them.
 pub fn put_call(to: &mut Batch, call: &CallRecord) {
@@ -60,9 +63,13 @@ pub fn put_call(to: &mut Batch, call: &CallRecord) {
             .integer(column::CACHE_READ, signed(usage.cache_read.0))
             .integer(column::CACHE_WRITE, signed(written));
     }
+    let mut whole = Vec::with_capacity(WHOLE_BYTES);
     // Only maps with keys that are no texts fail to serialise, and a record has none.
-    let whole = serde_json::to_string(call).unwrap_or_default();
-    row.text(column::ATTRIBUTES, &whole);
+    let _infallible = serde_json::to_writer(&mut whole, call);
+    row.text(
+        column::ATTRIBUTES,
+        str::from_utf8(&whole).unwrap_or_default(),
+    );
 }
 
 fn put_trace(row: &mut RowWriter<'_>, call: &CallRecord) {
