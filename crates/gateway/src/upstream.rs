@@ -129,17 +129,43 @@ impl Upstream {
     }
 }
 
-/// Closes those at the front, which are the oldest, that are too old to be kept.
+/// Closes those that are too old to be kept.
 fn close_old(idle: &mut VecDeque<Idle>, now: Monotonic) {
-    while let Some(oldest) = idle.front() {
-        let kept = if idle.len() > WARM {
-            SURPLUS_MAX
-        } else {
-            IDLE_MAX
-        };
-        if now.since(oldest.since) <= kept {
-            return;
-        }
-        idle.pop_front();
+    let many = too_old(idle.iter().map(|it| it.since), now);
+    drop(idle.drain(..many));
+}
+
+/// How many have idled too long of those that idle since then, the oldest first.
+fn too_old(since: impl ExactSizeIterator<Item = Monotonic>, now: Monotonic) -> usize {
+    let all = since.len();
+    let kept = |place: usize| match all - place {
+        0..=WARM => IDLE_MAX,
+        _ => SURPLUS_MAX,
+    };
+    let old = since.enumerate();
+    old.take_while(|(place, it)| now.since(*it) > kept(*place))
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of connections that idle for so many seconds each, the oldest first.
+    fn closed(idle_for: &[u64]) -> usize {
+        let now = Monotonic(1_000_000_000_000);
+        let since = |it: &u64| Monotonic(now.0 - it * 1_000_000_000);
+        too_old(idle_for.iter().map(since), now)
+    }
+
+    #[test]
+    fn what_a_burst_leaves_is_closed_soon_but_for_those_that_are_kept_warm() {
+        assert_eq!(closed(&[]), 0);
+        assert_eq!(closed(&[2; WARM + 4]), 0);
+        assert_eq!(closed(&[3; WARM + 4]), 4);
+        assert_eq!(closed(&[&[3, 3, 1][..], &[1; WARM]].concat()), 2);
+        assert_eq!(closed(&[50; WARM]), 0);
+        assert_eq!(closed(&[51; WARM]), WARM);
+        assert_eq!(closed(&[&[60; 40][..], &[3; WARM]].concat()), 40);
     }
 }

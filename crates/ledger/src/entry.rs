@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use arrayvec::ArrayVec;
 use serde::{
     Deserialize, Serialize,
-    ser::{Error as _, SerializeMap as _, Serializer},
+    ser::{Error as _, Serializer},
 };
 use serde_json::value::RawValue;
-use tidegate_types::{Modifiers, NanoUsd, ReservationId, Timestamp, Usage};
+use tidegate_types::{NanoUsd, ReservationId, Timestamp, Usage};
 
 use crate::{LevelKey, LevelKind, Levels, LimitTable, Service, Window};
 
@@ -250,40 +250,7 @@ pub struct Settlement {
 /// Writes a usage without what is zero in it, which is most: a row is written, hashed and kept for ever.
 #[expect(clippy::ref_option, reason = "the form serde calls it in")]
 fn without_zeros<S: Serializer>(usage: &Option<Usage>, serializer: S) -> Result<S::Ok, S::Error> {
-    let Some(usage) = usage else {
-        return serializer.serialize_none();
-    };
-    let Usage {
-        input,
-        cache_read,
-        cache_write_5m,
-        cache_write_1h,
-        output,
-        reasoning,
-        web_searches,
-        modifiers,
-        reported_cost,
-    } = usage;
-    let counts = [
-        ("input", input.0),
-        ("cache_read", cache_read.0),
-        ("cache_write_5m", cache_write_5m.0),
-        ("cache_write_1h", cache_write_1h.0),
-        ("output", output.0),
-        ("reasoning", reasoning.0),
-        ("web_searches", *web_searches),
-    ];
-    let mut map = serializer.serialize_map(None)?;
-    for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        map.serialize_entry(name, &count)?;
-    }
-    if *modifiers != Modifiers::default() {
-        map.serialize_entry("modifiers", modifiers)?;
-    }
-    if let Some(cost) = reported_cost {
-        map.serialize_entry("reported_cost", cost)?;
-    }
-    map.end()
+    usage.as_ref().map(Usage::sparse).serialize(serializer)
 }
 
 /// An account of a level. Together they are the level's limit, however it stands.

@@ -1,5 +1,7 @@
 //! The record of one call: every figure of it, once.
 
+mod kept;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::{
     redact::Redactor,
     trace::{SpanId, TraceId},
 };
+
+pub(crate) use kept::Kept;
 
 /// The most records one [`CallStore::list`] gives: a screenful of a program, 2 MiB at worst.
 pub const LIST_MAX: usize = 1_000;
@@ -158,8 +162,10 @@ pub struct CallRecord {
     /// When the request arrived.
     pub at: Timestamp,
     /// Who pays.
+    #[serde(default)]
     pub organisation: Arc<str>,
     /// Who acts.
+    #[serde(default)]
     pub user: Arc<str>,
     /// The key it came with, if it came with one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,6 +202,7 @@ pub struct CallRecord {
     #[serde(default)]
     pub keyless: bool,
     /// Wire format: `anthropic_messages`, `openai_chat`, `openai_responses`, or `admission`.
+    #[serde(default)]
     pub dialect: Arc<str>,
     /// The path that was asked for, without its query.
     #[serde(default)]
@@ -219,6 +226,7 @@ pub struct CallRecord {
     #[serde(default)]
     pub stream: bool,
     /// The HTTP status the client got; 0 if it got none.
+    #[serde(default)]
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,

@@ -182,7 +182,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, SegmentsError> {
         // `FULL` makes a commit durable.
         connection.execute_batch(
             "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
-             PRAGMA cache_size = -500; PRAGMA temp_store = MEMORY;",
+             PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;",
         )?;
         Ok(connection)
     });

@@ -79,7 +79,7 @@ pub(crate) const QUERY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a foreign process that reads the database may delay us.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// Idle connections that are kept for readers; each has a cache of half a MiB.
+/// Idle connections that are kept for readers; each has a cache of a quarter MiB.
 pub(crate) const READERS_IDLE_MAX: usize = 2;
 
 const DAY: Duration = Duration::from_hours(24);

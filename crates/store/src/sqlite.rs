@@ -21,7 +21,7 @@ pub use self::calls::OldCalls;
 use self::{ledger::LedgerWriter, schema::STATE};
 
 /// Idle connections that are kept for readers: as many as read at once in practice; each has a
-/// cache of half a MiB.
+/// cache of a quarter MiB.
 const READERS_IDLE_MAX: usize = 2;
 
 /// Prepared statements that a connection keeps: all that this crate has.
@@ -155,7 +155,7 @@ fn connect(path: &Path, flags: rusqlite::OpenFlags) -> Result<Connection, StoreE
         // `FULL` makes a commit durable; a foreign process that reads may delay us this long.
         connection.execute_batch(
             "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
-             PRAGMA cache_size = -500; PRAGMA temp_store = MEMORY;",
+             PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY;",
         )?;
         Ok(connection)
     });

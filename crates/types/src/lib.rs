@@ -22,7 +22,7 @@ pub use money::{NanoUsd, ParseMoneyError};
 pub use priority::{Complexity, Priority, RequestClass, UnknownWord};
 pub use secret::Secret;
 pub use time::{Clock, Monotonic, SystemClock, Timestamp};
-pub use usage::{Modifiers, Tokens, Usage};
+pub use usage::{Modifiers, SparseUsage, Tokens, Usage};
 
 /// An error with its causes, in one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    ser::{SerializeMap as _, Serializer},
+};
 
 /// A whole number of LLM tokens. Never bytes, never requests.
 #[derive(
@@ -70,6 +73,51 @@ impl Usage {
     /// Input and output together.
     pub const fn total(&self) -> Tokens {
         self.input_total().saturating_add(self.output)
+    }
+
+    /// To be written without what is zero, for what is written, hashed and kept for ever.
+    pub const fn sparse(&self) -> SparseUsage<'_> {
+        SparseUsage(self)
+    }
+}
+
+/// The written form of a usage without what is zero in it, which is most.
+#[derive(Clone, Copy, Debug)]
+pub struct SparseUsage<'a>(&'a Usage);
+
+impl Serialize for SparseUsage<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Usage {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+            web_searches,
+            modifiers,
+            reported_cost,
+        } = self.0;
+        let counts = [
+            ("input", input.0),
+            ("cache_read", cache_read.0),
+            ("cache_write_5m", cache_write_5m.0),
+            ("cache_write_1h", cache_write_1h.0),
+            ("output", output.0),
+            ("reasoning", reasoning.0),
+            ("web_searches", *web_searches),
+        ];
+        let mut map = serializer.serialize_map(None)?;
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            map.serialize_entry(name, &count)?;
+        }
+        if *modifiers != Modifiers::default() {
+            map.serialize_entry("modifiers", modifiers)?;
+        }
+        if let Some(cost) = reported_cost {
+            map.serialize_entry("reported_cost", cost)?;
+        }
+        map.end()
     }
 }
 

@@ -1,6 +1,6 @@
 use expect_test::{Expect, expect};
 use jiff::tz::TimeZone;
-use tidegate_types::Tokens;
+use tidegate_types::{Modifiers, Tokens};
 
 use super::*;
 use crate::Period;

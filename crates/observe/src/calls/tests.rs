@@ -39,9 +39,17 @@ fn a_record_is_read_back_as_it_was_written() {
         retry_of: Some(CallId::from_raw(1)),
         ..call(2)
     };
-    for record in [call(1), full] {
-        let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<CallRecord>(&text).unwrap(), record);
+    let nobody = CallRecord {
+        dialect: "".into(),
+        ..call(0)
+    };
+    for record in [call(1), full, nobody] {
+        let whole = serde_json::to_string(&record).unwrap();
+        let kept = serde_json::to_string(&Kept(&record)).unwrap();
+        assert!(kept.len() < whole.len(), "{kept}");
+        for text in [whole, kept] {
+            assert_eq!(serde_json::from_str::<CallRecord>(&text).unwrap(), record);
+        }
     }
 }
 

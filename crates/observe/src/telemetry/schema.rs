@@ -384,7 +384,7 @@ schema! {
     FIRST_BYTE = "first_byte_us", Integer, Scan;
     /// From the first to the last byte of the answer.
     STREAMED = "stream_us", Integer, Scan;
-    /// The whole record, a JSON object.
+    /// The whole record, a JSON object; what is zero, no or unknown is left out.
     ATTRIBUTES = "attributes", Text, Words;
 }
 
