@@ -1,4 +1,4 @@
-//! A record as it is kept: without what is nothing in it, which is a third of it. It is written, indexed
+//! A record as it is kept: without what is nothing in it, which is about a quarter of it. It is written, indexed
 //! and packed for each call, and read as any other record.
 
 use std::sync::Arc;
