@@ -77,7 +77,7 @@ impl Turn {
         match decided {
             Ok(set_aside) => {
                 let mut reserved = set_aside.of(routed);
-                reserved.holding.is_trying(trying);
+                reserved.holding.set_trying(trying);
                 Self::Reserved(Box::new(reserved))
             }
             Err(obstacle) => Self::Refused(routed, obstacle),

@@ -272,7 +272,7 @@ impl Engine {
                     return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
                 Ok(mut reserved) => {
-                    reserved.holding.is_trying(trying);
+                    reserved.holding.set_trying(trying);
                     return Ok(reserved);
                 }
                 refused @ Err(_) => return refused,

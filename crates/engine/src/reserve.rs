@@ -173,7 +173,7 @@ impl Holding {
     }
 
     /// From now on it is the one call that tries whether its provider serves again, if it is.
-    pub(crate) fn is_trying(&mut self, trying: Option<Trying>) {
+    pub(crate) fn set_trying(&mut self, trying: Option<Trying>) {
         self.0.trying = trying;
     }
 
