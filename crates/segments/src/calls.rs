@@ -95,7 +95,7 @@ fn missing<'a>(
 
 impl CallStore for OwnRecords {
     fn append(&self, records: &[Arc<CallRecord>]) -> Result<(), RecordStoreError> {
-        let mut batch = Batch::new(Kind::Calls);
+        let mut batch = Batch::with_room(Kind::Calls, records.len());
         for record in records {
             put_call(&mut batch, record);
         }

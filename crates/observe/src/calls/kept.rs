@@ -3,10 +3,6 @@
 
 use std::sync::Arc;
 
-use serde::{
-    Serialize,
-    ser::{SerializeMap as _, Serializer},
-};
 use tidegate_types::{CallId, NanoUsd, Priority, RequestClass, Timestamp};
 
 use super::{CallRecord, Outcome, PhaseMicros};
@@ -57,25 +53,26 @@ impl<T> Absent for Vec<T> {
     }
 }
 
-impl Serialize for Kept<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Kept<'_> {
+    /// Appends the record as a JSON object. What many calls have alike stands first: filters and compression pass
+    /// over what they have just seen. Keys are words of ours, written as they are.
+    pub(crate) fn write(self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let start = out.len();
         macro_rules! written {
             ($($name:ident),+) => {{
                 // Every field is named: one that comes later is not forgotten here.
                 let CallRecord { usage, $($name),+ } = self.0;
-                let mut map = serializer.serialize_map(None)?;
                 $(if !$name.is_nothing() {
-                    map.serialize_entry(stringify!($name), $name)?;
+                    out.extend_from_slice(concat!(",\"", stringify!($name), "\":").as_bytes());
+                    serde_json::to_writer(&mut *out, $name)?;
                 })+
                 if let Some(usage) = usage {
-                    map.serialize_entry("usage", &usage.sparse())?;
+                    out.extend_from_slice(b",\"usage\":");
+                    serde_json::to_writer(&mut *out, &usage.sparse())?;
                 }
-                map.end()
             }};
         }
         written!(
-            id,
-            at,
             organisation,
             user,
             key,
@@ -101,27 +98,33 @@ impl Serialize for Kept<'_> {
             status,
             outcome,
             estimated,
+            price_known,
+            price_version,
+            max_tokens_asked,
+            max_tokens_sent,
+            warnings,
+            would_refuse,
+            would_wait,
+            trace_id,
+            parent_span_id,
+            id,
+            at,
+            reservation,
+            request_id,
+            span_id,
             cost,
             notional,
             expected,
             bound,
-            price_known,
-            price_version,
-            reservation,
-            request_id,
-            trace_id,
-            span_id,
-            parent_span_id,
-            phases,
             body_bytes,
             answer_bytes,
-            max_tokens_asked,
-            max_tokens_sent,
-            would_refuse,
-            would_wait,
-            warnings,
+            phases,
             overspend,
             retry_of
-        )
+        );
+        // A record has an id at least: the first comma is where the object begins.
+        out[start] = b'{';
+        out.push(b'}');
+        Ok(())
     }
 }

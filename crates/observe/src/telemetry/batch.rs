@@ -19,6 +19,9 @@ pub const NONE: i64 = i64::MIN;
 /// that length is a file somebody printed.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
+/// About what the attributes of a call take.
+const ATTRIBUTES_BYTES: usize = 1 << 10;
+
 /// Rows of one kind. Columns may be missing from one that was read for a few of them: their values
 /// are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +52,20 @@ pub enum Value<'a> {
 
 impl Values {
     pub(super) fn new(holds: ColumnType) -> Self {
+        Self::with_room(holds, 0)
+    }
+
+    /// None yet, with room for so many but for their text.
+    fn with_room(holds: ColumnType, rows: usize) -> Self {
         match holds {
             ColumnType::Time | ColumnType::Integer | ColumnType::Flag | ColumnType::SpanId => {
-                Self::Integers(Vec::new())
+                Self::Integers(Vec::with_capacity(rows))
             }
-            ColumnType::TraceId => Self::Wide(Vec::new()),
-            ColumnType::Word | ColumnType::Text => Self::Texts(Texts::default()),
+            ColumnType::TraceId => Self::Wide(Vec::with_capacity(rows)),
+            ColumnType::Word | ColumnType::Text => Self::Texts(Texts {
+                bytes: String::new(),
+                ends: Vec::with_capacity(rows),
+            }),
         }
     }
 
@@ -84,20 +95,12 @@ impl Values {
         }
     }
 
-    /// The values of these runs of rows, one run after another.
-    fn gather(&self, runs: &[Range<usize>], rows: usize) -> Self {
-        let mut gathered = match self {
-            Self::Integers(_) => Self::Integers(Vec::with_capacity(rows)),
-            Self::Wide(_) => Self::Wide(Vec::with_capacity(rows)),
-            Self::Texts(_) => Self::Texts(Texts {
-                bytes: String::new(),
-                ends: Vec::with_capacity(rows),
-            }),
-        };
+    /// With these runs of rows of another, one run after another.
+    fn gathered(mut self, from: &Self, runs: &[Range<usize>]) -> Self {
         for run in runs {
-            gathered.extend(self, run.clone());
+            self.extend(from, run.clone());
         }
-        gathered
+        self
     }
 }
 
@@ -116,12 +119,24 @@ fn runs(rows: &[u32]) -> Vec<Range<usize>> {
 impl Batch {
     /// No rows yet.
     pub fn new(kind: Kind) -> Self {
+        Self::with_room(kind, 0)
+    }
+
+    /// No rows yet, with room for so many, whose attributes are about [`ATTRIBUTES_BYTES`].
+    pub fn with_room(kind: Kind, rows: usize) -> Self {
         let schema = kind.schema();
-        let columns = schema.columns.iter().map(|it| Values::new(it.holds));
+        let columns = schema.columns.iter();
+        let columns = columns.map(|it| Values::with_room(it.holds, rows));
+        let mut columns: Vec<Values> = columns.collect();
+        if let Some(place) = schema.attributes()
+            && let Values::Texts(them) = &mut columns[place]
+        {
+            them.bytes.reserve(rows * ATTRIBUTES_BYTES);
+        }
         Self {
             schema,
             rows: 0,
-            columns: columns.collect(),
+            columns,
         }
     }
 
@@ -211,7 +226,7 @@ impl Batch {
             .zip(self.schema.columns)
             .map(|(it, column)| {
                 if it.len() == self.rows {
-                    it.gather(&runs, rows.len())
+                    Values::with_room(column.holds, rows.len()).gathered(it, &runs)
                 } else {
                     Values::new(column.holds)
                 }

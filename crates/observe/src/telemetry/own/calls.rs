@@ -65,7 +65,7 @@ pub fn put_call(to: &mut Batch, call: &CallRecord) {
     }
     let mut whole = Vec::with_capacity(WHOLE_BYTES);
     // Only maps with keys that are no texts fail to serialise, and a record has none.
-    let _infallible = serde_json::to_writer(&mut whole, &Kept(call));
+    let _infallible = Kept(call).write(&mut whole);
     row.text(
         column::ATTRIBUTES,
         str::from_utf8(&whole).unwrap_or_default(),
