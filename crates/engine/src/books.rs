@@ -14,11 +14,47 @@ use crate::{
     Engine,
     account::{Account, SharedAccount},
     call::Routed,
+    journaling::Ticket,
     reserve::Holding,
 };
 
 /// The journal refused; the entry was not queued.
 pub(crate) struct Unwritten;
+
+/// The beginning of a reservation, on its way into the journal.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    line: Line,
+    ticket: Ticket,
+}
+
+/// What was booked and is on its way into the journal. It is there when this was dropped: whoever
+/// lets others go first before that may find that they have written it.
+#[derive(Debug)]
+#[must_use = "dropped at once, it waits for the disk at once"]
+pub struct ToJournal {
+    engine: Arc<Engine>,
+    ticket: Ticket,
+}
+
+impl ToJournal {
+    /// All that was booked until now.
+    pub(crate) fn until_now(engine: Arc<Engine>) -> Self {
+        let ticket = engine.journaling.last();
+        Self { engine, ticket }
+    }
+
+    /// Whether it is there, so that dropping it takes no time.
+    pub fn is_written(&self) -> bool {
+        self.engine.journaling.is_tried(self.ticket)
+    }
+}
+
+impl Drop for ToJournal {
+    fn drop(&mut self) {
+        self.engine.journal_up_to(self.ticket);
+    }
+}
 
 impl Engine {
     /// The books of an organisation.
@@ -77,17 +113,23 @@ impl Engine {
     }
 
     /// Queues a frame for the journal.
-    fn queue(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong>) {
-        if let Err(too_long) = self.journaling.queue(encode) {
+    fn queue(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong>) -> Ticket {
+        let (encoded, ticket) = self.journaling.queue(encode);
+        if let Err(too_long) = encoded {
             // Only a text beyond all bounds could be: the row in the store is then all there is.
             self.writer.health().failed(&too_long);
         }
+        ticket
     }
 
     /// Returns when everything that was booked before is in the journal. Where it can't be
     /// written, the store may still be.
     pub(crate) fn journal(&self) {
-        if let Err(refused) = self.journaling.write() {
+        self.journal_up_to(self.journaling.last());
+    }
+
+    fn journal_up_to(&self, ticket: Ticket) {
+        if let Err(refused) = self.journaling.write(ticket) {
             self.ledger_failed(&refused);
         }
     }
@@ -99,6 +141,17 @@ impl Engine {
         platform: &Arc<str>,
         need: &Need,
     ) -> Result<(), Unwritten> {
+        self.booked(self.queue_reserve(entry, platform, need))
+    }
+
+    /// Queues the beginning of a reservation for the journal, and what it took of its platform's
+    /// buckets. [`Self::booked`] says whether it got there.
+    pub(crate) fn queue_reserve(
+        &self,
+        entry: CallEntry,
+        platform: &Arc<str>,
+        need: &Need,
+    ) -> Beginning {
         let taking = Taking {
             reservation: entry.reservation,
             at: entry.at,
@@ -113,14 +166,19 @@ impl Engine {
             ],
         };
         let line = Line::new(Entry::Call(entry));
-        self.queue(|frames| {
+        let ticket = self.queue(|frames| {
             journal::encode_entry(&line, frames)?;
             journal::encode_taking(&taking, frames)
         });
-        match self.journaling.write() {
+        Beginning { line, ticket }
+    }
+
+    /// Returns when a beginning is in the journal, and queues it for the store.
+    pub(crate) fn booked(&self, beginning: Beginning) -> Result<(), Unwritten> {
+        match self.journaling.write(beginning.ticket) {
             Ok(()) => {
                 self.durable.booked();
-                self.writer.entry(line);
+                self.writer.entry(beginning.line);
                 Ok(())
             }
             Err(refused) => {

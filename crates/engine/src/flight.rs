@@ -1,31 +1,33 @@
 //! A call on its way: journaled, sent, and settled exactly once, however it ends.
 
 mod charge;
+mod sending;
 
 use std::{sync::Arc, time::Duration};
 
 use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, SettledMoney, Settlement};
 use tidegate_observe::{
-    calls::{CallRecord, Outcome, WouldWait},
+    calls::{CallRecord, Outcome},
     event,
     metrics::{Held, Registry},
 };
 use tidegate_providers::{Metered, accounting::Counted};
 use tidegate_types::{Monotonic, NanoUsd, ReservationId, Tokens};
 
+pub use crate::books::ToJournal;
 use crate::{
     Engine, account,
-    books::binds,
     call::{Identified, Moment, Routed},
     estimate::Seen,
     gate::Gate,
     heard::Trying,
-    reserve::{Found, Holding, Reserved},
+    reserve::Holding,
     sessions::Proven,
     tasks::Begun,
 };
 use charge::Charge;
-use tidegate_admission::{Need, Note, Resource, Short, Sizes, Taken};
+pub use sending::{Sending, Unbookable};
+use tidegate_admission::{Need, Resource, Short, Sizes, Taken};
 
 /// A call that was sent, or is about to be.
 #[derive(Debug)]
@@ -85,175 +87,6 @@ impl End {
     }
 }
 
-/// A call that a limit binds could not be booked in a way that survives what may come.
-#[derive(Debug, thiserror::Error)]
-pub enum Unbookable {
-    /// It could not be journaled.
-    #[error(
-        "the ledger can't be written, so nothing that it limits can be sent: see `tidegate status`"
-    )]
-    Unwritable,
-    /// No lease covers it.
-    #[error("{0}")]
-    Uncovered(String),
-}
-
-impl Engine {
-    /// Journals a reservation, so that it survives whatever happens to us, and lets the call go.
-    ///
-    /// Where the journal can't be written, calls that no enforced limit binds go on and are
-    /// counted; the others end here, with everything given back.
-    ///
-    /// May wait up to two seconds for the store, where a lease has to be granted first.
-    pub fn send(
-        self: &Arc<Self>,
-        reserved: Reserved,
-        now: Moment,
-    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
-        self.sent(reserved, now, false)
-    }
-
-    /// The same for those who must not wait for the store. `Err` gives back what would have to:
-    /// [`Self::send`] does that.
-    #[expect(
-        clippy::result_large_err,
-        reason = "moved on at once, into a thread that may wait"
-    )]
-    pub fn send_at_once(
-        self: &Arc<Self>,
-        reserved: Reserved,
-        now: Moment,
-    ) -> Result<Result<InFlight, (Box<Routed>, Unbookable)>, Reserved> {
-        let Reserved {
-            routed, holding, ..
-        } = &reserved;
-        let writable = self.writer.health().is_writable();
-        let path = routed.path.entry();
-        if writable && !self.covers_at_once(path, holding.enforced(), holding.bound()) {
-            return Err(reserved);
-        }
-        Ok(self.sent(reserved, now, writable))
-    }
-
-    fn sent(
-        self: &Arc<Self>,
-        reserved: Reserved,
-        now: Moment,
-        covered: bool,
-    ) -> Result<InFlight, (Box<Routed>, Unbookable)> {
-        let Reserved {
-            mut routed,
-            holding,
-            sizes,
-            found,
-            cap,
-        } = reserved;
-        let reservation = self.ids.next(now.wall);
-        let path = Arc::clone(routed.path.entry());
-        let entry = CallEntry {
-            reservation,
-            ordinal: 0,
-            at: now.wall,
-            path: Arc::clone(&path),
-            enforced: holding.enforced(),
-            event: Event::Reserve {
-                bound: holding.bound(),
-                expected: routed.expected.min(holding.bound()),
-                would_refuse: found.would_refuse,
-            },
-        };
-        // A store that fails would let entries pile up: until it writes again, nothing is booked.
-        let writable = self.writer.health().is_writable();
-        if writable
-            && !covered
-            && let Err(uncovered) = self.cover(&path, holding.enforced(), holding.bound())
-        {
-            self.give_back(holding);
-            return Err((routed, Unbookable::Uncovered(uncovered.to_string())));
-        }
-        let booked = writable
-            && self
-                .book_reserve(entry, &routed.platform.name, &routed.need)
-                .is_ok();
-        if (writable || covered) && !booked {
-            self.uncover(&path, holding.enforced(), holding.bound());
-        }
-        if !booked {
-            if binds(&routed, &holding) {
-                self.give_back(holding);
-                return Err((routed, Unbookable::Unwritable));
-            }
-            let call = routed.call.record.id;
-            self.report(&event::CallUnbooked { call });
-        }
-        routed.note_first_sent();
-        let record = &mut routed.call.record;
-        record.reservation = Some(reservation);
-        record.bound = holding.bound();
-        record.max_tokens_sent = cap.or(record.max_tokens_asked);
-        self.note(&mut routed, &found);
-        let lowered = cap.zip(found.capped_by.map(tidegate_ledger::LevelKind::word));
-        self.tell(&routed, &found, lowered);
-        routed.call.ongoing.now(Begun::Sent);
-        Ok(InFlight {
-            _counted: self.registry.open_calls.with([]).hold(),
-            engine: Arc::clone(self),
-            routed,
-            holding,
-            reservation,
-            path,
-            lowered,
-            sizes,
-            booked,
-            sent_at: now,
-            first_byte_at: None,
-            refused_for: None,
-        })
-    }
-
-    /// Puts into words what the reservation found, for the record and its reader.
-    fn note(&self, routed: &mut Routed, found: &Found) {
-        let record = &mut routed.call.record;
-        for note in &found.notes {
-            match note {
-                Note::WouldWait { bucket, wait, .. } => {
-                    let limit = self.bucket_name(&routed.platform, *bucket);
-                    let wait_ms = wait.at_least().as_millis();
-                    record.would_wait = Some(WouldWait {
-                        limit,
-                        wait_ms: u64::try_from(wait_ms).unwrap_or(u64::MAX),
-                    });
-                }
-                Note::WouldRefuse { bucket } => {
-                    let limit = self.bucket_name(&routed.platform, *bucket);
-                    record.would_refuse.push(limit);
-                }
-                Note::Overdraft { .. } | Note::Penalised { .. } => {
-                    record.warnings.push(note.to_string().into());
-                }
-            }
-        }
-        let quotas = found.quotas.iter();
-        let quotas = quotas.map(|(scope, kind)| account::name(scope, kind).into());
-        record.would_refuse.extend(quotas);
-        for level in routed.path.entry().kinds() {
-            if found.would_refuse.contains(level) {
-                record.would_refuse.push(level.word().into());
-            }
-            if found.soft_passed.contains(level) {
-                record
-                    .warnings
-                    .push(format!("soft limit {level} passed").into());
-            }
-            if found.overage.contains(level) {
-                record
-                    .warnings
-                    .push(format!("limit {level} passed, as allowed").into());
-            }
-        }
-    }
-}
-
 impl Engine {
     /// Reports what a settlement did that somebody should know.
     pub(crate) fn tell_settled(
@@ -273,55 +106,6 @@ impl Engine {
         }
         for crossing in &settled.crossed {
             self.report_reached(Some(reservation), crossing);
-        }
-    }
-
-    /// Reports what is unusual about a call that goes.
-    fn tell(&self, routed: &Routed, found: &Found, lowered: Option<(Tokens, &'static str)>) {
-        let record = &routed.call.record;
-        let call = record.id;
-        if let Some((Tokens(sent), limit)) = lowered {
-            let asked = record.max_tokens_asked.map_or(routed.cap.0, |it| it.0);
-            self.report(&event::MaxTokensLowered {
-                call,
-                limit,
-                asked,
-                sent,
-            });
-        }
-        if !routed.price.known && routed.is_charged() {
-            self.report(&event::PriceUnknown {
-                provider: &routed.platform.provider,
-                model: &record.model_sent,
-                charged_as: &routed.price.row,
-            });
-        }
-        if let Some(WouldWait { limit, wait_ms }) = &record.would_wait {
-            let would_wait = Some(wait_ms.div_ceil(1_000));
-            self.report(&event::LimitWatched {
-                call,
-                limit,
-                would_wait,
-            });
-        }
-        for limit in &record.would_refuse {
-            self.report(&event::LimitWatched {
-                call,
-                limit,
-                would_wait: None,
-            });
-        }
-        for level in routed.path.entry().kinds() {
-            let limit = level.word();
-            if found.soft_passed.contains(level) {
-                self.report(&event::SoftLimitPassed { call, limit });
-            }
-            if found.soft_crossed.contains(level) {
-                self.report(&event::SoftLimitCrossed { call, limit });
-            }
-            if found.overage.contains(level) {
-                self.report(&event::OverageUsed { call, limit });
-            }
         }
     }
 }
@@ -371,7 +155,7 @@ impl InFlight {
 
     /// Ends a try that its provider refused, and gives the call back for the next.
     pub fn again(self, end: &End) -> Box<Identified> {
-        let (mut routed, charge, _now) = self.close(end);
+        let (mut routed, charge, ..) = self.close(end);
         charge.write(&mut routed.call.record);
         routed.call
     }
@@ -405,9 +189,14 @@ impl InFlight {
     /// Ends the call: books what it cost, gives back what it did not, remembers what it proved.
     /// Returns its finished record.
     pub fn settle(self, end: End) -> Arc<CallRecord> {
+        self.settle_queued(end).0
+    }
+
+    /// The same, for those who have others to let go before they wait for the journal.
+    pub fn settle_queued(self, end: End) -> (Arc<CallRecord>, ToJournal) {
         let engine = Arc::clone(&self.engine);
         let (sent_at, first_byte_at) = (self.sent_at, self.first_byte_at);
-        let (routed, charge, now) = self.close(&end);
+        let (routed, charge, now, to_journal) = self.close(&end);
         let mut record = routed.call.record;
         let before = record.cost;
         charge.write(&mut record);
@@ -427,13 +216,13 @@ impl InFlight {
         record.phases.first_byte = micros(first.mono.since(sent_at.mono));
         record.phases.stream = micros(now.mono.since(first.mono));
         record.phases.settle = micros(engine.now().mono.since(now.mono));
-        engine.finish(record)
+        (engine.finish(record), to_journal)
     }
 
     /// Ends a try that another platform is to make good, and gives the call back for that. What the
     /// try cost is booked; the call has one record, at its end.
     pub fn abandon(self, end: &End) -> Box<Identified> {
-        let (mut routed, charge, _now) = self.close(end);
+        let (mut routed, charge, ..) = self.close(end);
         charge.write(&mut routed.call.record);
         let platform = Arc::clone(&routed.platform.name);
         routed.call.record.tried.push(platform);
@@ -474,7 +263,7 @@ impl InFlight {
         engine.finish(record)
     }
 
-    fn close(self, end: &End) -> (Box<Routed>, Charge, Moment) {
+    fn close(self, end: &End) -> (Box<Routed>, Charge, Moment, ToJournal) {
         let now = self.engine.now();
         let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some());
         let settlement = Settlement {
@@ -528,7 +317,6 @@ impl InFlight {
                 settled
             },
         );
-        engine.journal();
         if let Some(settled) = engine.after(ended) {
             let held = routed.call.record.bound;
             let cause = charge.cause.unwrap_or("usage above the bound");
@@ -540,7 +328,7 @@ impl InFlight {
         engine.holds.learn(now.mono.since(sent_at.mono));
         let times = (sent_at, first_byte_at.unwrap_or(now), now);
         learn(&routed, &engine, &charge, times);
-        (routed, charge, now)
+        (routed, charge, now, ToJournal::until_now(engine))
     }
 
     /// What the provider's limits really counted.

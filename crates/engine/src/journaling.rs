@@ -2,10 +2,12 @@
 //! first, for all who wait.
 //!
 //! Writing costs a system call. Done under the lock of an organisation's books it would hold up
-//! every other call of that organisation; so under the lock a frame is only queued.
+//! every other call of that organisation; so under the lock a frame is only queued. Whoever lets
+//! others go first between the two finds their frames written with its own, or its own with theirs.
 
 use std::{
     io,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,21 +20,38 @@ use tidegate_ledger::journal::{self, Journal, Position};
 /// A buffer that grew beyond this in a burst is given back.
 const BUFFER_KEPT: usize = 256 * 1024;
 
+/// A place in the queue. They rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
 /// The way into the journal.
 pub(crate) struct Journaling {
     journal: Arc<dyn Journal>,
-    queued: Mutex<Vec<u8>>,
-    /// Held while writing. The buffer is the one that is being written.
+    queued: Mutex<Queued>,
+    /// Held while writing.
     writing: Mutex<Writing>,
+    /// The last ticket whose frames were written, or could not be.
+    tried: AtomicU64,
+    /// The last ticket whose frames could not be; zero where all could.
+    failed: AtomicU64,
     /// The segment that was written to last.
     segment: AtomicU64,
 }
 
 #[derive(Default)]
+struct Queued {
+    frames: Vec<u8>,
+    last: u64,
+}
+
+#[derive(Default)]
 struct Writing {
+    /// What is being written.
     buffer: Vec<u8>,
-    /// The last write failed, and with it the frames of everybody who had queued one.
-    failed: Option<io::ErrorKind>,
+    /// The tickets that failed last, one after another, and why.
+    failed: Option<(RangeInclusive<u64>, io::ErrorKind)>,
+    /// The last write failed.
+    is_failing: bool,
 }
 
 impl Journaling {
@@ -41,32 +60,79 @@ impl Journaling {
             journal,
             queued: Mutex::default(),
             writing: Mutex::default(),
+            tried: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             segment: AtomicU64::new(0),
         }
     }
 
-    /// Queues the frames that `encode` appends. They are in the journal once a later
-    /// [`Self::write`] has returned.
-    pub(crate) fn queue<T>(&self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        encode(&mut self.queued.lock())
+    /// Queues the frames that `encode` appends. They are in the journal once [`Self::write`] has
+    /// returned for their ticket.
+    pub(crate) fn queue<T>(&self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> (T, Ticket) {
+        let mut queued = self.queued.lock();
+        queued.last += 1;
+        let encoded = encode(&mut queued.frames);
+        (encoded, Ticket(queued.last))
     }
 
-    /// Returns when everything that was queued before is written, by this call or by another, or
-    /// could not be.
-    pub(crate) fn write(&self) -> io::Result<()> {
-        let mut writing = self.writing.lock();
-        let Writing { buffer, failed } = &mut *writing;
-        std::mem::swap(buffer, &mut self.queued.lock());
-        if buffer.is_empty() {
-            return failed.map_or(Ok(()), |it| Err(it.into()));
+    /// Of what was queued last.
+    pub(crate) fn last(&self) -> Ticket {
+        Ticket(self.queued.lock().last)
+    }
+
+    /// Whether nothing is left to be done for this ticket.
+    pub(crate) fn is_tried(&self, ticket: Ticket) -> bool {
+        self.tried.load(Ordering::Acquire) >= ticket.0
+    }
+
+    /// Returns when everything up to this ticket is written, by this call or by another, or could
+    /// not be.
+    pub(crate) fn write(&self, ticket: Ticket) -> io::Result<()> {
+        if !self.is_tried(ticket) {
+            let mut writing = self.writing.lock();
+            if !self.is_tried(ticket) {
+                self.write_queued(&mut writing);
+            }
         }
-        let written = self.journal.append(buffer);
-        buffer.clear();
-        if buffer.capacity() > BUFFER_KEPT {
-            *buffer = Vec::new();
+        if ticket.0 > self.failed.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        *failed = written.as_ref().err().map(io::Error::kind);
-        let at = written?;
+        match &self.writing.lock().failed {
+            Some((tickets, why)) if tickets.contains(&ticket.0) => Err((*why).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_queued(&self, writing: &mut Writing) {
+        let last = {
+            let mut queued = self.queued.lock();
+            std::mem::swap(&mut writing.buffer, &mut queued.frames);
+            queued.last
+        };
+        if writing.buffer.is_empty() {
+            self.tried.store(last, Ordering::Release);
+            return;
+        }
+        let written = self.append(&writing.buffer);
+        writing.buffer.clear();
+        if writing.buffer.capacity() > BUFFER_KEPT {
+            writing.buffer = Vec::new();
+        }
+        writing.is_failing = written.is_err();
+        if let Err(refused) = written {
+            let next = self.tried.load(Ordering::Relaxed) + 1;
+            let first = match &writing.failed {
+                Some((before, _)) if before.end() + 1 == next => *before.start(),
+                _ => next,
+            };
+            writing.failed = Some((first..=last, refused.kind()));
+            self.failed.store(last, Ordering::Relaxed);
+        }
+        self.tried.store(last, Ordering::Release);
+    }
+
+    fn append(&self, frames: &[u8]) -> io::Result<()> {
+        let at = self.journal.append(frames)?;
         self.segment.store(at.segment, Ordering::Relaxed);
         Ok(())
     }
@@ -75,14 +141,13 @@ impl Journaling {
     /// the last write succeeded anyway.
     pub(crate) fn try_again(&self) -> io::Result<()> {
         let mut writing = self.writing.lock();
-        if writing.failed.is_none() {
+        if !writing.is_failing {
             return Ok(());
         }
         let mut frame = Vec::new();
         journal::encode_tried(&mut frame).map_err(io::Error::other)?;
-        let at = self.journal.append(&frame)?;
-        writing.failed = None;
-        self.segment.store(at.segment, Ordering::Relaxed);
+        self.append(&frame)?;
+        writing.is_failing = false;
         Ok(())
     }
 
@@ -103,3 +168,6 @@ impl Journaling {
         self.journal.checkpoint(up_to.unwrap_or(all))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,13 @@ use crate::{
     altered::{Altered, announce, outgoing, path_of},
     claude_code,
     dialect::refusal,
+    flying::{Flying, Leaving},
     gateway::{Call, Gateway, Provider, micros},
     headers::{downward, text},
     hold::Opening,
     inlet::Held,
     opened::is_stream,
-    relay::{Flying, Relay, Relaying},
+    relay::{Relay, Relaying},
     reply::ReplyBody,
     upstream::{AnswerBody, SendError},
     waiting::NoTurn,
@@ -219,8 +220,24 @@ impl Gateway {
         };
         // A turn may have come long after.
         let now = how.wait.map_or(now, |_| self.engine.now());
+        // Boxed: a call that waits for its turn needs no room for what comes then.
+        Box::pin(self.sent(call, (reserved, now), &provider, (held, how.is_last))).await
+    }
+
+    /// Sends a call that has everything set aside for it.
+    async fn sent(
+        &self,
+        call: &Call,
+        (reserved, now): (Reserved, Moment),
+        provider: &Provider,
+        (held, is_last): (&mut Held, bool),
+    ) -> Tried {
         let sent = match self.engine.send_at_once(reserved, now) {
-            Ok(sent) => sent,
+            Ok(sending) => {
+                let mut leaving = Leaving::new(sending, &self.closing);
+                tokio::task::yield_now().await;
+                leaving.sent()
+            }
             Err(reserved) => Box::pin(self.send_off_the_worker(reserved, now)).await,
         };
         let mut in_flight = match sent {
@@ -233,8 +250,8 @@ impl Gateway {
         };
         let sent = self.engine.now();
         in_flight.record_mut().phases.reserve = micros(sent, now);
-        // Boxed: a call that waits for its turn needs no room for what comes then.
-        Box::pin(self.exchange(call, in_flight, &provider, (held, how.is_last))).await
+        self.exchange(call, in_flight, provider, (held, is_last))
+            .await
     }
 
     /// Sends a call that has leave to go, and passes its answer on.
@@ -414,7 +431,9 @@ impl Gateway {
             silence_max: provider.silence_max,
         };
         let body = if is_stream {
-            ReplyBody::Relayed(Box::new(Relay::new(about, body, flying)))
+            let mut relay = Box::new(Relay::new(about, body, flying));
+            relay.begin().await;
+            ReplyBody::Relayed(relay)
         } else {
             match self.whole(about, body, flying).await {
                 Ok(body) => body,

@@ -4,8 +4,8 @@ use http::{HeaderValue, Response, header};
 use tokio::time::error::Elapsed;
 
 use crate::{
+    flying::Flying,
     gateway::Gateway,
-    relay::Flying,
     upstream::{AnswerBody, SendError},
 };
 

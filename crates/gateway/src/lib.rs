@@ -8,6 +8,7 @@ mod attempt;
 mod claude_code;
 mod continuation;
 mod dialect;
+mod flying;
 mod gateway;
 mod headers;
 mod hear;

@@ -4,12 +4,9 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future as _,
+    future::{Future as _, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,86 +14,18 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tidegate_engine::{
     account::{self, QuotaKind, QuotaScope},
-    flight::{End, InFlight},
+    flight::{End, ToJournal},
 };
 use tidegate_observe::{calls::Outcome, event, metrics::Held};
 use tidegate_providers::{Dialect, ErrorKind, Meter, StreamRelay, stream_error};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
+    flying::Flying,
     quota::{Quota, first_event},
     reply::BodyError,
     upstream::AnswerBody,
 };
-
-/// A call in flight, whose end is booked whatever becomes of it.
-pub(crate) struct Flying {
-    in_flight: Option<InFlight>,
-    /// The program is being stopped: who drops the call is not the client.
-    closing: Arc<AtomicBool>,
-    /// The request was handed to a connection, which may have written of it since.
-    sent: AtomicBool,
-}
-
-impl fmt::Debug for Flying {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Flying")
-    }
-}
-
-impl Flying {
-    pub(crate) const fn new(in_flight: InFlight, closing: Arc<AtomicBool>) -> Self {
-        Self {
-            in_flight: Some(in_flight),
-            closing,
-            sent: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) const fn in_flight(&mut self) -> Option<&mut InFlight> {
-        self.in_flight.as_mut()
-    }
-
-    pub(crate) const fn land(&mut self) -> Option<InFlight> {
-        self.in_flight.take()
-    }
-
-    /// To be set as soon as anything of the request may be on its way.
-    pub(crate) const fn sent(&self) -> &AtomicBool {
-        &self.sent
-    }
-
-    /// What it means that nobody wants the answer any more.
-    fn abandoned(&self) -> Outcome {
-        if self.closing.load(Ordering::Relaxed) {
-            Outcome::Interrupted
-        } else {
-            Outcome::ClientGone
-        }
-    }
-}
-
-/// The client hung up before there was an answer, and took the future that would have made it.
-/// Where that was still looking for a connection, nothing is owed.
-impl Drop for Flying {
-    fn drop(&mut self) {
-        let outcome = self.abandoned();
-        let Some(in_flight) = self.in_flight.take() else {
-            return;
-        };
-        if self.sent.load(Ordering::Relaxed) {
-            in_flight.settle(End {
-                outcome,
-                status: 0,
-                metered: None,
-                answer_bytes: 0,
-                request_id: None,
-            });
-        } else {
-            in_flight.release(outcome);
-        }
-    }
-}
 
 /// Bytes of an answer that are passed on as one piece at most.
 const JOINED_BYTES_MAX: usize = 64 * 1024;
@@ -146,6 +75,10 @@ pub struct Relay {
     watch: Pin<Box<Sleep>>,
     heard_at: Instant,
     over: bool,
+    /// Its end is on its way into the journal: what is left of the answer follows it.
+    end: Option<ToJournal>,
+    /// Others were let go first since: one write takes what they have for the journal too.
+    gave_way: bool,
     _counted: Option<Held>,
 }
 
@@ -185,6 +118,8 @@ impl Relay {
             watch: Box::pin(tokio::time::sleep_until(first_look)),
             heard_at: now,
             over: false,
+            end: None,
+            gave_way: false,
             about,
             body,
             flying,
@@ -257,6 +192,9 @@ impl Relay {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
+            if self.poll_end(cx).is_pending() {
+                return Poll::Pending;
+            }
             if let Some(piece) = self.ready.pop_front() {
                 self.passed_bytes += piece.len() as u64;
                 return Poll::Ready(Some(Ok(piece)));
@@ -264,30 +202,14 @@ impl Relay {
             if self.over {
                 return Poll::Ready(None);
             }
-            match self.behind.take() {
-                Some(Behind::End) => {
-                    self.ended();
-                    continue;
+            if let Some(Behind::Loss(lost)) = self.behind.take() {
+                if let Some(broken) = self.lost(&lost.to_string()) {
+                    return Poll::Ready(Some(Err(broken)));
                 }
-                Some(Behind::Loss(lost)) => {
-                    if let Some(broken) = self.lost(&lost.to_string()) {
-                        return Poll::Ready(Some(Err(broken)));
-                    }
-                    continue;
-                }
-                None => {}
+                continue;
             }
             match self.poll_read(cx) {
-                Poll::Ready(bytes) => {
-                    self.heard_at = runtime_now();
-                    if self.quota.ends_at <= self.heard_at {
-                        self.end_at_quota(self.quota.time);
-                        continue;
-                    }
-                    if !bytes.is_empty() {
-                        self.take(bytes);
-                    }
-                }
+                Poll::Ready(bytes) => self.heard(bytes),
                 Poll::Pending => {
                     match self.waited(cx) {
                         Waited::On => return Poll::Pending,
@@ -305,6 +227,47 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Takes what has come already. Where that is all, it returns when the end is in the journal: head
+    /// and answer can then be written to the client at once.
+    pub(crate) async fn begin(&mut self) {
+        let mut is_read = false;
+        poll_fn(|cx| {
+            if !std::mem::replace(&mut is_read, true)
+                && let Poll::Ready(bytes) = self.poll_read(cx)
+            {
+                self.heard(bytes);
+            }
+            self.poll_end(cx)
+        })
+        .await;
+    }
+
+    fn heard(&mut self, bytes: Bytes) {
+        self.heard_at = runtime_now();
+        if self.quota.ends_at <= self.heard_at {
+            self.end_at_quota(self.quota.time);
+        } else if !bytes.is_empty() {
+            self.take(bytes);
+        }
+    }
+
+    /// Ready when its end is in the journal, or it has none yet.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(Behind::End) = self.behind {
+            self.behind = None;
+            self.ended();
+        }
+        let Some(end) = self.end.take() else {
+            return Poll::Ready(());
+        };
+        if self.gave_way || end.is_written() {
+            return Poll::Ready(());
+        }
+        (self.end, self.gave_way) = (Some(end), true);
+        let other = std::pin::pin!(tokio::task::yield_now());
+        other.poll(cx)
     }
 
     /// All that has come, up to [`JOINED_BYTES_MAX`], as one piece: a provider writes each event as
@@ -435,13 +398,14 @@ impl Relay {
     fn settle(&mut self, outcome: Outcome, metered: tidegate_providers::Metered) {
         let unsent: u64 = self.ready.iter().map(|it| it.len() as u64).sum();
         if let Some(in_flight) = self.flying.land() {
-            in_flight.settle(End {
+            let (_record, to_journal) = in_flight.settle_queued(End {
                 outcome,
                 status: self.about.status,
                 metered: Some(metered),
                 answer_bytes: self.passed_bytes + unsent,
                 request_id: self.about.request_id.take(),
             });
+            self.end = Some(to_journal);
         }
     }
 }

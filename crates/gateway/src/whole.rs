@@ -15,9 +15,10 @@ use tidegate_providers::{Dialect, Meter, Metered, Refusal, meter};
 use tokio::time::Instant;
 
 use crate::{
+    flying::Flying,
     gateway::Gateway,
     quota::Quota,
-    relay::{Flying, Relay, Relaying},
+    relay::{Relay, Relaying},
     reply::ReplyBody,
     upstream::AnswerBody,
 };
@@ -63,7 +64,7 @@ impl Gateway {
         if let Some(in_flight) = flying.land() {
             let failed = about.status >= 400;
             let metered = (!failed).then(|| metered(about.dialect, &bytes));
-            in_flight.settle(End {
+            let (_record, to_journal) = in_flight.settle_queued(End {
                 outcome: if failed {
                     Outcome::UpstreamError
                 } else {
@@ -74,6 +75,9 @@ impl Gateway {
                 answer_bytes: length as u64,
                 request_id: about.request_id,
             });
+            // Others have something for the journal too: one write takes it all.
+            tokio::task::yield_now().await;
+            drop(to_journal);
         }
         Ok(ReplyBody::whole(bytes))
     }

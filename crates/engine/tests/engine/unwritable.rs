@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use tidegate_engine::admissions::{AdmissionAsk, AdmissionError};
+use tidegate_engine::{
+    admissions::{AdmissionAsk, AdmissionError},
+    flight::{InFlight, Unbookable},
+};
 use tidegate_ledger::journal::{Journal, Position, ReadBack};
 use tidegate_observe::calls::Outcome;
 use tidegate_store::MemoryJournal;
@@ -94,6 +97,37 @@ fn a_call_that_is_only_watched_passes_and_is_counted() {
         .lines()
         .find(|it| it.contains("unbooked") && !it.starts_with('#'));
     assert!(unbooked.is_some_and(|it| it.ends_with(" 1")), "{text}");
+}
+
+/// Whoever lets others go first learns of its own beginning, though another wrote it or failed to.
+#[test]
+fn a_call_that_gives_way_before_it_goes_is_booked_or_holds_nothing() {
+    let (world, journal) = world();
+    let settle = |it: InFlight| it.settle(end(Some(answered(12, 7)), Outcome::Answered));
+    // The first call of a task waits for a lease, and so for the store.
+    settle(world.send(&keyed("ada"), 10));
+    let begin = || {
+        let reserved = world.reserve(&keyed("ada"), 10).unwrap();
+        let sending = world.engine.send_at_once(reserved, world.engine.now());
+        sending.unwrap_or_else(|_| panic!("the lease covers it"))
+    };
+    let (one, two) = (begin(), begin());
+    let first = two.sent().map_err(|it| it.1).unwrap();
+    journal.fill(true);
+    let late = begin();
+    let second = one.sent().map_err(|it| it.1).unwrap();
+    let (routed, refused) = late.sent().unwrap_err();
+    assert!(matches!(refused, Unbookable::Unwritable), "{refused}");
+    assert_eq!(routed.call.record.reservation, None);
+    journal.fill(false);
+    let (_, to_journal) = first.settle_queued(end(Some(answered(12, 7)), Outcome::Answered));
+    assert!(!to_journal.is_written());
+    settle(second);
+    assert!(to_journal.is_written());
+    drop(to_journal);
+    assert_eq!(world.rows().lines().count(), 6);
+    let held: u64 = world.engine.levels(None).iter().map(|it| it.held.0).sum();
+    assert_eq!(held, 0);
 }
 
 #[test]

@@ -54,10 +54,19 @@ impl<T> Absent for Vec<T> {
 }
 
 impl Kept<'_> {
-    /// Appends the record as a JSON object. What many calls have alike stands first: filters and compression pass
-    /// over what they have just seen. Keys are words of ours, written as they are.
+    /// Appends the record as a JSON object.
     pub(crate) fn write(self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let start = out.len();
+        self.put_fields(out)?;
+        // A record has an id at least: the first comma is where the object begins.
+        out[start] = b'{';
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Appends `,"name":value` for each field that says something. What many calls have alike stands first: filters
+    /// and compression pass over what they have just seen. Keys are words of ours, written as they are.
+    fn put_fields(self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         macro_rules! written {
             ($($name:ident),+) => {{
                 // Every field is named: one that comes later is not forgotten here.
@@ -122,9 +131,6 @@ impl Kept<'_> {
             overspend,
             retry_of
         );
-        // A record has an id at least: the first comma is where the object begins.
-        out[start] = b'{';
-        out.push(b'}');
         Ok(())
     }
 }
