@@ -210,17 +210,20 @@ impl Leases {
     ) -> bool {
         let soon = now.after(RENEW_BEFORE);
         let mut all = self.all.lock();
-        let has_room = |Held { lease: it, .. }: &Held| {
+        let has_room = |Held { lease: it, .. }: &&mut Held| {
             it.used.saturating_add(bound) <= it.granted && soon < it.expires
         };
-        if !enforced_keys(path, enforced).all(|key| all.get(key).is_some_and(has_room)) {
-            return false;
-        }
-        for key in enforced_keys(path, enforced) {
-            if let Some(held) = all.get_mut(key) {
-                held.lease.used = held.lease.used.saturating_add(bound);
-                held.touched = now;
-            }
+        for (covered, key) in enforced_keys(path, enforced).enumerate() {
+            let Some(held) = all.get_mut(key).filter(has_room) else {
+                for key in enforced_keys(path, enforced).take(covered) {
+                    if let Some(held) = all.get_mut(key) {
+                        held.lease.give_back(bound);
+                    }
+                }
+                return false;
+            };
+            held.lease.used = held.lease.used.saturating_add(bound);
+            held.touched = now;
         }
         true
     }

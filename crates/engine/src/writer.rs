@@ -34,6 +34,9 @@ const WAITING_MAX: usize = 65_536;
 /// Facts in one transaction.
 const BATCH_MAX: usize = 4_096;
 
+/// Facts for which a batch keeps room when a burst is over.
+const KEPT: usize = 1_024;
+
 /// How long the first fact of a batch waits for others. A commit costs a disk's sync whatever is
 /// in it, and nobody waits for it: the journal has what matters.
 const BATCH_WAIT: Duration = Duration::from_millis(50);
@@ -348,6 +351,7 @@ impl Writing {
             Ok(()) => {
                 (self.written)(&self.entries, self.clock.monotonic().since(began));
                 self.entries.clear();
+                self.entries.shrink_to(KEPT);
                 self.save = false;
                 // A store that works is not enough: nothing is booked that the journal does not take.
                 match self.journaling.try_again() {
@@ -426,5 +430,6 @@ impl Writing {
                 .fetch_add(self.calls.len() as u64, Ordering::Relaxed);
         }
         self.calls.clear();
+        self.calls.shrink_to(KEPT);
     }
 }

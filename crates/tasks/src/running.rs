@@ -124,7 +124,7 @@ impl Drop for Ongoing {
         if !self.running.ended.load(Ordering::Relaxed) {
             let task = &self.running.task;
             let mut shard = self.tasks.shard(task.hash);
-            shard.running.remove(&self.running.call);
+            shard.end(self.running.call);
             self.running.leave();
         }
     }

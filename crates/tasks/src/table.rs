@@ -120,6 +120,9 @@ impl<'a> Called<'a> {
     }
 }
 
+/// Running calls of a shard for which room is kept when a burst is over.
+const RUNNING_KEPT: usize = 64;
+
 /// One lock's part of the table.
 #[derive(Debug)]
 pub(crate) struct Shard {
@@ -147,6 +150,16 @@ impl Shard {
     pub(crate) fn find(&self, hash: u64, key: &Key<'_>) -> Option<&Arc<Task>> {
         let current = |it: &Arc<Task>| key.is(it) && !it.superseded.load(Ordering::Relaxed);
         self.tasks.find(hash, current)
+    }
+
+    /// The call runs no more. What a burst of them took is given back.
+    pub(crate) fn end(&mut self, call: CallId) -> Option<Arc<Running>> {
+        let ended = self.running.remove(&call);
+        let used = self.running.len().max(RUNNING_KEPT);
+        if self.running.capacity() / 8 > used {
+            self.running.shrink_to(2 * used);
+        }
+        ended
     }
 
     /// Gives a slot; forgets tasks where there is none left. `None`: all of them are in use.
@@ -504,7 +517,7 @@ impl Tasks {
     pub fn finish(&self, call: CallId, key: &Key<'_>, used: &Used, now: Timestamp) {
         let mut shard = self.shard(key.hash());
         // Those that a limit refuses at the door are no task's.
-        let Some(running) = shard.running.remove(&call) else {
+        let Some(running) = shard.end(call) else {
             return;
         };
         running.leave();

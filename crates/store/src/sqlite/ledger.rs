@@ -23,6 +23,9 @@ use crate::{
 /// are about 4 MiB.
 const BALANCES_MAX: usize = 16_384;
 
+/// Open reservations for which the writer keeps room when a burst is over.
+const OPEN_KEPT: usize = 64;
+
 const BALANCE_OF: &str =
     "SELECT kind, organisation, user, task, opens, spent, held, notional, would_refuse FROM balances
      WHERE kind = ?1 AND organisation = ?2 AND user = ?3 AND task = ?4 AND opens = ?5";
@@ -67,6 +70,10 @@ impl Known {
                     self.open.remove(&reservation);
                 }
             }
+        }
+        let open = self.open.len().max(OPEN_KEPT);
+        if self.open.capacity() / 8 > open {
+            self.open.shrink_to(2 * open);
         }
         if self.balances.len() > BALANCES_MAX {
             self.balances.clear();
