@@ -134,17 +134,20 @@ impl Meter {
                 passing,
             } => {
                 let mut rest = bytes.get(boundaries.tail(bytes)..).unwrap_or_default();
-                while let Some(end) = boundaries.next(rest) {
-                    let (event, after) = rest.split_at(end);
+                let mut event = Event::default();
+                while let Some(end) = boundaries.next_with(rest, |line| event.add(line)) {
+                    let (whole, after) = rest.split_at(end);
                     rest = after;
-                    if std::mem::take(passing) || pending.len() + event.len() > EVENT_BYTES_MAX {
+                    // Of one that began in a piece before, this is only the end.
+                    let event = std::mem::take(&mut event);
+                    if std::mem::take(passing) || pending.len() + whole.len() > EVENT_BYTES_MAX {
                         tally.passed_over += 1;
                         *pending = Vec::new();
                     } else if pending.is_empty() {
-                        tally.event(event);
+                        tally.event(&event);
                     } else {
-                        pending.extend_from_slice(event);
-                        tally.event(pending);
+                        pending.extend_from_slice(whole);
+                        tally.event(&Event::parse(pending));
                         pending.clear();
                         pending.shrink_to(PENDING_BYTES_KEPT);
                     }
@@ -186,7 +189,9 @@ impl Meter {
         let Self { reader, mut tally } = self;
         match reader {
             // A last event without its blank line still says what it says.
-            Reader::Stream { pending, .. } if !pending.is_empty() => tally.event(&pending),
+            Reader::Stream { pending, .. } if !pending.is_empty() => {
+                tally.event(&Event::parse(&pending));
+            }
             Reader::Stream { passing, .. } | Reader::Whole { passing, .. } if passing => {
                 tally.passed_over += 1;
             }
@@ -230,15 +235,14 @@ impl Tally {
         }
     }
 
-    fn event(&mut self, bytes: &[u8]) {
-        let event = Event::parse(bytes);
+    fn event(&mut self, event: &Event<'_>) {
         if event.data.is_empty() {
             return;
         }
         let understood = match self.dialect {
-            Dialect::Anthropic => self.anthropic_event(&event),
+            Dialect::Anthropic => self.anthropic_event(event),
             Dialect::OpenAiChat => self.chat_event(&event.data),
-            Dialect::OpenAiResponses => self.responses_event(&event),
+            Dialect::OpenAiResponses => self.responses_event(event),
         };
         if understood.is_err() {
             self.passed_over += 1;

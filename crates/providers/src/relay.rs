@@ -83,6 +83,13 @@ impl StreamRelay {
     /// the same `Bytes`.
     pub fn push(&mut self, chunk: Bytes) -> RelayOut {
         let mut out = RelayOut::default();
+        let in_between = self.held.is_empty() && !self.passing;
+        if in_between && !self.drops_usage_chunk && chunk.ends_with(b"\n\n") {
+            // Nearly all are like this: nothing is looked for where the last event ends with the chunk.
+            self.boundaries = Boundaries::new();
+            out.add(chunk);
+            return out;
+        }
         // What is between `from` and `at` is to be sent.
         let mut at = self.boundaries.tail(&chunk);
         let mut from = if self.dropped { at } else { 0 };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::memchr2;
 
 /// Longest event that is held or read, in bytes. Events are at most some hundred kilobytes long
 /// (an answer that repeats its request); what is longer passes and is not looked into.
@@ -48,6 +48,16 @@ impl Boundaries {
     /// Just behind the first event that ends in `bytes`. Otherwise remembers where it is, and
     /// wants to be given what comes next.
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.next_with(bytes, |_line| {})
+    }
+
+    /// The same, calling `line` with each line that ends in `bytes` on the way. The first is only the
+    /// rest of one where the piece before ended within it.
+    pub(crate) fn next_with<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        mut line: impl FnMut(&'a [u8]),
+    ) -> Option<usize> {
         let mut from = 0;
         if let Some(first) = bytes.first() {
             if self.after_cr == AfterCr::Line && *first == b'\n' {
@@ -64,6 +74,7 @@ impl Boundaries {
             let is_blank = self.line_is_empty && offset == 0;
             self.line_is_empty = true;
             let at = from + offset;
+            line(rest.get(..offset).unwrap_or_default());
             from = at + 1;
             if bytes.get(at) == Some(&b'\r') {
                 match bytes.get(from) {
@@ -87,31 +98,38 @@ pub(crate) struct Event<'a> {
     pub(crate) name: &'a [u8],
     /// The `data` lines, joined by LF. Borrowed where there is only one.
     pub(crate) data: Cow<'a, [u8]>,
+    has_data: bool,
 }
 
 impl<'a> Event<'a> {
-    /// Reads the fields of a whole event. Comments and other fields are passed over.
+    /// Reads the fields of a whole event, whose last line may lack its end.
     pub(crate) fn parse(bytes: &'a [u8]) -> Self {
-        let (mut event, mut has_data) = (Self::default(), false);
-        let ends = memchr2_iter(b'\n', b'\r', bytes).chain([bytes.len()]);
-        let mut start = 0;
-        for end in ends {
-            let line = bytes.get(start..end).unwrap_or_default();
-            start = end + 1;
-            if let Some(name) = value(line, b"event:") {
-                event.name = name;
-            } else if let Some(data) = value(line, b"data:") {
-                if has_data {
-                    let joined = event.data.to_mut();
-                    joined.push(b'\n');
-                    joined.extend_from_slice(data);
-                } else {
-                    event.data = Cow::Borrowed(data);
-                }
-                has_data = true;
-            }
+        let mut event = Self::default();
+        let mut rest = bytes;
+        while let Some(end) = memchr2(b'\n', b'\r', rest) {
+            let (line, after) = rest.split_at(end);
+            event.add(line);
+            rest = after.get(1..).unwrap_or_default();
         }
+        event.add(rest);
         event
+    }
+
+    /// Reads a line of it. Comments and other fields are passed over.
+    #[inline]
+    pub(crate) fn add(&mut self, line: &'a [u8]) {
+        if let Some(data) = value(line, b"data:") {
+            if self.has_data {
+                let joined = self.data.to_mut();
+                joined.push(b'\n');
+                joined.extend_from_slice(data);
+            } else {
+                self.data = Cow::Borrowed(data);
+            }
+            self.has_data = true;
+        } else if let Some(name) = value(line, b"event:") {
+            self.name = name;
+        }
     }
 }
 

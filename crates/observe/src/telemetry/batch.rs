@@ -97,6 +97,10 @@ impl Values {
 
     /// With these runs of rows of another, one run after another.
     fn gathered(mut self, from: &Self, runs: &[Range<usize>]) -> Self {
+        if let (Self::Texts(to), Self::Texts(from)) = (&mut self, from) {
+            to.bytes
+                .reserve(runs.iter().map(|it| from.bytes_of(it)).sum());
+        }
         for run in runs {
             self.extend(from, run.clone());
         }

@@ -29,6 +29,12 @@ impl Texts {
         before.copied().unwrap_or(0)
     }
 
+    /// How long the texts of these rows are together.
+    pub(super) fn bytes_of(&self, rows: &Range<usize>) -> usize {
+        let bytes = self.start(rows.end).saturating_sub(self.start(rows.start));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Puts in the texts of rows that stand one after another: all at once, unless they don't fit.
     pub(super) fn append(&mut self, from: &Self, rows: Range<usize>) {
         let (start, end) = (from.start(rows.start), from.start(rows.end));
