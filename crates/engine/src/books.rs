@@ -44,7 +44,7 @@ impl ToJournal {
         Self { engine, ticket }
     }
 
-    /// Whether it is there, so that dropping it takes no time.
+    /// Whether it is there, or could not be written: dropping it takes no time then.
     pub fn is_written(&self) -> bool {
         self.engine.journaling.is_tried(self.ticket)
     }
