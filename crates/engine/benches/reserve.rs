@@ -1,5 +1,5 @@
 //! From `Routed` to `Reserved`: six buckets, five budget levels, 64 users of 4 organisations on 3
-//! platforms, on one thread and on two.
+//! platforms, on one thread and on two; without quotas, and with every quota there is.
 //!
 //! Prints one JSON object a line for each figure; the clock's own two readings are in them.
 #![expect(
@@ -43,43 +43,40 @@ fn main() {
     } else {
         100
     };
-    let engine = engine();
-    for threads in [1, 2] {
-        let mut nanos: Vec<u64> = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let engine = &engine;
-                    scope.spawn(move || measure(engine, thread, rounds))
-                })
-                .collect();
-            running
-                .into_iter()
-                .flat_map(|it| it.join().unwrap())
-                .collect()
-        });
-        nanos.sort_unstable();
-        let at = |percent: usize| nanos[(nanos.len() - 1) * percent / 100];
-        figure(
-            &format!("reserve, {threads} thread(s), median"),
-            "ns",
-            at(50),
-            300,
-        );
-        figure(
-            &format!("reserve, {threads} thread(s), p99"),
-            "ns",
-            at(99),
-            2_000,
-        );
-    }
-    let mut routed = calls(&engine, 0);
-    let counted = allocation_counter::measure(|| {
-        for slot in &mut routed {
-            reserve(&engine, slot);
+    for (quotas, with) in [(quotas(false), ""), (quotas(true), ", with every quota")] {
+        let engine = engine(quotas);
+        for threads in [1, 2] {
+            let nanos = on_threads(&engine, threads, rounds);
+            let at = |percent: usize| nanos[(nanos.len() - 1) * percent / 100];
+            let name = |of: &str| format!("reserve{with}, {threads} thread(s), {of}");
+            figure(&name("median"), "ns", at(50), 300);
+            figure(&name("p99"), "ns", at(99), 2_000);
         }
+        let mut routed = calls(&engine, 0);
+        let counted = allocation_counter::measure(|| {
+            for slot in &mut routed {
+                reserve(&engine, slot);
+            }
+        });
+        let each = counted.count_total / routed.len() as u64;
+        let name = format!("reserve{with}, allocations");
+        figure(&name, "allocations", each, 0);
+    }
+}
+
+/// Nanoseconds of each reservation, sorted.
+fn on_threads(engine: &Arc<Engine>, threads: usize, rounds: usize) -> Vec<u64> {
+    let mut nanos: Vec<u64> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || measure(engine, thread, rounds)))
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|it| it.join().unwrap())
+            .collect()
     });
-    let each = counted.count_total / routed.len() as u64;
-    figure("reserve, allocations", "allocations", each, 0);
+    nanos.sort_unstable();
+    nanos
 }
 
 fn figure(name: &str, unit: &str, value: u64, at_most: u64) {
@@ -145,7 +142,7 @@ fn calls(engine: &Arc<Engine>, thread: usize) -> Vec<Option<Box<Routed>>> {
     (0..USERS).map(call).collect()
 }
 
-fn engine() -> Arc<Engine> {
+fn engine(quotas: QuotaTable) -> Arc<Engine> {
     let store = Arc::new(MemoryStore::default());
     let limit = Limit {
         soft: None,
@@ -172,7 +169,7 @@ fn engine() -> Arc<Engine> {
             keyless: true,
             platforms: (0..PLATFORMS).map(platform).collect(),
             budgets: Arc::new(policy.unwrap()),
-            quotas: Arc::new(quotas()),
+            quotas: Arc::new(quotas),
             reserve: ReserveRules::default(),
             weights: Weights::default(),
             redactor: tidegate_observe::redact::Redactor::default(),
@@ -195,12 +192,14 @@ fn engine() -> Arc<Engine> {
     .unwrap()
 }
 
-/// Every quota there is, all of them far away.
-fn quotas() -> QuotaTable {
+/// Every quota there is, all of them far away; or none, so that what is measured is what the figure names, buckets and
+/// budgets.
+fn quotas(limited: bool) -> QuotaTable {
     let mut figures = QuotaFigures::BUILT_IN;
     for kind in QuotaKind::ALL {
+        let most = std::num::NonZeroU64::new(kind.largest());
         *figures.of_mut(kind) = QuotaFigure {
-            limit: std::num::NonZeroU64::new(kind.largest()),
+            limit: most.filter(|_| limited),
             enforcement: Enforcement::Named(Mode::Enforce),
         };
     }

@@ -130,7 +130,7 @@ impl Engine {
 
     fn journal_up_to(&self, ticket: Ticket) {
         if let Err(refused) = self.journaling.write(ticket) {
-            self.ledger_failed(&refused);
+            self.ledger_failed(&*refused);
         }
     }
 
@@ -182,7 +182,7 @@ impl Engine {
                 Ok(())
             }
             Err(refused) => {
-                self.ledger_failed(&refused);
+                self.ledger_failed(&*refused);
                 Err(Unwritten)
             }
         }

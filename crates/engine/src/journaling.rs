@@ -49,7 +49,7 @@ struct Writing {
     /// What is being written.
     buffer: Vec<u8>,
     /// The tickets that failed last, one after another, and why.
-    failed: Option<(RangeInclusive<u64>, io::ErrorKind)>,
+    failed: Option<(RangeInclusive<u64>, Arc<io::Error>)>,
     /// The last write failed.
     is_failing: bool,
 }
@@ -87,7 +87,7 @@ impl Journaling {
 
     /// Returns when everything up to this ticket is written, by this call or by another, or could
     /// not be.
-    pub(crate) fn write(&self, ticket: Ticket) -> io::Result<()> {
+    pub(crate) fn write(&self, ticket: Ticket) -> Result<(), Arc<io::Error>> {
         if !self.is_tried(ticket) {
             let mut writing = self.writing.lock();
             if !self.is_tried(ticket) {
@@ -98,7 +98,7 @@ impl Journaling {
             return Ok(());
         }
         match &self.writing.lock().failed {
-            Some((tickets, why)) if tickets.contains(&ticket.0) => Err((*why).into()),
+            Some((tickets, why)) if tickets.contains(&ticket.0) => Err(Arc::clone(why)),
             _ => Ok(()),
         }
     }
@@ -125,7 +125,7 @@ impl Journaling {
                 Some((before, _)) if before.end() + 1 == next => *before.start(),
                 _ => next,
             };
-            writing.failed = Some((first..=last, refused.kind()));
+            writing.failed = Some((first..=last, Arc::new(refused)));
             self.failed.store(last, Ordering::Relaxed);
         }
         self.tried.store(last, Ordering::Release);

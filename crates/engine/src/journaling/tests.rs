@@ -14,7 +14,7 @@ struct Paper {
 impl Journal for Paper {
     fn append(&self, frames: &[u8]) -> io::Result<Position> {
         if self.refuses.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(io::Error::other("no room in the drawer"));
         }
         self.written.lock().extend_from_slice(frames);
         Ok(Position {
@@ -73,7 +73,8 @@ fn each_is_told_of_its_own_frames_whatever_became_of_others() {
     let after = queue(&journaling, b"4");
     journaling.write(after).unwrap();
     for it in failed.into_iter().chain([later]) {
-        assert!(journaling.write(it).is_err(), "{it:?}");
+        let why = journaling.write(it).unwrap_err();
+        assert_eq!(why.to_string(), "no room in the drawer", "{it:?}");
     }
     for it in [before, after] {
         assert!(journaling.write(it).is_ok(), "{it:?}");

@@ -126,7 +126,7 @@ impl Batch {
         Self::with_room(kind, 0)
     }
 
-    /// No rows yet, with room for so many, whose attributes are about [`ATTRIBUTES_BYTES`].
+    /// No rows yet, with room for so many, whose attributes are about a KiB each.
     pub fn with_room(kind: Kind, rows: usize) -> Self {
         let schema = kind.schema();
         let columns = schema.columns.iter();
