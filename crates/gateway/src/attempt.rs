@@ -234,7 +234,7 @@ impl Gateway {
     ) -> Tried {
         let sent = match self.engine.send_at_once(reserved, now) {
             Ok(sending) => {
-                let mut leaving = Leaving::new(sending, &self.closing);
+                let mut leaving = Leaving::new(sending, &self.engine, &self.closing);
                 // Others have something for the journal too: one write takes it all.
                 tokio::task::yield_now().await;
                 leaving.sent()

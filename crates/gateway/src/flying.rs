@@ -10,6 +10,7 @@ use std::{
 };
 
 use tidegate_engine::{
+    Engine,
     call::Routed,
     flight::{End, InFlight, Sending, Unbookable},
 };
@@ -19,13 +20,19 @@ use tidegate_observe::calls::Outcome;
 /// before, it ends as one of which nothing was sent.
 pub(crate) struct Leaving<'a> {
     sending: Option<Sending>,
+    engine: &'a Engine,
     closing: &'a Arc<AtomicBool>,
 }
 
 impl<'a> Leaving<'a> {
-    pub(crate) const fn new(sending: Sending, closing: &'a Arc<AtomicBool>) -> Self {
+    pub(crate) const fn new(
+        sending: Sending,
+        engine: &'a Engine,
+        closing: &'a Arc<AtomicBool>,
+    ) -> Self {
         Self {
             sending: Some(sending),
+            engine,
             closing,
         }
     }
@@ -41,9 +48,14 @@ impl<'a> Leaving<'a> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        let sent = self.sending.take().map(Sending::sent);
-        if let Some(Ok(in_flight)) = sent {
-            drop(Flying::new(in_flight, Arc::clone(self.closing)));
+        match self.sending.take().map(Sending::sent) {
+            Some(Ok(in_flight)) => drop(Flying::new(in_flight, Arc::clone(self.closing))),
+            Some(Err((routed, _unbookable))) => {
+                let mut record = routed.call.record;
+                record.outcome = abandoned(self.closing);
+                self.engine.finish(record);
+            }
+            None => {}
         }
     }
 }
@@ -87,11 +99,16 @@ impl Flying {
 
     /// What it means that nobody wants the answer any more.
     pub(crate) fn abandoned(&self) -> Outcome {
-        if self.closing.load(Ordering::Relaxed) {
-            Outcome::Interrupted
-        } else {
-            Outcome::ClientGone
-        }
+        abandoned(&self.closing)
+    }
+}
+
+/// What it means that nobody wants an answer any more.
+fn abandoned(closing: &AtomicBool) -> Outcome {
+    if closing.load(Ordering::Relaxed) {
+        Outcome::Interrupted
+    } else {
+        Outcome::ClientGone
     }
 }
 

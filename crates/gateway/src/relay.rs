@@ -36,6 +36,13 @@ enum Behind {
     Loss(hyper::Error),
 }
 
+/// A call's end on its way into the journal: what is left of the answer follows it.
+struct Settled {
+    end: ToJournal,
+    /// Others were let go first since: one write takes what they have for the journal too.
+    gave_way: bool,
+}
+
 /// What a relay is told of its answer.
 #[derive(Debug)]
 pub(crate) struct Relaying {
@@ -75,10 +82,7 @@ pub struct Relay {
     watch: Pin<Box<Sleep>>,
     heard_at: Instant,
     over: bool,
-    /// Its end is on its way into the journal: what is left of the answer follows it.
-    end: Option<ToJournal>,
-    /// Others were let go first since: one write takes what they have for the journal too.
-    gave_way: bool,
+    settled: Option<Settled>,
     _counted: Option<Held>,
 }
 
@@ -118,8 +122,7 @@ impl Relay {
             watch: Box::pin(tokio::time::sleep_until(first_look)),
             heard_at: now,
             over: false,
-            end: None,
-            gave_way: false,
+            settled: None,
             about,
             body,
             flying,
@@ -259,13 +262,16 @@ impl Relay {
             self.behind = None;
             self.ended();
         }
-        let Some(end) = self.end.take() else {
+        let Some(settled) = self.settled.take() else {
             return Poll::Ready(());
         };
-        if self.gave_way || end.is_written() {
+        if settled.gave_way || settled.end.is_written() {
             return Poll::Ready(());
         }
-        (self.end, self.gave_way) = (Some(end), true);
+        self.settled = Some(Settled {
+            gave_way: true,
+            ..settled
+        });
         let other = std::pin::pin!(tokio::task::yield_now());
         other.poll(cx)
     }
@@ -405,7 +411,10 @@ impl Relay {
                 answer_bytes: self.passed_bytes + unsent,
                 request_id: self.about.request_id.take(),
             });
-            self.end = Some(to_journal);
+            self.settled = Some(Settled {
+                end: to_journal,
+                gave_way: false,
+            });
         }
     }
 }

@@ -302,10 +302,23 @@ impl AuditStore for MemoryStore {
 pub struct MemoryJournal {
     /// What is kept, and how many bytes before it were forgotten.
     kept: Mutex<(Vec<u8>, u64)>,
+    /// What is said instead of taking anything.
+    refusing: Mutex<Option<&'static str>>,
+}
+
+impl MemoryJournal {
+    /// Appends nothing from now on, as a disk that is full, and says so in these words; none: it appends
+    /// again.
+    pub fn refuse(&self, words: Option<&'static str>) {
+        *self.refusing.lock() = words;
+    }
 }
 
 impl Journal for MemoryJournal {
     fn append(&self, frames: &[u8]) -> io::Result<Position> {
+        if let Some(words) = *self.refusing.lock() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, words));
+        }
         let mut kept = self.kept.lock();
         kept.0.extend_from_slice(frames);
         Ok(Position {

@@ -1,6 +1,5 @@
 //! A gateway of two organisations at noon, and those who visit it.
 
-mod journal;
 mod program;
 
 use std::{
@@ -33,14 +32,13 @@ use tidegate_logins::Logins;
 use tidegate_observe::metrics::Registry;
 use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_segments::{Options, OwnRecords, Telemetry};
-use tidegate_store::MemoryStore;
+use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{
     AdmissionId, Clock, Enforcement, KeyId, Monotonic, Priority, ReservationId, Role, Secret,
     Timestamp,
 };
 use tower_service::Service as _;
 
-use journal::FillingJournal;
 use program::Program;
 
 use crate::{Control, Peer};
@@ -152,7 +150,7 @@ pub(crate) struct World {
     pub(crate) own: OwnRecords,
     _folder: Option<tempfile::TempDir>,
     clock: Arc<StoppedClock>,
-    journal: Arc<FillingJournal>,
+    journal: Arc<MemoryJournal>,
     program: Arc<Program>,
     secrets: Vec<(&'static str, KeyId, String)>,
     last: Mutex<Option<ReservationId>>,
@@ -182,7 +180,7 @@ impl World {
             None => Telemetry::off(Arc::clone(&clock) as _),
         };
         let telemetry = Arc::new(telemetry);
-        let journal = Arc::new(FillingJournal::default());
+        let journal = Arc::new(MemoryJournal::default());
         let engine = Engine::start(Parts {
             clock: Arc::clone(&clock) as _,
             settings: settings(),
@@ -243,7 +241,8 @@ impl World {
     }
 
     pub(crate) fn fill_disk(&self) {
-        self.journal.full.store(true, Ordering::Relaxed);
+        let words = "/secret/place/journal: no space left";
+        self.journal.refuse(Some(words));
     }
 
     pub(crate) fn drain(&self) {

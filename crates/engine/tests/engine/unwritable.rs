@@ -1,18 +1,11 @@
 //! A ledger that can't be written: enforced limits refuse, watched ones pass and are counted.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use tidegate_engine::{
     admissions::{AdmissionAsk, AdmissionError},
     flight::{InFlight, Unbookable},
 };
-use tidegate_ledger::journal::{Journal, Position, ReadBack};
 use tidegate_observe::calls::Outcome;
 use tidegate_store::MemoryJournal;
 
@@ -21,42 +14,11 @@ use crate::{
     harness::{ManualClock, World, answered, end, keyed, keyless, settings, usd},
 };
 
-/// A journal on a disk that can be full.
-#[derive(Default)]
-struct Fillable {
-    full: AtomicBool,
-    journal: MemoryJournal,
-}
+/// What a full disk says.
+const FULL: Option<&str> = Some("no space left");
 
-impl Fillable {
-    fn fill(&self, full: bool) {
-        self.full.store(full, Ordering::Relaxed);
-    }
-}
-
-impl Journal for Fillable {
-    fn append(&self, frames: &[u8]) -> io::Result<Position> {
-        if self.full.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.journal.append(frames)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.journal.sync()
-    }
-
-    fn checkpoint(&self, up_to: Position) -> io::Result<()> {
-        self.journal.checkpoint(up_to)
-    }
-
-    fn read_back(&self) -> io::Result<ReadBack> {
-        self.journal.read_back()
-    }
-}
-
-fn world() -> (World, Arc<Fillable>) {
-    let journal = Arc::new(Fillable::default());
+fn world() -> (World, Arc<MemoryJournal>) {
+    let journal = Arc::new(MemoryJournal::default());
     (
         World::with_journal(settings(|_| {}), journal.clone()),
         journal,
@@ -66,7 +28,7 @@ fn world() -> (World, Arc<Fillable>) {
 #[test]
 fn a_call_that_limits_bind_is_not_sent_and_holds_nothing() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     for _ in 0..2 {
         let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
         let refused = world.engine.send(reserved, world.engine.now());
@@ -86,7 +48,7 @@ fn a_call_that_limits_bind_is_not_sent_and_holds_nothing() {
 #[test]
 fn a_call_that_is_only_watched_passes_and_is_counted() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     let call = world.send(&keyless(), 1_000);
     let record = call.settle(end(Some(answered(12, 7)), Outcome::Answered));
     assert_eq!(record.cost, usd("0.000188"));
@@ -113,13 +75,13 @@ fn a_call_that_gives_way_before_it_goes_is_booked_or_holds_nothing() {
     };
     let (one, two) = (begin(), begin());
     let first = two.sent().map_err(|it| it.1).unwrap();
-    journal.fill(true);
+    journal.refuse(FULL);
     let late = begin();
     let second = one.sent().map_err(|it| it.1).unwrap();
     let (routed, refused) = late.sent().unwrap_err();
     assert!(matches!(refused, Unbookable::Unwritable), "{refused}");
     assert_eq!(routed.call.record.reservation, None);
-    journal.fill(false);
+    journal.refuse(None);
     let (_, to_journal) = first.settle_queued(end(Some(answered(12, 7)), Outcome::Answered));
     assert!(!to_journal.is_written());
     settle(second);
@@ -133,7 +95,7 @@ fn a_call_that_gives_way_before_it_goes_is_booked_or_holds_nothing() {
 #[test]
 fn nobody_is_admitted_while_it_could_not_be_remembered() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     let ask = AdmissionAsk {
         tokens: 100,
         cost: usd("0.10"),
@@ -152,7 +114,7 @@ fn nobody_is_admitted_while_it_could_not_be_remembered() {
 fn a_call_on_its_way_is_settled_though_the_journal_has_filled_up() {
     let (world, journal) = world();
     let call = world.send(&keyed("ada"), 1_000);
-    journal.fill(true);
+    journal.refuse(FULL);
     call.settle(end(Some(answered(12, 7)), Outcome::Answered));
     let rows = world.rows();
     assert!(rows.ends_with("settle $0.000188\n"), "{rows}");
@@ -161,10 +123,10 @@ fn a_call_on_its_way_is_settled_though_the_journal_has_filled_up() {
 #[test]
 fn what_was_refused_passes_once_there_is_room() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
     let (routed, _) = world.engine.send(reserved, world.engine.now()).unwrap_err();
-    journal.fill(false);
+    journal.refuse(None);
     // Its record goes to the store, which shows that something can be written.
     world.engine.finish(routed.call.record);
     world.engine.flush();
@@ -178,7 +140,7 @@ fn what_was_refused_passes_once_there_is_room() {
 #[test]
 fn a_journal_that_fails_is_unwritable_until_an_append_succeeds() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     for _ in 0..3 {
         let reserved = world.reserve(&keyed("ada"), 1_000).unwrap();
         let (routed, _) = world.engine.send(reserved, world.engine.now()).unwrap_err();
@@ -187,7 +149,7 @@ fn a_journal_that_fails_is_unwritable_until_an_append_succeeds() {
         assert!(!world.engine.health().is_writable());
         assert!(world.engine.health().why().is_some());
     }
-    journal.fill(false);
+    journal.refuse(None);
     world.engine.flush();
     assert!(world.engine.health().is_writable());
     let call = world.send(&keyed("ada"), 1_000);
@@ -215,13 +177,13 @@ fn a_client_is_not_told_which_file_failed_and_the_operator_is() {
 #[test]
 fn a_ledger_that_fails_is_told_once_and_so_is_its_return() {
     let (world, journal) = world();
-    journal.fill(true);
+    journal.refuse(FULL);
     for _ in 0..3 {
         let call = world.send(&keyless(), 10);
         call.settle(end(Some(answered(10, 5)), Outcome::Answered));
         world.engine.tidy();
     }
-    journal.fill(false);
+    journal.refuse(None);
     world.engine.flush();
     world.engine.tidy();
     let told = world.told();

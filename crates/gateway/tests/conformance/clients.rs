@@ -1,6 +1,7 @@
 //! Clients that hang up, dawdle or stop in the middle: each call ends as one settled row.
 
 use expect_test::expect;
+use tidegate_ledger::LedgerStore as _;
 use tidegate_observe::calls::{CallRecord, Outcome};
 
 use crate::harness::{Ask, Ended, PATIENCE, Scripted, Step, World};
@@ -65,6 +66,28 @@ fn open_calls_and_streams_are_counted_until_their_clients_leave() {
     world.until(|| open() == (0, 0));
     assert_eq!(world.told("client_gone").lines().count(), 3);
     world.assert_sound();
+}
+
+/// The call has its reservation on the way into the journal, and lets others go first, when its client is
+/// found gone.
+#[test]
+fn a_client_that_goes_as_soon_as_it_has_asked_leaves_nothing_open() {
+    for stream in [true, false] {
+        let world = World::plain();
+        let ask = Ask::messages("hello", stream);
+        world.ask_and_go_until(&ask, || {
+            world.engine.flush();
+            let rows = world.store.rows(1, usize::MAX).unwrap();
+            rows.iter().any(|it| it.payload.contains("\"release\""))
+        });
+        let records = world.settled(1);
+        let gone = |it: &&CallRecord| matches!(it.outcome, Outcome::ClientGone);
+        assert!(
+            records.iter().any(|it| gone(&it) && it.cost.0 == 0),
+            "{records:#?}"
+        );
+        world.assert_sound();
+    }
 }
 
 /// The other side takes the connection and never says a word of its TLS handshake.

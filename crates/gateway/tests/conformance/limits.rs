@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 use jiff::tz::TimeZone;
 use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
 use tidegate_ledger::{BudgetPolicy, Limit, LimitTable, Limits};
+use tidegate_observe::calls::Outcome;
 use tidegate_sim::body_fingerprint;
 use tidegate_types::{Enforcement, Mode, NanoUsd};
 
@@ -437,4 +438,17 @@ fn a_client_that_hangs_up_while_its_call_waits_for_the_ledger_pays_nothing() {
     assert!(told.contains("ledger:   reserve, release\n"), "{told}");
     assert!(told.contains("client_gone 0 $0.00"), "{told}");
     assert_eq!(world.home.wait_for_calls(1, PATIENCE).len(), 1);
+}
+
+#[test]
+fn a_client_that_goes_while_the_ledger_takes_nothing_has_its_record() {
+    let world = World::start(task_limit("5"));
+    world.gated.journal.refuse(Some("no space left"));
+    let ask = Ask::messages("hello", false).with("x-tidegate-task", "tides");
+    assert_eq!(world.ask(&ask).status, 429);
+    world.ask_and_go_until(&ask, || {
+        let mut records = world.settled(1).into_iter();
+        records.any(|it| matches!(it.outcome, Outcome::ClientGone))
+    });
+    assert!(world.settled(1).iter().all(|it| it.cost.0 == 0));
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     failure,
-    staging::{self, Changes, Head, Map, NewRow, Stored},
+    staging::{self, Balances, Changes, Head, Map, NewRow, Stored},
 };
 
 /// Balances that the writer keeps in memory. Beyond this many they are read again; 16 Ki of them
@@ -341,14 +341,39 @@ fn write(
     changes: &Changes<'_>,
 ) -> rusqlite::Result<()> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for row in &changes.rows {
-        insert(&change, row)?;
+    insert_rows(&change, &changes.rows)?;
+    put_balances(&change, &changes.balances)?;
+    put_standings(&change, known, &changes.standings)?;
+    put_head(&change, &changes.head)?;
+    change.commit()
+}
+
+fn insert_rows(change: &Connection, rows: &[NewRow<'_>]) -> rusqlite::Result<()> {
+    let mut insert = change.prepare_cached(
+        "INSERT INTO entries (seq, reservation, ordinal, kind, at, chain, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for row in rows {
+        insert.execute(params![
+            row.seq.cast_signed(),
+            row.entry
+                .map(|(reservation, _)| reservation.raw().cast_signed()),
+            row.entry.map(|(_, ordinal)| ordinal),
+            row.kind,
+            row.at.0.cast_signed(),
+            row.chain.0,
+            row.payload,
+        ])?;
     }
-    for (key, balance) in changes.balances.iter() {
-        let mut put = change.prepare_cached(
-            "INSERT OR REPLACE INTO balances (kind, organisation, user, task, opens, spent, held,
-             notional, would_refuse) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?;
+    Ok(())
+}
+
+fn put_balances(change: &Connection, balances: &Balances) -> rusqlite::Result<()> {
+    let mut put = change.prepare_cached(
+        "INSERT OR REPLACE INTO balances (kind, organisation, user, task, opens, spent, held,
+         notional, would_refuse) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for (key, balance) in balances.iter() {
         let [kind, organisation, user, task, opens] = columns::level(key);
         put.execute(params![
             kind,
@@ -362,62 +387,44 @@ fn write(
             balance.would_refuse.cast_signed(),
         ])?;
     }
-    for (reservation, standing) in &changes.standings {
-        put_standing(&change, known, *reservation, standing)?;
+    Ok(())
+}
+
+/// What began and ended in one batch is never written here.
+fn put_standings(
+    change: &Connection,
+    known: &Known,
+    standings: &Map<ReservationId, Standing>,
+) -> rusqlite::Result<()> {
+    let mut put = change.prepare_cached(
+        "INSERT OR REPLACE INTO open_reservations (reservation, standing) VALUES (?1, ?2)",
+    )?;
+    let mut close =
+        change.prepare_cached("DELETE FROM open_reservations WHERE reservation = ?1")?;
+    for (reservation, standing) in standings {
+        let name = reservation.raw().cast_signed();
+        match standing {
+            Standing::Open(open) => {
+                put.execute(params![name, columns::to_json(open)?])?;
+            }
+            Standing::Ended(_) if known.open.contains_key(reservation) => {
+                close.execute([name])?;
+            }
+            Standing::Ended(_) => {}
+        }
     }
+    Ok(())
+}
+
+fn put_head(change: &Connection, head: &Head) -> rusqlite::Result<()> {
     let mut note = change.prepare_cached(
         "INSERT OR REPLACE INTO head (id, rows, chain, latest) VALUES (1, ?1, ?2, ?3)",
     )?;
-    let head = &changes.head;
     note.execute(params![
         head.rows.cast_signed(),
         head.chain.0,
         head.latest.0.cast_signed()
     ])?;
-    drop(note);
-    change.commit()
-}
-
-fn insert(change: &Connection, row: &NewRow<'_>) -> rusqlite::Result<()> {
-    let mut insert = change.prepare_cached(
-        "INSERT INTO entries (seq, reservation, ordinal, kind, at, chain, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    insert.execute(params![
-        row.seq.cast_signed(),
-        row.entry
-            .map(|(reservation, _)| reservation.raw().cast_signed()),
-        row.entry.map(|(_, ordinal)| ordinal),
-        row.kind,
-        row.at.0.cast_signed(),
-        row.chain.0,
-        row.payload,
-    ])?;
-    Ok(())
-}
-
-/// What began and ended in one batch is never written here.
-fn put_standing(
-    change: &Connection,
-    known: &Known,
-    reservation: ReservationId,
-    standing: &Standing,
-) -> rusqlite::Result<()> {
-    let name = reservation.raw().cast_signed();
-    match standing {
-        Standing::Open(open) => {
-            let mut put = change.prepare_cached(
-                "INSERT OR REPLACE INTO open_reservations (reservation, standing) VALUES (?1, ?2)",
-            )?;
-            put.execute(params![name, columns::to_json(open)?])?;
-        }
-        Standing::Ended(_) if known.open.contains_key(&reservation) => {
-            let mut close =
-                change.prepare_cached("DELETE FROM open_reservations WHERE reservation = ?1")?;
-            close.execute([name])?;
-        }
-        Standing::Ended(_) => {}
-    }
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
+    thread,
 };
+
+use rustix::net::SendFlags;
 
 use super::world::{PATIENCE, World};
 
@@ -214,6 +217,13 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Sends and hangs up in one: both are there at the same time.
+    pub(crate) fn send_and_go(self, bytes: &[u8]) {
+        // Kept back until more comes, which is the end.
+        let sent = rustix::net::send(&self.stream, bytes, SendFlags::MORE).unwrap();
+        assert_eq!(sent, bytes.len());
+    }
+
     /// Sends as much as the other side takes.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
@@ -368,6 +378,30 @@ fn is_timeout(kind: ErrorKind) -> bool {
 impl World {
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.addr)
+    }
+
+    /// Asks, each time over a connection that is gone at about the time at which the request is read, until
+    /// it is so; and then until all are done with.
+    pub(crate) fn ask_and_go_until(&self, ask: &Ask, is_so: impl Fn() -> bool) {
+        self.until(|| {
+            for turn in 0..30 {
+                let mut client = self.connect();
+                // Together, in a row, and with others between them.
+                match turn % 3 {
+                    0 => client.send_and_go(&ask.bytes()),
+                    1 => client.send(&ask.bytes()),
+                    _ => {
+                        client.send(&ask.bytes());
+                        thread::yield_now();
+                    }
+                }
+            }
+            is_so()
+        });
+        // Whoever came before this one is taken up by now.
+        self.ask(ask);
+        let open = self.engine.registry().open_calls.with([]);
+        self.until(|| open.value() == 0 && self.gateway.body_bytes() == 0);
     }
 
     /// Sends a request over a connection of its own and reads its answer.

@@ -1,4 +1,4 @@
-//! A ledger that grants no lease while its gate is held.
+//! A ledger that grants no lease while its gate is held, and the journal before it.
 
 use std::sync::{
     Arc,
@@ -10,12 +10,13 @@ use tidegate_ledger::{
     Balance, LedgerStore, LevelKey, Line, OpenReservation, Row, Seq, Snapshot, StoreError,
     leases::{Grant, Lease, LeaseAsk},
 };
-use tidegate_store::MemoryStore;
+use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{ReservationId, Timestamp};
 
 #[derive(Default)]
 pub(crate) struct Gated {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) journal: Arc<MemoryJournal>,
     gate: Mutex<()>,
     asked: AtomicUsize,
 }

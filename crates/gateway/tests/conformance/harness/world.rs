@@ -36,7 +36,7 @@ use tidegate_observe::{
 };
 use tidegate_providers::{accounting::Family, prices::PriceBook};
 use tidegate_sim::{EmulatedProvider, ProviderSpec, WireRecord};
-use tidegate_store::{MemoryJournal, MemoryStore};
+use tidegate_store::MemoryStore;
 use tidegate_types::{Caller, Clock, Priority, Role, SystemClock};
 use tokio::{
     net::TcpListener,
@@ -457,7 +457,7 @@ fn engine(
             ledger: gated.clone(),
             calls: store.clone(),
             settings: store.clone(),
-            journal: Arc::new(MemoryJournal::default()),
+            journal: Arc::clone(&gated.journal) as _,
         },
         keys: store.clone(),
         audit: store.clone(),
