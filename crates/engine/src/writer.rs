@@ -41,6 +41,9 @@ const KEPT: usize = 1_024;
 /// in it, and nobody waits for it: the journal has what matters.
 const BATCH_WAIT: Duration = Duration::from_millis(50);
 
+/// How long nothing comes until the store is told that it may rest.
+const REST_WAIT: Duration = Duration::from_secs(2);
+
 /// How long the thread sleeps where there is nothing to do.
 const IDLE_WAIT: Duration = Duration::from_mins(1);
 
@@ -291,14 +294,22 @@ impl Writing {
     }
 
     fn run(&mut self) {
-        let (mut facts, mut stopping) = (Vec::new(), false);
+        let (mut facts, mut stopping, mut rests) = (Vec::new(), false, true);
         while !stopping {
             let mut flushed = Vec::new();
             // What could not be written is tried again, whether anything new comes or not; and while
             // nothing is booked because the store fails, nothing new would ever come.
             let idle = self.entries.is_empty() && self.health.is_writable();
-            let patience = if idle { IDLE_WAIT } else { RETRY_WAIT };
+            let patience = match (idle, rests) {
+                (true, true) => IDLE_WAIT,
+                (true, false) => REST_WAIT,
+                (false, _) => RETRY_WAIT,
+            };
             self.waiting.take(&mut facts, patience, BATCH_WAIT);
+            if idle && facts.is_empty() && !rests {
+                self.rest();
+            }
+            rests = idle && facts.is_empty();
             stopping = self.take_all(&mut facts, &mut flushed);
             self.commit();
             if stopping && self.entries.is_empty() {
@@ -310,6 +321,13 @@ impl Writing {
                 done.send(()).unwrap_or_default();
             }
         }
+    }
+
+    /// Gives back what a burst made room for.
+    fn rest(&mut self) {
+        self.entries.shrink_to_fit();
+        self.calls.shrink_to_fit();
+        self.stores.ledger.rest();
     }
 
     /// Takes facts into the batch, and writes it whenever it is large; true where the last was among them.

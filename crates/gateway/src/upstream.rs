@@ -33,7 +33,7 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 
 /// Idle connections of which no more are wanted than these: enough for a swarm of agents to begin at once
 /// without a handshake. What a burst leaves beyond them is memory that nobody uses.
-const WARM: usize = 16;
+const WARM: usize = 8;
 
 /// Idle connections beyond [`WARM`] that are older than this are closed.
 const SURPLUS_MAX: Duration = Duration::from_secs(2);

@@ -101,6 +101,9 @@ pub trait LedgerStore: Send + Sync {
         self.append_lines(&lines)
     }
 
+    /// Nothing was appended for a while: what is kept in memory only to be fast may go.
+    fn rest(&self) {}
+
     /// What a level stands at; `None` if nothing was ever booked on it.
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError>;
 

@@ -158,6 +158,20 @@ impl Catalogue {
         }
     }
 
+    /// Gives back what connections keep of pages, unless somebody is at work with them. Where that fails,
+    /// nothing is lost.
+    pub(crate) fn rest(&self) {
+        let shrink = |it: &Connection| {
+            let _shrunk = it.execute_batch("PRAGMA shrink_memory");
+        };
+        if let Some(writer) = self.writer.try_lock() {
+            shrink(&writer);
+        }
+        if let Some(readers) = self.readers.try_lock() {
+            readers.iter().for_each(shrink);
+        }
+    }
+
     /// Bytes that records take in the file, and bytes of the log beside it.
     pub(crate) fn used_bytes(&self) -> Result<(u64, u64), SegmentsError> {
         let used = self.ask(|it| {

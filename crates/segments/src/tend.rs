@@ -140,6 +140,9 @@ impl Core {
             tended.failed.push(error);
         }
         self.look_at_recent();
+        if tended.sealed_rows == 0 {
+            self.catalogue.rest();
+        }
         tended
     }
 

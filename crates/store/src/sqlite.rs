@@ -128,6 +128,18 @@ impl Database {
         done
     }
 
+    /// Gives back what connections keep of pages, unless somebody is at work with them.
+    fn rest(&self) {
+        if let Some(mut writer) = self.writer.try_lock()
+            && let Some(writer) = writer.as_mut()
+        {
+            shrink(&writer.connection);
+        }
+        if let Some(readers) = self.readers.try_lock() {
+            readers.iter().for_each(shrink);
+        }
+    }
+
     /// Lends a reader. All that it reads in `work` is as it was at one moment.
     fn look<T>(
         &self,
@@ -160,6 +172,11 @@ fn connect(path: &Path, flags: rusqlite::OpenFlags) -> Result<Connection, StoreE
         Ok(connection)
     });
     opened.map_err(|it| failure::of_sqlite(path, it))
+}
+
+/// Where that fails, nothing is given back, and nothing is lost.
+fn shrink(connection: &Connection) {
+    let _shrunk = connection.execute_batch("PRAGMA shrink_memory");
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) struct Gated {
     gate: Mutex<()>,
     refuses_leases: AtomicBool,
     leases_asked: AtomicUsize,
+    rested: AtomicUsize,
 }
 
 impl Gated {
@@ -32,6 +33,11 @@ impl Gated {
     /// How many leases were asked for.
     pub(crate) fn leases_asked(&self) -> usize {
         self.leases_asked.load(Ordering::Relaxed)
+    }
+
+    /// How often it was told that it may rest.
+    pub(crate) fn rested(&self) -> usize {
+        self.rested.load(Ordering::Relaxed)
     }
 
     pub(crate) fn refuse_leases(&self) {
@@ -54,6 +60,9 @@ impl LedgerStore for Gated {
     fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         let _open = self.gate.lock();
         self.store.append_lines(lines)
+    }
+    fn rest(&self) {
+        self.rested.fetch_add(1, Ordering::Relaxed);
     }
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError> {
         self.store.balance(level)

@@ -44,3 +44,18 @@ fn an_idle_task_is_not_forgotten_before_the_ledger_has_what_it_spent() {
     world.engine.flush();
     world.assert_sound();
 }
+
+#[test]
+fn a_ledger_to_which_nothing_comes_any_more_may_rest() {
+    let ledger = Arc::new(Gated::default());
+    let world = World::on(settings(|_| {}), ledger.stores(), ManualClock::start());
+    for rests in [1, 2] {
+        let call = world.send(&keyed("ada"), 1_000);
+        call.settle(end(Some(answered(12, 7)), Outcome::Answered));
+        world.engine.flush();
+        while ledger.rested() < rests {
+            std::thread::yield_now();
+        }
+    }
+    world.assert_sound();
+}

@@ -19,6 +19,7 @@ macro_rules! ledger_contract {
                 an_empty_ledger_is_clean,
                 what_is_appended_is_read_back_in_order,
                 settling_below_the_hold_frees_the_rest,
+                a_store_that_rested_goes_on,
                 an_overrun_is_booked_in_full,
                 appending_again_changes_nothing,
                 another_entry_in_the_place_of_one_is_a_conflict,
@@ -99,6 +100,16 @@ pub(crate) fn settling_below_the_hold_frees_the_rest(store: &dyn LedgerStore) {
         };
         assert_eq!(store.balance(key).unwrap(), Some(expected), "{key}");
     }
+    assert_clean(store);
+}
+
+pub(crate) fn a_store_that_rested_goes_on(store: &dyn LedgerStore) {
+    store.append(&[reserve(1, 80)]).unwrap();
+    assert_eq!(stands(store), (0, 80));
+    store.rest();
+    assert_eq!(stands(store), (0, 80));
+    store.append(&[settle(1, 80, 30)]).unwrap();
+    assert_eq!(stands(store), (30, 0));
     assert_clean(store);
 }
 

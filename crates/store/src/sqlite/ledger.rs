@@ -178,6 +178,10 @@ impl LedgerStore for SqliteStore {
         })
     }
 
+    fn rest(&self) {
+        self.state.rest();
+    }
+
     fn balance(&self, level: &LevelKey) -> Result<Option<Balance>, StoreError> {
         self.state.look(|it| balance(it, level))
     }
