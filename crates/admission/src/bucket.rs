@@ -21,20 +21,22 @@ pub(crate) struct Order {
     pub(crate) now: u64,
 }
 
-/// As in its flow, what each call reads stands together.
+/// As in its flow, what each call reads stands together, and what it writes is the first cache line.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Bucket {
-    pub(crate) spec: BucketSpec,
-    /// No longer configured: its place is kept for the next new one.
-    pub(crate) retired: bool,
     /// Taken and neither settled nor released, in the resource.
     pub(crate) held: u64,
+    /// Where what a call takes of it stands in [`Need::by_place`].
+    place: u8,
+    /// Whether it only watches the callers of this index.
+    watches: [bool; 2],
+    pub(crate) flow: Flow,
     /// Nanoseconds of refill in one token, in fixed point; saturates at three days a token.
     flow_per_token: u64,
     /// What the provider says of it; `None` where it is no provider's.
     pub(crate) mirror: Option<Box<Mirror>>,
-    pub(crate) flow: Flow,
+    pub(crate) spec: BucketSpec,
     /// Calls of an earlier sequence number have taken nothing from it.
     born: u64,
     /// All that settlement ever added, in the resource.
@@ -45,26 +47,47 @@ pub(crate) struct Bucket {
 impl Bucket {
     pub(crate) fn full(spec: BucketSpec, now: u64, born: u64) -> Self {
         Self {
+            held: 0,
+            place: spec.resource.place(),
+            watches: watches(&spec),
             flow: Flow::full(&spec, now),
             flow_per_token: flow_per_token(&spec),
             mirror: mirror(&spec),
             spec,
-            retired: false,
             born,
-            held: 0,
             debt_total: 0,
             peaks: Peaks::default(),
         }
     }
 
+    /// A full bucket of which no provider says anything, whoever owns it.
+    pub(crate) fn unheard(spec: BucketSpec, now: u64, born: u64) -> Self {
+        Self {
+            mirror: None,
+            ..Self::full(spec, now, born)
+        }
+    }
+
+    /// From now on it is no longer configured: its place is kept for the next new one.
+    pub(crate) const fn retire(&mut self) {
+        self.place = Resource::NOWHERE;
+    }
+
+    #[inline]
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.place == Resource::NOWHERE
+    }
+
     /// What a call takes of it. Zero where it takes nothing.
     #[inline]
     pub(crate) fn needed(&self, need: &Need) -> u64 {
-        if self.retired {
-            0
-        } else {
-            need.of(self.spec.resource)
-        }
+        self.needed_of(&need.by_place())
+    }
+
+    /// The same, where the need's places are known.
+    #[inline]
+    pub(crate) fn needed_of(&self, need: &[u64; Resource::PLACES]) -> u64 {
+        need[usize::from(self.place) % Resource::PLACES]
     }
 
     /// Whether no wait could ever admit so much.
@@ -72,15 +95,26 @@ impl Bucket {
         self.spec.resource.is_hard() && tokens > self.spec.capacity
     }
 
+    /// Whether it has so much for the class now, and nothing is to be said about it: neither time nor
+    /// anybody else has a part in it.
+    #[inline]
+    pub(crate) fn has_plainly(&self, tokens: u64, class: Priority) -> bool {
+        // What is larger than a hard capacity is more than any level.
+        self.flow.has_plainly(self.flow.cost(tokens), class)
+    }
+
     /// Whether it is one of those that time fills.
     #[inline]
     pub(crate) fn refills(&self) -> bool {
-        !self.retired && self.flow.refills()
+        !self.is_retired() && self.flow.refills()
     }
 
     #[inline]
-    pub(crate) fn watches(&self, caller: Caller) -> bool {
-        self.spec.enforcement.mode(caller) == Mode::Watch
+    pub(crate) const fn watches(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Keyless => self.watches[0],
+            Caller::Asking => self.watches[1],
+        }
     }
 
     /// How long the refill takes for so many tokens, in nanoseconds, rounded down.
@@ -90,10 +124,20 @@ impl Bucket {
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
+    /// Takes what it [has plainly](Self::has_plainly).
+    #[inline]
+    pub(crate) fn charge_plainly(&mut self, tokens: u64, (sequence, now): (u64, u64)) {
+        self.note_peak(sequence);
+        self.flow.charge_plainly(tokens);
+        self.held = self.held.saturating_add(tokens);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.note_sent(sequence, tokens, now);
+        }
+    }
+
     /// Takes what a check has allowed, or what a watched bucket lets pass. Answers how many tokens that
     /// were, and how many of them came from what the class had earned: two registers, since a pair that
     /// is read from memory right after it was written waits for all writes before it.
-    #[inline]
     pub(crate) fn charge(
         &mut self,
         tokens: u64,
@@ -161,7 +205,7 @@ impl Bucket {
 
     /// Whether a call of that sequence number could take from it.
     pub(crate) const fn knows(&self, taken: u64) -> bool {
-        !self.retired && self.born <= taken
+        !self.is_retired() && self.born <= taken
     }
 
     /// Ends what a call held, given what it really used.
@@ -212,6 +256,7 @@ impl Bucket {
         if learned.is_some_and(|it| it.is_configured_as(spec) && spec.owner == self.spec.owner) {
             // What the provider says of its figures stands above them.
             self.spec.enforcement = spec.enforcement;
+            self.watches = watches(spec);
             return;
         }
         self.mirror = mirror(spec);
@@ -232,6 +277,7 @@ impl Bucket {
             self.peaks.note(new.level(), sequence);
         }
         self.flow_per_token = flow_per_token(spec);
+        self.watches = watches(spec);
         self.spec = spec.clone();
         self.set_pace();
     }
@@ -257,8 +303,7 @@ impl Bucket {
         if self.held == 0 {
             return;
         }
-        let with_held = self.flow.level().saturating_add(self.flow.cost(self.held));
-        if with_held > self.flow.capacity() {
+        if self.flow.could_fill(self.held) {
             self.peaks.note(self.flow.level(), sequence);
         }
     }
@@ -277,6 +322,11 @@ impl Bucket {
             tokens.min(self.flow.above_floor())
         }
     }
+}
+
+/// Whether it only watches keyless callers, and those who ask.
+fn watches(spec: &BucketSpec) -> [bool; 2] {
+    [Caller::Keyless, Caller::Asking].map(|it| spec.enforcement.mode(it) == Mode::Watch)
 }
 
 /// Providers' buckets that time refills follow the provider's word.

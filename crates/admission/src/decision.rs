@@ -221,6 +221,8 @@ pub struct Cleared {
     pub(crate) queues: bool,
     /// It takes of what nobody has earned, and leaves its class what that has.
     pub(crate) lent: bool,
+    /// Every bucket has it plainly: neither time nor another class has a part in what it takes.
+    pub(crate) plain: bool,
     /// At most [`NOTES_MAX`]; nothing is allocated where there are none.
     pub(crate) notes: Vec<Note>,
 }

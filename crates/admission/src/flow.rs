@@ -46,6 +46,9 @@ pub(crate) const PACE_WHOLE: u32 = 1_000;
 /// Grain of a bucket whose pace can change: products of a level stay below 2¹²⁷, as without it.
 const PACED_MAX: u64 = 1 << 58;
 
+/// The longest time that a refill is simply added for, in nanoseconds: 36 years. What it adds is below 2¹²⁴.
+const STEP_MAX: u64 = 1 << 60;
+
 /// What `critical` may overdraw, of the capacity (T4).
 const OVERDRAFT_PERCENT: i128 = 10;
 
@@ -80,7 +83,6 @@ pub(crate) enum Fit {
 pub(crate) struct Flow {
     level: i128,
     capacity: i128,
-    threshold: i128,
     /// The state is as of this nanosecond.
     at: u64,
     /// Quanta in one token (or unit, request, billionth of a dollar, call).
@@ -89,6 +91,7 @@ pub(crate) struct Flow {
     rate: u64,
     /// Someone waits, claims or overdrew: refill is not just an addition.
     stirred: bool,
+    threshold: i128,
     /// What the rate grows by with each part of the pace; zero where the pace is fixed.
     pace_step: u64,
     /// The most that `critical` may overdraw, and what it still has to pay back.
@@ -242,17 +245,29 @@ impl Flow {
     /// Lets time pass. A `now` that is not later changes nothing.
     #[inline]
     pub(crate) fn advance(&mut self, now: u64) {
-        let elapsed = now.saturating_sub(self.at);
-        if elapsed == 0 {
+        if now <= self.at {
             return;
         }
-        if self.rate == 0 || (!self.stirred && self.level >= self.threshold) {
+        let elapsed = now - self.at;
+        if !self.stirred && self.level >= self.threshold && elapsed <= STEP_MAX {
             self.at = now;
-            let filled = self.level.saturating_add(quanta(elapsed, self.rate));
-            self.level = filled.min(self.capacity);
+            // Below 2¹²⁴ each: see the bounds in `spec`.
+            let refill = (u128::from(elapsed) * u128::from(self.rate)).cast_signed();
+            self.level = (self.level + refill).min(self.capacity);
             return;
         }
-        self.advance_stirred(now);
+        self.advance_slowly(now);
+    }
+
+    #[cold]
+    fn advance_slowly(&mut self, now: u64) {
+        if self.rate > 0 && (self.stirred || self.level < self.threshold) {
+            self.advance_stirred(now);
+            return;
+        }
+        let refill = quanta(now.saturating_sub(self.at), self.rate);
+        self.level = self.level.saturating_add(refill).min(self.capacity);
+        self.at = now;
     }
 
     /// Piece by piece: within one, every rate is constant. At most one piece ends at each of: the
@@ -397,13 +412,26 @@ impl Flow {
         self.level.saturating_sub(claimed)
     }
 
+    /// Whether so much is there that nobody has earned, above what is kept from the class.
+    #[inline]
+    pub(crate) fn has_plainly(&self, cost: i128, class: Priority) -> bool {
+        let guarded = if is_guarded(class) { self.threshold } else { 0 };
+        // Never below zero where it is subtracted.
+        !self.stirred && self.level >= guarded && cost <= self.level - guarded
+    }
+
     /// Whether a call of this cost and class may start at this nanosecond. `cost` is above zero.
     #[inline]
     pub(crate) fn fit(&self, cost: i128, class: Priority) -> Fit {
-        let guarded = if is_guarded(class) { self.threshold } else { 0 };
-        if !self.stirred && cost <= self.level.saturating_sub(guarded) {
+        if self.has_plainly(cost, class) {
             return Fit::Fits;
         }
+        self.fit_closely(cost, class)
+    }
+
+    #[cold]
+    fn fit_closely(&self, cost: i128, class: Priority) -> Fit {
+        let guarded = if is_guarded(class) { self.threshold } else { 0 };
         let full = self.level >= self.capacity;
         if full && guarded == 0 {
             return Fit::Fits;
@@ -460,16 +488,30 @@ impl Flow {
         self.lapse();
     }
 
+    /// Takes what it [has plainly](Self::has_plainly).
+    #[inline]
+    pub(crate) fn charge_plainly(&mut self, tokens: u64) {
+        self.level -= self.cost(tokens);
+    }
+
     /// Takes, and answers how many tokens came from what the class had earned. Decides nothing:
     /// the level may fall below zero.
     #[inline]
     pub(crate) fn charge(&mut self, tokens: u64, class: Priority, fit: Fit) -> u64 {
         let cost = self.cost(tokens);
+        if self.stirred || fit == Fit::Overdraws {
+            return self.charge_stirred(tokens, class, fit);
+        }
+        self.level = self.level.saturating_sub(cost);
+        0
+    }
+
+    #[cold]
+    fn charge_stirred(&mut self, tokens: u64, class: Priority, fit: Fit) -> u64 {
+        let cost = self.cost(tokens);
         if !self.stirred {
             self.level = self.level.saturating_sub(cost);
-            if fit == Fit::Overdraws {
-                self.note_overdraft();
-            }
+            self.note_overdraft();
             return 0;
         }
         let full = self.level >= self.capacity;
@@ -500,6 +542,12 @@ impl Flow {
     fn note_overdraft(&mut self) {
         self.overdrawn = (-self.unclaimed()).clamp(0, self.overdraft);
         self.stirred = true;
+    }
+
+    /// Whether so many tokens, given back, would reach beyond the capacity.
+    #[inline]
+    pub(crate) fn could_fill(&self, tokens: u64) -> bool {
+        self.level.saturating_add(self.cost(tokens)) > self.capacity
     }
 
     /// Adds a debt that no check has allowed: what settlement found on top.

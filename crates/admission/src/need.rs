@@ -37,6 +37,21 @@ impl Need {
             Resource::Concurrency => 1,
         }
     }
+
+    /// The same for all of them, by [`Resource::place`]; nothing in the [last](Resource::NOWHERE).
+    #[inline]
+    pub(crate) const fn by_place(&self) -> [u64; Resource::PLACES] {
+        [
+            self.units,
+            self.requests,
+            self.input_tokens,
+            self.output_tokens,
+            self.tokens,
+            self.nano_usd,
+            1,
+            0,
+        ]
+    }
 }
 
 /// One call that wants to start.

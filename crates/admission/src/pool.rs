@@ -47,6 +47,8 @@ pub struct Pool {
     now: u64,
     /// When the pace of some bucket is to be looked at; the end of time where all run at theirs.
     relax_at: u64,
+    /// Whether nothing that refills makes the callers of this index wait.
+    by_watched: [bool; 2],
     /// Rises with everything that changes a level. A [`Cleared`] is worth something while it is
     /// the last; peaks are ordered by it.
     sequence: u64,
@@ -81,43 +83,14 @@ struct Findings {
     overdrawn: Mask,
 }
 
-/// The flow time of a call, found in one pass over the buckets: see [`Pool::measuring`].
-#[derive(Clone, Copy, Debug, Default)]
-struct Measured {
-    /// By those that make it wait, if there are any.
-    bound: Option<u64>,
-    watched: u64,
-}
-
-impl Measured {
-    #[inline]
-    fn add(&mut self, bucket: &Bucket, tokens: u64, caller: Caller) {
-        if !bucket.refills() {
-            return;
-        }
-        let nanos = bucket.flow_nanos(tokens);
-        if bucket.watches(caller) {
-            self.watched = self.watched.max(nanos);
-        } else {
-            self.bound = self.bound.max(Some(nanos));
-        }
-    }
-
-    #[inline]
-    const fn flow_nanos(&self) -> u64 {
-        match self.bound {
-            Some(nanos) => nanos,
-            None => self.watched,
-        }
-    }
-}
-
 impl Pool {
     /// Every bucket full.
     pub fn new(spec: PoolSpec, now: Monotonic) -> Self {
         let full = |it: &BucketSpec| Bucket::full(it.clone(), now.0, 0);
+        let buckets: ArrayVec<Bucket, BUCKETS_MAX> = spec.buckets().iter().map(full).collect();
         Self {
-            buckets: spec.buckets().iter().map(full).collect(),
+            by_watched: by_watched(&buckets),
+            buckets,
             spec,
             users: Users::new(USERS_MAX),
             classes: [Class {
@@ -142,7 +115,7 @@ impl Pool {
     /// What a bucket is. `None` where it is no longer configured, or belongs to another pool.
     pub fn bucket(&self, bucket: BucketIndex) -> Option<&BucketSpec> {
         let bucket = self.buckets.get(bucket.index())?;
-        (!bucket.retired).then_some(&bucket.spec)
+        (!bucket.is_retired()).then_some(&bucket.spec)
     }
 
     /// Takes new figures. A bucket of the same name and resource keeps its level (capped to the new
@@ -154,23 +127,24 @@ impl Pool {
         for bucket in &mut self.buckets {
             bucket.flow.advance(now);
             let wanted = spec.buckets().iter().find(|it| same(it, &bucket.spec));
-            match wanted.filter(|_| !bucket.retired) {
+            match wanted.filter(|_| !bucket.is_retired()) {
                 Some(wanted) => bucket.reconfigure(wanted, self.sequence),
-                None => bucket.retired = true,
+                None => bucket.retire(),
             }
         }
         for wanted in spec.buckets() {
-            let mut live = self.buckets.iter().filter(|it| !it.retired);
+            let mut live = self.buckets.iter().filter(|it| !it.is_retired());
             if live.any(|it| same(wanted, &it.spec)) {
                 continue;
             }
             let fresh = Bucket::full(wanted.clone(), now, self.sequence);
-            match self.buckets.iter_mut().find(|it| it.retired) {
+            match self.buckets.iter_mut().find(|it| it.is_retired()) {
                 Some(place) => *place = fresh,
                 // At most as many are live as a specification may have.
                 None => self.buckets.push(fresh),
             }
         }
+        self.by_watched = by_watched(&self.buckets);
         self.spec = spec;
     }
 
@@ -190,6 +164,17 @@ impl Pool {
         let now = self.clock(now);
         self.sequence += 1;
         self.users.see(ask.user, now);
+        if self.has_plainly(ask, now) && !self.is_penalised(ask, now) {
+            return Check::Clear(Cleared {
+                plain: true,
+                ..self.cleared(ask, Vec::new())
+            });
+        }
+        self.check_closely(ask, now)
+    }
+
+    #[cold]
+    fn check_closely(&mut self, ask: &Ask, now: u64) -> Check {
         let found = self.look(ask, now);
         if found.hold | found.watched | found.overdrawn == 0 && !self.is_penalised(ask, now) {
             return Check::Clear(self.cleared(ask, Vec::new()));
@@ -197,8 +182,23 @@ impl Pool {
         self.weigh(ask, found, now)
     }
 
-    /// How the call fits each bucket.
+    /// Whether every bucket has what the call needs, and there is nothing to say about it: what nearly
+    /// all calls find.
     #[inline]
+    fn has_plainly(&mut self, ask: &Ask, now: u64) -> bool {
+        let need = ask.need.by_place();
+        let mut has = true;
+        for bucket in &mut self.buckets {
+            let tokens = bucket.needed_of(&need);
+            if tokens > 0 {
+                bucket.flow.advance(now);
+                has &= bucket.has_plainly(tokens, ask.priority);
+            }
+        }
+        has
+    }
+
+    /// How the call fits each bucket.
     fn look(&mut self, ask: &Ask, now: u64) -> Findings {
         let mut found = Findings::default();
         let mut bit: Mask = 1;
@@ -237,45 +237,42 @@ impl Pool {
             cleared.sequence == self.sequence,
             "commit under the same hold of the lock as the check, before anything else"
         );
-        let Cleared {
-            sequence,
-            need,
-            priority,
-            user,
-            caller,
-            queues,
-            lent,
-            ..
-        } = cleared;
-        let mut charges = [Charge::default(); BUCKETS_MAX];
-        let mut measured = Measured::default();
-        for (bucket, charge) in self.buckets.iter_mut().zip(&mut charges) {
-            let tokens = bucket.needed(&need);
-            measured.add(bucket, tokens, caller);
+        let need = cleared.need.by_place();
+        let mut taken = Taken {
+            sequence: cleared.sequence,
+            topped_up: cleared.sequence,
+            priority: cleared.priority,
+            user: cleared.user,
+            caller: cleared.caller,
+            queues: cleared.queues,
+            flow_nanos: 0,
+            charges: [Charge::default(); BUCKETS_MAX],
+        };
+        let (class, caller) = (taken.priority, taken.caller);
+        let watched = self.measured_by_watched(caller);
+        for (bucket, charge) in self.buckets.iter_mut().zip(&mut taken.charges) {
+            let tokens = bucket.needed_of(&need);
             if tokens > 0 {
+                if bucket.refills() && bucket.watches(caller) == watched {
+                    taken.flow_nanos = taken.flow_nanos.max(bucket.flow_nanos(tokens));
+                }
                 bucket.flow.advance(now);
-                let by = (caller, lent);
-                let (tokens, earned) = bucket.charge(tokens, priority, by, (sequence, now));
-                charge.tokens = tokens;
-                charge.earned = earned;
-                charge.refundable = tokens;
+                let (mut given, at) = (tokens, (cleared.sequence, now));
+                if cleared.plain {
+                    bucket.charge_plainly(tokens, at);
+                } else {
+                    let by = (caller, cleared.lent);
+                    (given, charge.earned) = bucket.charge(tokens, class, by, at);
+                }
+                charge.tokens = given;
+                charge.refundable = given;
             }
         }
-        let flow_nanos = measured.flow_nanos();
         self.sequence += 1;
-        if !queues || self.has_penalty(priority, user, now) {
-            self.count_usage(priority, user, flow_nanos, now);
+        if !taken.queues || self.has_penalty(class, taken.user, now) {
+            self.count_usage(class, taken.user, taken.flow_nanos, now);
         }
-        Taken {
-            sequence,
-            topped_up: sequence,
-            priority,
-            user,
-            caller,
-            queues,
-            flow_nanos,
-            charges,
-        }
+        taken
     }
 
     /// [`Self::check`], and [`Self::commit`] where it is clear.
@@ -366,7 +363,7 @@ impl Pool {
         let now = self.clock(now);
         self.sequence += 1;
         let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        for bucket in self.buckets.iter_mut().filter(|it| !it.retired) {
+        for bucket in self.buckets.iter_mut().filter(|it| !it.is_retired()) {
             bucket.flow.advance(now);
             let (name, resource) = (&bucket.spec.name, bucket.spec.resource);
             let same = |it: &&SavedLevel| it.bucket == *name && it.resource == resource;
@@ -401,6 +398,7 @@ impl Pool {
             caller: ask.caller,
             queues: ask.queues,
             lent: false,
+            plain: false,
             notes,
         }
     }
@@ -431,20 +429,28 @@ impl Pool {
     /// The flow time of a call: how long the slowest of the buckets that measure it takes to refill it.
     #[inline]
     pub(crate) fn flow_of(&self, need: &Need, caller: Caller) -> u64 {
-        let mut measured = Measured::default();
-        for bucket in &self.buckets {
-            measured.add(bucket, bucket.needed(need), caller);
-        }
-        measured.flow_nanos()
+        let need = need.by_place();
+        let times = self.measuring(caller);
+        let times = times.map(|it| it.flow_nanos(it.needed_of(&need)));
+        times.max().unwrap_or(0)
     }
 
     /// The buckets by which the calls of a caller are measured: what refills and makes it wait, or, where nothing
     /// does, what refills and watches it.
     #[inline]
     fn measuring(&self, caller: Caller) -> impl Iterator<Item = &Bucket> {
-        let refilling = || self.buckets.iter().filter(|it| it.refills());
-        let is_bound = refilling().any(|it| !it.watches(caller));
-        refilling().filter(move |it| !is_bound || !it.watches(caller))
+        let watched = self.measured_by_watched(caller);
+        let refilling = self.buckets.iter().filter(|it| it.refills());
+        refilling.filter(move |it| it.watches(caller) == watched)
+    }
+
+    /// Whether it is the watched buckets by which the calls of a caller are measured.
+    #[inline]
+    const fn measured_by_watched(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Keyless => self.by_watched[0],
+            Caller::Asking => self.by_watched[1],
+        }
     }
 
     #[inline]
@@ -493,6 +499,11 @@ impl Pool {
         let others = self.waiters.iter().filter(|it| it.user != user);
         others.map(|it| it.until).any(|until| until > now)
     }
+}
+
+fn by_watched(buckets: &[Bucket]) -> [bool; 2] {
+    let refilling = || buckets.iter().filter(|it| it.refills());
+    [Caller::Keyless, Caller::Asking].map(|caller| refilling().all(|it| it.watches(caller)))
 }
 
 fn class_share(class: Priority) -> Share {

@@ -282,6 +282,9 @@ impl Quotas {
         let mut verdict = Verdict::default();
         let mut sizes = Sizes::NONE;
         for it in path.subjects.iter() {
+            if self.subjects[it].is_unlimited() {
+                continue;
+            }
             let task_slot = if take.slots[0] > 0 && self.subjects[it].lacks_task_slots() > 0 {
                 self.task_slot(it, mono)
             } else {

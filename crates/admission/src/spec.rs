@@ -45,6 +45,25 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Places in [`Need::by_place`](crate::Need::by_place).
+    pub(crate) const PLACES: usize = 8;
+
+    /// The place of what nobody needs.
+    pub(crate) const NOWHERE: u8 = 7;
+
+    /// Its place in [`Need::by_place`](crate::Need::by_place).
+    pub(crate) const fn place(self) -> u8 {
+        match self {
+            Self::Units => 0,
+            Self::Requests => 1,
+            Self::InputTokens => 2,
+            Self::OutputTokens => 3,
+            Self::Tokens => 4,
+            Self::NanoUsd => 5,
+            Self::Concurrency => 6,
+        }
+    }
+
     /// The written form.
     pub const fn word(self) -> &'static str {
         match self {

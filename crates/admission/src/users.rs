@@ -135,11 +135,12 @@ impl Users {
         let Some(user) = self.user_mut(slot) else {
             return;
         };
+        // Whoever calls was interned just before: to be moved to the front once in a window is enough.
         if user.turn != turn {
             user.turn = turn;
             self.census.now += 1;
+            self.touch(slot.index);
         }
-        self.touch(slot.index);
     }
 
     /// How many share the flow. At least one.

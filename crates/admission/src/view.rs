@@ -93,7 +93,7 @@ impl Pool {
         let now = self.at(now);
         let names = self.spec().buckets().iter();
         let buckets = names.filter_map(|spec| {
-            let mut live = self.buckets.iter().filter(|it| !it.retired);
+            let mut live = self.buckets.iter().filter(|it| !it.is_retired());
             live.find(|it| it.spec.name == spec.name)
         });
         let left = |until: u64| (until - now).div_ceil(NANOS_PER_SECOND);
@@ -122,7 +122,7 @@ impl Pool {
     /// The levels at `now`, for [`Self::restore`]. Concurrency is not saved: no call survives.
     pub fn export(&self, now: Monotonic) -> Vec<SavedLevel> {
         let now = self.at(now);
-        let live = self.buckets.iter().filter(|it| !it.retired);
+        let live = self.buckets.iter().filter(|it| !it.is_retired());
         let refilled = live.filter(|it| it.flow.refills());
         refilled
             .map(|it| {

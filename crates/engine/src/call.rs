@@ -140,6 +140,8 @@ pub struct Routed {
     pub cap: Tokens,
     /// The most its input can cost.
     pub input_bound: NanoUsd,
+    /// What is held for all of it at its output cap; zero where it is not charged.
+    pub bound: NanoUsd,
     /// What it is expected to cost; zero where it is not charged.
     pub expected: NanoUsd,
     /// For what is set aside for it, until that is.
@@ -153,7 +155,7 @@ impl Routed {
     }
 
     /// What is held for an output cap. Nothing where nothing is charged.
-    pub(crate) fn bound(&self, cap: Tokens) -> NanoUsd {
+    pub(crate) fn bound_of(&self, cap: Tokens) -> NanoUsd {
         if self.is_charged() {
             let output = self
                 .bound_price

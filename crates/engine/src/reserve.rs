@@ -375,7 +375,7 @@ impl Routed {
         self.call.ongoing.task().resume(now.wall);
         Ok(SetAside {
             taken: pool.commit(cleared, now.mono),
-            hold: books.commit(&self.path, money),
+            hold: books.commit(&self.path, &money),
             quota: quotas.commit(&self.quota, &quota),
             sizes: quota.sizes,
             found,
@@ -391,10 +391,13 @@ impl Routed {
         now: Moment,
     ) -> Result<(ClearedMoney, Option<Tokens>, Option<LevelKind>), Obstacle> {
         let caller = self.call.principal.caller;
-        let mut bound = self.bound(self.cap);
+        let Some(room) = books.room(&self.path, caller, now.wall) else {
+            return Err(Obstacle::Stale);
+        };
+        let mut bound = self.bound;
         let mut lowered = None;
         if !bound.is_zero()
-            && let Some(headroom) = books.headroom(&self.path, caller)
+            && let Some(headroom) = room.headroom
             // A call that fits as a whole what its output may take keeps its cap.
             && rules.share(headroom.left) < bound
         {
@@ -402,7 +405,7 @@ impl Routed {
             if let Some(cap) = self.lowered(headroom, rules)
                 && cap < self.cap
             {
-                bound = self.bound(cap);
+                bound = self.bound_of(cap);
                 lowered = Some((cap, headroom.level));
             }
         }
@@ -411,7 +414,7 @@ impl Routed {
             expected: self.expected.min(bound),
             caller,
         };
-        match books.check(&self.path, &ask, now.wall) {
+        match books.check_room(&self.path, &room, &ask, now.wall) {
             MoneyCheck::Clear(ClearedMoney {
                 unapproved: Some(asked),
                 ..
@@ -428,7 +431,7 @@ impl Routed {
             .books
             .lock()
             .headroom_idle(&self.path, self.call.principal.caller);
-        idle.is_none_or(|it| self.bound(self.cap) <= it.left || self.lowered(it, rules).is_some())
+        idle.is_none_or(|it| self.bound <= it.left || self.lowered(it, rules).is_some())
     }
 
     fn lowered(&self, headroom: Headroom, rules: &ReserveRules) -> Option<Tokens> {

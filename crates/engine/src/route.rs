@@ -239,10 +239,12 @@ impl Engine {
             output_expected: size.expected.output,
             output_usual: size.output_usual,
             cap: size.cap,
+            bound: NanoUsd::ZERO,
             platform: Arc::clone(platform),
             room: Some(Room::default()),
             call,
         });
+        routed.bound = routed.bound_of(routed.cap);
         routed.describe(kept, units);
         routed
     }

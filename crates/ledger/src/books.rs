@@ -16,10 +16,11 @@ use tidegate_types::{Caller, NanoUsd, Timestamp};
 
 use self::alerts::Samples;
 pub use self::alerts::{Foresight, Looked, Pace, Told};
-use self::slot::{Label, Slot};
+use self::slot::{Label, Room, Slot, UNLIMITED, seconds};
 pub use self::spending::Spending;
 pub use self::verdict::{
-    ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
+    ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, PathRoom, SettledMoney,
+    Shortage,
 };
 use crate::{
     Balance, BudgetPolicy, Derived, EntryPath, LevelKey, LevelKind, Levels, Period, Service,
@@ -250,23 +251,28 @@ impl Books {
         fresh
     }
 
-    /// The level that leaves least to this caller, of those that would refuse it.
-    pub fn headroom(&self, path: &Path, caller: Caller) -> Option<Headroom> {
-        if path.epoch != self.epoch {
+    /// What all levels leave to this caller. `None`: the path has to be resolved again, see
+    /// [`MoneyCheck::Stale`].
+    #[inline]
+    pub fn room(&self, path: &Path, caller: Caller, now: Timestamp) -> Option<PathRoom> {
+        if path.epoch != self.epoch || now >= path.until {
             return None;
         }
-        // Only what is compared is carried along: the whole, copied at each level, costs as much as the
-        // rest of a check.
-        let mut tightest: Option<(u64, usize)> = None;
-        for at in path.slots.iter() {
-            let left = self.slots[at].left(caller);
-            if let Some(left) = left
-                && tightest.is_none_or(|(least, _)| left < least)
-            {
-                tightest = Some((left, at));
-            }
+        let mut room = Room::NO_END;
+        let mut loaded = true;
+        for (place, at) in path.slots.iter().enumerate() {
+            loaded &= self.slots[at].narrow((place, at), caller, &mut room);
         }
-        tightest.and_then(|(_, at)| self.slots[at].headroom(caller))
+        let tightest = || self.slots[room.tightest].headroom(room.bound);
+        loaded.then(|| PathRoom {
+            room,
+            headroom: (room.bound < UNLIMITED).then(tightest),
+        })
+    }
+
+    /// The level that leaves least to this caller, of those that would refuse it.
+    pub fn headroom(&self, path: &Path, caller: Caller, now: Timestamp) -> Option<Headroom> {
+        self.room(path, caller, now)?.headroom
     }
 
     /// The level that would leave least to this caller if nothing were held, of those that would
@@ -286,11 +292,27 @@ impl Books {
     /// Hard limits compare what is settled and held, with this bound; soft limits what is
     /// settled and expected, with this expectation. A call that can cost nothing passes.
     pub fn check(&self, path: &Path, ask: &MoneyAsk, now: Timestamp) -> MoneyCheck {
-        if path.epoch != self.epoch || now >= path.until {
-            return MoneyCheck::Stale;
+        match self.room(path, ask.caller, now) {
+            Some(room) => self.check_room(path, &room, ask, now),
+            None => MoneyCheck::Stale,
         }
-        if !self.is_ready(path) {
-            return MoneyCheck::Stale;
+    }
+
+    /// The same where the room of the path is known, for the same caller and under the same hold of the lock.
+    #[inline]
+    pub fn check_room(
+        &self,
+        path: &Path,
+        room: &PathRoom,
+        ask: &MoneyAsk,
+        now: Timestamp,
+    ) -> MoneyCheck {
+        if room.has(ask) {
+            return MoneyCheck::Clear(ClearedMoney {
+                enforced: room.room.enforced,
+                at: now,
+                ..ClearedMoney::of(ask)
+            });
         }
         match self.examine(&path.slots, ask) {
             Ok(cleared) => MoneyCheck::Clear(ClearedMoney { at: now, ..cleared }),
@@ -299,14 +321,16 @@ impl Books {
     }
 
     /// Holds what `check` cleared, on every level. The lock was held since.
-    pub fn commit(&mut self, path: &Path, cleared: ClearedMoney) -> Hold {
+    #[inline]
+    pub fn commit(&mut self, path: &Path, cleared: &ClearedMoney) -> Hold {
         debug_assert_eq!(path.epoch, self.epoch, "commit under the lock of the check");
-        self.hold(&path.slots, &cleared);
-        for (place, at) in path.slots.iter().enumerate() {
-            self.slots[at].pin(cleared.at);
+        let at = seconds(cleared.at);
+        for (place, slot) in path.slots.iter().enumerate() {
+            self.slots[slot].hold(cleared.bound, cleared.expected);
+            self.slots[slot].pin(at);
             // Labels are far from slots, and cold.
             if cleared.would_refuse.contains_place(place) {
-                self.labels[at].would_refuse += 1;
+                self.labels[slot].would_refuse += 1;
             }
         }
         Hold {
@@ -331,7 +355,9 @@ impl Books {
             caller,
         };
         let cleared = self.examine(&hold.slots, &ask)?;
-        self.hold(&hold.slots, &cleared);
+        for at in hold.slots.iter() {
+            self.slots[at].hold(cleared.bound, cleared.expected);
+        }
         hold.bound = hold.bound.saturating_add(more);
         hold.enforced = cleared.enforced;
         Ok(cleared)
@@ -428,7 +454,7 @@ impl Books {
             let (slot, label) = (&mut self.slots[at as usize], &mut self.labels[at as usize]);
             let over = match label.window {
                 Some(window) => window.end <= now,
-                None => slot.used_at < idle_since,
+                None => !slot.is_used_since(idle_since),
             };
             let leaving = over && slot.is_idle() && !label.unsaved;
             let was_leaving = std::mem::replace(&mut slot.leaving, leaving);
@@ -445,18 +471,13 @@ impl Books {
         gone
     }
 
+    #[cold]
     fn examine(&self, slots: &Slots, ask: &MoneyAsk) -> Result<ClearedMoney, Shortage> {
         let mut cleared = ClearedMoney::of(ask);
         for (place, at) in slots.iter().enumerate() {
             self.slots[at].examine(place, ask.caller, &mut cleared)?;
         }
         Ok(cleared)
-    }
-
-    fn hold(&mut self, slots: &Slots, cleared: &ClearedMoney) {
-        for at in slots.iter() {
-            self.slots[at].hold(cleared.bound, cleared.expected);
-        }
     }
 
     fn turn(&mut self, now: Timestamp) -> Calendar {
@@ -544,7 +565,7 @@ impl Books {
         };
         let approved = approved(&self.approved, key);
         let mut slot = Slot::new(key.kind, &label.limit, approved, label.window);
-        slot.used_at = self.calendar.map_or(Timestamp(0), |it| it.day.start);
+        slot.set_used_at(self.calendar.map_or(Timestamp(0), |it| it.day.start));
         let at = if let Some(at) = self.free.pop() {
             self.slots[at as usize] = slot;
             self.labels[at as usize] = label;

@@ -21,7 +21,7 @@ mod window;
 
 pub use books::{
     Books, ClearedMoney, Crossing, Foresight, Headroom, Hold, LevelView, Looked, MoneyAsk,
-    MoneyCheck, Pace, Path, SettledMoney, Shortage, Spending, Told,
+    MoneyCheck, Pace, Path, PathRoom, SettledMoney, Shortage, Spending, Told,
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{

@@ -68,7 +68,7 @@ impl Pool {
 
     /// What was learned of each provider's bucket, for [`Self::restore_mirrors`].
     pub fn export_mirrors(&self) -> Vec<SavedMirror> {
-        let live = self.buckets.iter().filter(|it| !it.retired);
+        let live = self.buckets.iter().filter(|it| !it.is_retired());
         live.filter_map(|it| it.mirror.as_ref()?.save(&it.spec))
             .collect()
     }
@@ -79,7 +79,7 @@ impl Pool {
         let now = self.clock(now);
         self.sequence += 1;
         let sequence = self.sequence;
-        for bucket in self.buckets.iter_mut().filter(|it| !it.retired) {
+        for bucket in self.buckets.iter_mut().filter(|it| !it.is_retired()) {
             let same = |it: &&SavedMirror| {
                 it.bucket == bucket.spec.name && it.resource == bucket.spec.resource
             };
@@ -127,7 +127,7 @@ impl Pool {
     fn bucket_of(&self, said: &Said) -> Option<usize> {
         let buckets = self.buckets.iter().enumerate();
         let meant = buckets.filter(|(_, it)| {
-            !it.retired && it.mirror.is_some() && it.spec.resource == said.resource
+            !it.is_retired() && it.mirror.is_some() && it.spec.resource == said.resource
         });
         let distance = |it: &Bucket| {
             said.limit

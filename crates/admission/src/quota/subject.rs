@@ -65,6 +65,8 @@ pub(super) struct At {
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) scope: QuotaScope,
+    /// None of its figures is a limit.
+    unlimited: bool,
     figures: QuotaFigures,
     rates: [Option<Bucket>; 3],
     slots: [u64; 2],
@@ -115,9 +117,10 @@ impl Subject {
         Self {
             rates: RATES.map(|kind| {
                 let spec = rate(&figures, kind)?;
-                Some(Bucket::full(spec, at.0, 0))
+                Some(Bucket::unheard(spec, at.0, 0))
             }),
             scope,
+            unlimited: is_unlimited(&figures),
             figures,
             slots: [0; 2],
             tasks: (0, 0),
@@ -134,11 +137,18 @@ impl Subject {
                     bucket.flow.advance(at.0);
                     bucket.reshape(&spec, sequence);
                 }
-                (Some(spec), None) => *bucket = Some(Bucket::full(spec, at.0, sequence)),
+                (Some(spec), None) => *bucket = Some(Bucket::unheard(spec, at.0, sequence)),
                 (None, _) => *bucket = None,
             }
         }
+        self.unlimited = is_unlimited(&figures);
         self.figures = figures;
+    }
+
+    /// Whether it has no quota of any kind.
+    #[inline]
+    pub(super) const fn is_unlimited(&self) -> bool {
+        self.unlimited
     }
 
     pub(super) const fn figures(&self) -> &QuotaFigures {
@@ -492,6 +502,11 @@ impl Subject {
             QuotaKind::TaskTime | QuotaKind::Context | QuotaKind::Output => Frees::Each,
         }
     }
+}
+
+fn is_unlimited(figures: &QuotaFigures) -> bool {
+    let mut kinds = QuotaKind::ALL.iter();
+    kinds.all(|it| figures.of(*it).limit.is_none())
 }
 
 /// Whole calls that a rate would let pass at this moment.

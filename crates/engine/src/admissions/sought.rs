@@ -93,7 +93,7 @@ impl Sought {
         let found = Found::of(&mut cleared, &money, &quota);
         Ok(SetAside {
             taken: pool.commit(cleared, now.mono),
-            hold: books.commit(&self.path, money),
+            hold: books.commit(&self.path, &money),
             quota: quotas.commit(&self.quota, &quota),
             sizes: quota.sizes,
             found,

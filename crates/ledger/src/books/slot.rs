@@ -6,7 +6,7 @@ use super::{
     alerts::{Samples, Told},
     verdict::{ClearedMoney, Headroom, LevelView, Shortage},
 };
-use crate::{Balance, LevelKey, LevelKind, Limit, Window};
+use crate::{Balance, LevelKey, LevelKind, Levels, Limit, Window};
 
 /// Parts of a hard limit whose crossing is told, in percent.
 pub(super) const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
@@ -14,8 +14,9 @@ pub(super) const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
 /// No limit: an amount that nothing passes, so that a check compares without branching.
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
-/// What the hot path reads of a level: one cache line.
+/// A level's figures. What a reservation reads and writes is the first cache line, and no other.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Slot {
     spent: u64,
     held: u64,
@@ -25,11 +26,10 @@ pub(super) struct Slot {
     hard: u64,
     /// The amount of which somebody is told when it is settled.
     tell_at: u64,
-    resets_at: Option<Timestamp>,
     /// Open reservations: while there are any, the slot stays where it is.
     holds: u32,
-    /// Reservations that have ended with a cost since it was loaded.
-    calls: u32,
+    /// When money was last held on it, in seconds since the epoch.
+    used_at: u32,
     kind: LevelKind,
     /// Whether the hard limit refuses the callers of this index.
     binds: [bool; 2],
@@ -40,8 +40,33 @@ pub(super) struct Slot {
     pub(super) loaded: bool,
     /// Nothing was booked on it since an eviction looked at it and found it over.
     pub(super) leaving: bool,
-    /// When money was last held on it.
-    pub(super) used_at: Timestamp,
+    /// Reservations that have ended with a cost since it was loaded.
+    calls: u32,
+    resets_at: Option<Timestamp>,
+}
+
+/// What a look at all levels of a path has found: how much would pass without anything to be said about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Up to every hard limit, whether it binds or not, and up to what 64 bits hold.
+    pub(super) hard: u64,
+    /// Up to every soft limit.
+    pub(super) soft: u64,
+    /// What the tightest of those has left that bind, and where it is; none where `UNLIMITED`.
+    pub(super) bound: u64,
+    pub(super) tightest: usize,
+    /// The levels that bind.
+    pub(super) enforced: Levels,
+}
+
+impl Room {
+    pub(super) const NO_END: Self = Self {
+        hard: UNLIMITED,
+        soft: UNLIMITED,
+        bound: UNLIMITED,
+        tightest: 0,
+        enforced: Levels::NONE,
+    };
 }
 
 /// The rest of a level.
@@ -73,16 +98,16 @@ impl Slot {
             soft: UNLIMITED,
             hard: UNLIMITED,
             tell_at: UNLIMITED,
-            resets_at: None,
             holds: 0,
-            calls: 0,
+            used_at: 0,
             kind,
             binds: [false; 2],
             asks: [false; 2],
             overage_allowed: false,
             loaded: false,
             leaving: false,
-            used_at: Timestamp(0),
+            calls: 0,
+            resets_at: None,
         };
         slot.limit_to(limit, approved, window);
         slot
@@ -118,8 +143,30 @@ impl Slot {
         }
     }
 
-    /// Whether this level has the money, and what it has to say.
+    /// Narrows the room of a path to this level's, which stands at `place` in it. `false`: it is not
+    /// loaded.
     #[inline]
+    pub(super) fn narrow(
+        &self,
+        (place, at): (usize, usize),
+        caller: Caller,
+        room: &mut Room,
+    ) -> bool {
+        // Invariants of `hold` and `end`: this sum is within 64 bits, and `expected` is part of `held`.
+        let left = self.hard.saturating_sub(self.spent + self.held);
+        room.hard = room.hard.min(left);
+        let left_soft = self.soft.saturating_sub(self.spent + self.expected);
+        room.soft = room.soft.min(left_soft);
+        if self.binds(caller) {
+            room.enforced.insert_place(place);
+            if left < room.bound {
+                (room.bound, room.tightest) = (left, at);
+            }
+        }
+        self.loaded
+    }
+
+    /// Whether this level has the money, and what it has to say.
     pub(super) fn examine(
         &self,
         place: usize,
@@ -186,15 +233,28 @@ impl Slot {
         }
     }
 
-    pub(super) fn hold(&mut self, bound: NanoUsd, expected: NanoUsd) {
+    #[inline]
+    pub(super) const fn hold(&mut self, bound: NanoUsd, expected: NanoUsd) {
         self.held += bound.0;
         self.expected += expected.0;
     }
 
-    pub(super) fn pin(&mut self, at: Timestamp) {
+    /// One more reservation is open on it, from these seconds since the epoch on.
+    #[inline]
+    pub(super) const fn pin(&mut self, at: u32) {
         self.holds += 1;
         self.used_at = at;
         self.leaving = false;
+    }
+
+    /// As if money was last held on it then.
+    pub(super) fn set_used_at(&mut self, at: Timestamp) {
+        self.used_at = seconds(at);
+    }
+
+    /// Whether money was held on it since.
+    pub(super) fn is_used_since(&self, at: Timestamp) -> bool {
+        self.used_at >= seconds(at)
     }
 
     /// Pins what an earlier run reserved; the money is held since the balance was loaded.
@@ -260,28 +320,20 @@ impl Slot {
         self.spent >= self.tell_at
     }
 
-    pub(super) fn headroom(&self, caller: Caller) -> Option<Headroom> {
-        self.left(caller).map(|left| Headroom {
+    /// That so much is left.
+    #[inline]
+    pub(super) const fn headroom(&self, left: u64) -> Headroom {
+        Headroom {
             level: self.kind,
             limit: NanoUsd(self.hard),
             left: NanoUsd(left),
-        })
-    }
-
-    /// What is left to a caller whom it binds.
-    #[inline]
-    pub(super) fn left(&self, caller: Caller) -> Option<u64> {
-        let left = || self.hard.saturating_sub(self.spent + self.held);
-        self.binds(caller).then(left)
+        }
     }
 
     /// What it will have left when nothing runs any more, if that costs nothing.
     pub(super) fn headroom_idle(&self, caller: Caller) -> Option<Headroom> {
-        self.binds(caller).then(|| Headroom {
-            level: self.kind,
-            limit: NanoUsd(self.hard),
-            left: NanoUsd(self.hard.saturating_sub(self.spent)),
-        })
+        let left = || self.hard.saturating_sub(self.spent);
+        self.binds(caller).then(|| self.headroom(left()))
     }
 
     pub(super) fn view(&self, label: &Label) -> LevelView {
@@ -298,4 +350,10 @@ impl Slot {
             soft_passed: self.spent + self.expected > self.soft,
         }
     }
+}
+
+/// Whole seconds since the epoch: 32 bits last until 2106.
+#[inline]
+pub(super) fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.seconds()).unwrap_or(u32::MAX)
 }

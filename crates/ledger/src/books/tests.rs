@@ -102,7 +102,7 @@ impl Desk {
             MoneyCheck::Refused(it) => refusal(&it),
             MoneyCheck::Clear(cleared) => {
                 let shown = clearance(&cleared);
-                let hold = self.books.commit(&path, cleared);
+                let hold = self.books.commit(&path, &cleared);
                 self.holds.insert(name.to_owned(), hold);
                 shown
             }
@@ -143,13 +143,15 @@ impl Desk {
                 self.books.release(self.holds.remove(name).unwrap());
                 "released".to_owned()
             }
-            ["headroom"] => match self
-                .books
-                .headroom(self.path.as_ref().unwrap(), Caller::Asking)
-            {
-                Some(it) => format!("{} left of {} on {}", it.left, it.limit, it.level),
-                None => "nothing binds".to_owned(),
-            },
+            ["headroom"] => {
+                match self
+                    .books
+                    .headroom(self.path.as_ref().unwrap(), Caller::Asking, self.now)
+                {
+                    Some(it) => format!("{} left of {} on {}", it.left, it.limit, it.level),
+                    None => "nothing binds".to_owned(),
+                }
+            }
             ["spending"] => {
                 let path = self.path.as_ref().unwrap();
                 match self.books.spending(path, Caller::Asking, self.now) {

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 use tidegate_types::{Caller, NanoUsd, Timestamp};
 
+use super::slot::Room;
 use crate::{LevelKey, LevelKind, Levels, Limit, Window, entry::LEVELS_MAX};
 
 /// Money for one call.
@@ -56,6 +57,7 @@ pub struct ClearedMoney {
 }
 
 impl ClearedMoney {
+    #[inline]
     pub(crate) fn of(ask: &MoneyAsk) -> Self {
         Self {
             bound: ask.bound,
@@ -98,6 +100,23 @@ pub struct Headroom {
     pub limit: NanoUsd,
     /// The limit less what is settled and held.
     pub left: NanoUsd,
+}
+
+/// What all levels of a path leave to one caller. Good until the books change.
+#[derive(Clone, Copy, Debug)]
+pub struct PathRoom {
+    pub(super) room: Room,
+    /// The level that leaves least, of those that would refuse the caller.
+    pub headroom: Option<Headroom>,
+}
+
+impl PathRoom {
+    /// Whether every level has so much, hard and soft, and nothing is to be said about it.
+    #[inline]
+    pub(super) fn has(&self, ask: &MoneyAsk) -> bool {
+        let expected = ask.expected.min(ask.bound);
+        ask.bound.0 <= self.room.hard && expected.0 <= self.room.soft
+    }
 }
 
 /// What a settlement did.

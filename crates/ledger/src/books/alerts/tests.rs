@@ -68,7 +68,7 @@ impl Run {
         let MoneyCheck::Clear(cleared) = self.books.check(&path, &ask, now) else {
             panic!("a keyless call is never refused by what is built in");
         };
-        let hold = self.books.commit(&path, cleared);
+        let hold = self.books.commit(&path, &cleared);
         let settled = self.books.settle(hold, NanoUsd(cost), NanoUsd::ZERO);
         for key in path.entry().keys() {
             *self.spent.entry(key.clone()).or_default() += cost;

@@ -421,7 +421,7 @@ fn an_adopted_reservation_goes_on_where_the_earlier_run_left_it() {
     let hold = books
         .adopt(path.entry(), NanoUsd(60), Levels::NONE)
         .unwrap();
-    let left = |books: &Books| books.headroom(&path, Caller::Asking).unwrap().left;
+    let left = |books: &Books| books.headroom(&path, Caller::Asking, now).unwrap().left;
     assert_eq!(left(&books), NanoUsd(10));
     assert_eq!(books.evict(now, Timestamp(u64::MAX)), 0);
     books.settle(hold, NanoUsd(20), NanoUsd(20));

@@ -173,7 +173,7 @@ impl Run {
         };
         self.excess += if keyless { bound } else { 0 };
         let (expected, would_refuse) = (cleared.expected, cleared.would_refuse);
-        let hold = self.books.commit(&path, cleared);
+        let hold = self.books.commit(&path, &cleared);
         self.calls += 1;
         let mut it = Running {
             path: Arc::clone(path.entry()),
@@ -351,7 +351,7 @@ fn of_10_000_concurrent_reservations_of_10_cents_exactly_50_fit_5_dollars() {
     let reserve = || {
         let mut books = books.lock();
         match books.check(&path, &ask, now) {
-            MoneyCheck::Clear(cleared) => Some(books.commit(&path, cleared)),
+            MoneyCheck::Clear(cleared) => Some(books.commit(&path, &cleared)),
             MoneyCheck::Refused(_) | MoneyCheck::Stale => None,
         }
     };
@@ -365,6 +365,10 @@ fn of_10_000_concurrent_reservations_of_10_cents_exactly_50_fit_5_dollars() {
             .collect()
     });
     assert_eq!(holds.len(), 50);
-    let left = books.lock().headroom(&path, Caller::Asking).unwrap().left;
+    let left = books
+        .lock()
+        .headroom(&path, Caller::Asking, now)
+        .unwrap()
+        .left;
     assert_eq!(left, NanoUsd::ZERO);
 }
