@@ -256,6 +256,23 @@ pub struct Taken {
     pub(crate) charges: [Charge; BUCKETS_MAX],
 }
 
+impl Taken {
+    /// Of no bucket anything yet.
+    #[inline]
+    pub(crate) const fn nothing(of: &Cleared) -> Self {
+        Self {
+            sequence: of.sequence,
+            topped_up: of.sequence,
+            priority: of.priority,
+            user: of.user,
+            caller: of.caller,
+            queues: of.queues,
+            flow_nanos: 0,
+            charges: [Charge::NOTHING; BUCKETS_MAX],
+        }
+    }
+}
+
 /// What was taken of one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Charge {
@@ -266,4 +283,12 @@ pub(crate) struct Charge {
     /// How many of them can still be given back: the others would have overflowed by the last
     /// top-up.
     pub refundable: u64,
+}
+
+impl Charge {
+    pub(crate) const NOTHING: Self = Self {
+        tokens: 0,
+        earned: 0,
+        refundable: 0,
+    };
 }

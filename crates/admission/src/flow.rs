@@ -491,7 +491,8 @@ impl Flow {
     /// Takes what it [has plainly](Self::has_plainly).
     #[inline]
     pub(crate) fn charge_plainly(&mut self, tokens: u64) {
-        self.level -= self.cost(tokens);
+        // At most the level, and so within 127 bits.
+        self.level -= (u128::from(tokens) * u128::from(self.token)).cast_signed();
     }
 
     /// Takes, and answers how many tokens came from what the class had earned. Decides nothing:

@@ -9,7 +9,6 @@ use crate::{
     Admission, Ask, BUCKETS_MAX, BucketIndex, BucketSpec, Check, Cleared, Need, Note, PoolSpec,
     Resource, Taken, USERS_MAX, UserSlot,
     bucket::{Bucket, Order},
-    decision::Charge,
     flow::{Fit, WAITING_GRACE},
     pacing::{Pace, Share},
     users::Users,
@@ -232,29 +231,34 @@ impl Pool {
     /// overshoot: that is a programmer's error and stops here.
     #[inline]
     pub fn commit(&mut self, cleared: Cleared, now: Monotonic) -> Taken {
+        let mut taken = Taken::nothing(&cleared);
+        self.commit_to(&mut taken, &cleared, now);
+        taken
+    }
+
+    /// The same, written to where it will stay: it is large. `into` holds nothing yet.
+    #[inline]
+    pub fn commit_into(&mut self, into: &mut Option<Taken>, cleared: &Cleared, now: Monotonic) {
+        debug_assert!(into.is_none(), "what is held already would be lost");
+        self.commit_to(into.insert(Taken::nothing(cleared)), cleared, now);
+    }
+
+    #[inline]
+    fn commit_to(&mut self, taken: &mut Taken, cleared: &Cleared, now: Monotonic) {
         let now = self.clock(now);
         assert!(
             cleared.sequence == self.sequence,
             "commit under the same hold of the lock as the check, before anything else"
         );
         let need = cleared.need.by_place();
-        let mut taken = Taken {
-            sequence: cleared.sequence,
-            topped_up: cleared.sequence,
-            priority: cleared.priority,
-            user: cleared.user,
-            caller: cleared.caller,
-            queues: cleared.queues,
-            flow_nanos: 0,
-            charges: [Charge::default(); BUCKETS_MAX],
-        };
-        let (class, caller) = (taken.priority, taken.caller);
+        let (class, caller) = (cleared.priority, cleared.caller);
         let watched = self.measured_by_watched(caller);
+        let mut flow_nanos = 0;
         for (bucket, charge) in self.buckets.iter_mut().zip(&mut taken.charges) {
             let tokens = bucket.needed_of(&need);
             if tokens > 0 {
                 if bucket.refills() && bucket.watches(caller) == watched {
-                    taken.flow_nanos = taken.flow_nanos.max(bucket.flow_nanos(tokens));
+                    flow_nanos = flow_nanos.max(bucket.flow_nanos(tokens));
                 }
                 bucket.flow.advance(now);
                 let (mut given, at) = (tokens, (cleared.sequence, now));
@@ -268,11 +272,11 @@ impl Pool {
                 charge.refundable = given;
             }
         }
+        taken.flow_nanos = flow_nanos;
         self.sequence += 1;
-        if !taken.queues || self.has_penalty(class, taken.user, now) {
-            self.count_usage(class, taken.user, taken.flow_nanos, now);
+        if !cleared.queues || self.has_penalty(class, cleared.user, now) {
+            self.count_usage(class, cleared.user, flow_nanos, now);
         }
-        taken
     }
 
     /// [`Self::check`], and [`Self::commit`] where it is clear.

@@ -273,41 +273,55 @@ impl Quotas {
             _ => self.task(path, mono),
         };
         let take = self.take_of(path, task, ask);
-        let busy = task.map_or(Duration::ZERO, |it| self.tasks.busy(it, mono));
+        let mut cleared = ClearedQuota {
+            take,
+            task,
+            usage: ask.usage,
+            caller: ask.caller,
+            at,
+            watched: QuotaSet::default(),
+            watched_first: None,
+            sizes: Sizes::NONE,
+        };
+        if path
+            .subjects
+            .iter()
+            .any(|it| !self.subjects[it].is_unlimited())
+        {
+            self.check_subjects(path, ask, &mut cleared)?;
+        }
+        Ok(cleared)
+    }
+
+    #[inline]
+    fn check_subjects(
+        &mut self,
+        path: &QuotaPath,
+        ask: &QuotaAsk,
+        cleared: &mut ClearedQuota,
+    ) -> Result<(), OverQuota> {
+        let (take, at) = (cleared.take, cleared.at);
+        let busy = cleared.task.map(|it| self.tasks.busy(it, at.mono));
         let sizing = Sizing {
             context: ask.context,
             window: ask.window,
-            busy,
+            busy: busy.unwrap_or_default(),
         };
         let mut verdict = Verdict::default();
-        let mut sizes = Sizes::NONE;
         for it in path.subjects.iter() {
-            if self.subjects[it].is_unlimited() {
-                continue;
-            }
             let task_slot = if take.slots[0] > 0 && self.subjects[it].lacks_task_slots() > 0 {
-                self.task_slot(it, mono)
+                self.task_slot(it, at.mono)
             } else {
                 FREED
             };
             let subject = &mut self.subjects[it];
             subject.check(&take, task_slot, ask.caller, &at, &mut verdict);
             subject.check_sizes(&sizing, ask.caller, &mut verdict);
-            subject.narrow(busy, ask.caller, &mut sizes);
+            subject.narrow(sizing.busy, ask.caller, &mut cleared.sizes);
         }
-        match verdict.over {
-            Some(over) => Err(over),
-            None => Ok(ClearedQuota {
-                take,
-                task,
-                usage: ask.usage,
-                caller: ask.caller,
-                at,
-                watched: verdict.watched,
-                watched_first: verdict.watched_first,
-                sizes,
-            }),
-        }
+        cleared.watched = verdict.watched;
+        cleared.watched_first = verdict.watched_first;
+        verdict.over.map_or(Ok(()), Err)
     }
 
     /// What a call takes of each of its subjects.

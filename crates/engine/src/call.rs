@@ -151,7 +151,8 @@ pub struct Routed {
 impl Routed {
     /// Makes room for what will be set aside for it, where an earlier reservation has taken it.
     pub fn make_room(&mut self) {
-        self.room.get_or_insert_default();
+        let (gate, books) = (&self.gate, &self.books);
+        self.room.get_or_insert_with(|| Room::new(gate, books));
     }
 
     /// What is held for an output cap. Nothing where nothing is charged.

@@ -20,7 +20,7 @@ use crate::{
     call::{Moment, Routed},
     heard::{COOLING_AGAIN, Standing, Trying},
     places::PlaceKey,
-    reserve::{Ended, Obstacle, Reserved, Room, SetAside, pool_check},
+    reserve::{Ended, Obstacle, Reserved, SetAside, pool_check},
     settings::ReserveRules,
     work::{To, WaitingCall, Work},
 };
@@ -98,8 +98,7 @@ impl Handover {
                 routed, key, to, ..
             }) => Self::Call(key, to, Turn::of(decided, routed, trying)),
             Work::Admission(id, sought) => {
-                let taken =
-                    decided.map(|it| it.holding(Room::default(), &sought.gate, &sought.books));
+                let taken = decided.map(|it| (it.holding, it.found));
                 Self::Admission(Box::new(Decided { id, sought, taken }))
             }
         }
@@ -262,7 +261,7 @@ impl Gate {
                 continue;
             }
             let books = Arc::clone(waiter.work.books());
-            let (pool, work) = (&mut self.pool, &waiter.work);
+            let (pool, work) = (&mut self.pool, &mut waiter.work);
             let decided = work.set_aside((pool, cleared), &mut books.lock(), rules, now);
             let again = match &decided {
                 Ok(_) => None,

@@ -272,7 +272,9 @@ impl Engine {
                     return Err((routed, reserve::Obstacle::Held { shortage, wait }));
                 }
                 Ok(mut reserved) => {
-                    reserved.holding.set_trying(trying);
+                    if trying.is_some() {
+                        reserved.holding.set_trying(trying);
+                    }
                     return Ok(reserved);
                 }
                 refused @ Err(_) => return refused,

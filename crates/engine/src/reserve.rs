@@ -1,14 +1,14 @@
 //! Every bucket and budget in the path of a call: checked together, then taken together.
 
-use std::{mem::MaybeUninit, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidegate_admission::{
     Ask, BucketIndex, Check, Cleared, ClearedQuota, Cooldown, Need, Note, OverQuota, Pool,
-    QuotaHold, QuotaSet, Reason, Sizes, Taken, Wait,
+    QuotaHold, QuotaPath, QuotaSet, Reason, Sizes, Taken, Wait,
 };
 use tidegate_ledger::{
-    Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Shortage,
+    Books, ClearedMoney, Headroom, Hold, LevelKind, Levels, MoneyAsk, MoneyCheck, Path, Shortage,
 };
 use tidegate_types::{Caller, Monotonic, NanoUsd, Tokens};
 
@@ -129,20 +129,45 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Holding(Box<Parts>);
 
-/// Where a [`Holding`] will be: made before, so that to reserve allocates nothing.
+/// Where a [`Holding`] will be: made before, so that to reserve allocates nothing, and of the gate and the
+/// books from which it will be taken.
 #[derive(Debug)]
-pub(crate) struct Room(Box<MaybeUninit<Parts>>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Box::new_uninit())
-    }
-}
+pub(crate) struct Room(Holding);
 
 impl Room {
+    pub(crate) fn new(gate: &SharedGate, books: &SharedAccount) -> Self {
+        Self(Holding(Box::new(Parts {
+            gate: Some(Arc::clone(gate)),
+            books: Arc::clone(books),
+            taken: None,
+            hold: None,
+            trying: None,
+            quota: None,
+            used: None,
+        })))
+    }
+
+    /// Takes from all what their checks have cleared, under the hold of the locks in which they did.
     #[inline]
-    fn hold(self, parts: Parts) -> Holding {
-        Holding(Box::write(self.0, parts))
+    pub(crate) fn take(
+        self,
+        (pool, mut cleared, now): (&mut Pool, Cleared, Monotonic),
+        account: &mut Account,
+        (path, money): (&Path, &ClearedMoney),
+        (quota_path, quota): (&QuotaPath, &ClearedQuota),
+    ) -> SetAside {
+        let Self(mut holding) = self;
+        let parts = &mut *holding.0;
+        let (books, quotas) = account.parts();
+        pool.commit_into(&mut parts.taken, &cleared, now);
+        parts.hold = Some(books.commit(path, money));
+        parts.quota = Some(quotas.commit(quota_path, quota));
+        SetAside {
+            holding,
+            sizes: quota.sizes,
+            found: Found::of(&mut cleared, money, quota),
+            cap: None,
+        }
     }
 }
 
@@ -327,60 +352,62 @@ impl Routed {
     /// Holds the gate's lock, then the organisation's, in this order, which no other code takes
     /// both of. Allocates nothing, awaits nothing.
     pub fn reserve(
-        self: Box<Self>,
+        mut self: Box<Self>,
         rules: &ReserveRules,
         now: Moment,
     ) -> Result<Reserved, (Box<Self>, Obstacle)> {
+        let mut room = self.room.take();
         let set_aside = {
             let mut gate = self.gate.lock();
             if gate.holds_up(self.call.record.priority) {
                 let obstacle = gate.obstacle(&self.ask(), now);
                 drop(gate);
+                self.room = room;
                 return Err((self, obstacle));
             }
             pool_check(&mut gate.pool, &self.ask(), now).and_then(|cleared| {
                 let mut books = self.books.lock();
-                self.set_aside((&mut gate.pool, cleared), &mut books, rules, now)
+                let from = (&mut gate.pool, cleared);
+                self.set_aside(&mut room, from, &mut books, (rules, now))
             })
         };
         match set_aside {
             Ok(set_aside) => Ok(set_aside.of(self)),
-            Err(obstacle) => Err((self, obstacle)),
+            Err(obstacle) => {
+                self.room = room;
+                Err((self, obstacle))
+            }
         }
     }
 
-    /// Takes what the buckets have cleared, if the budgets hold the call. The locks of both are held
-    /// since the check.
+    /// Takes what the buckets have cleared, if the budgets hold the call: into its room, where it has
+    /// any. The locks of both are held since the check.
     #[inline]
     pub(crate) fn set_aside(
         &self,
-        (pool, mut cleared): (&mut Pool, Cleared),
+        room: &mut Option<Room>,
+        (pool, cleared): (&mut Pool, Cleared),
         account: &mut Account,
-        rules: &ReserveRules,
-        now: Moment,
+        (rules, now): (&ReserveRules, Moment),
     ) -> Result<SetAside, Obstacle> {
         // Under the lock under which a task's slot is given back: one that is over takes none.
         if self.call.ongoing.task().is_cancelled() {
             return Err(Obstacle::TaskCancelled);
         }
         let (money, cap, capped_by) = self.money(account, rules, now)?;
-        let (books, quotas) = account.parts();
         let at = (now.mono, now.wall);
-        let quota = quotas.check(&self.quota, &self.quota_ask(), at);
-        let quota = quota.map_err(Obstacle::Quota)?;
-        let found = Found {
-            capped_by,
-            ..Found::of(&mut cleared, &money, &quota)
+        let quota = match account.quotas.check(&self.quota, &self.quota_ask(), at) {
+            Ok(quota) => quota,
+            Err(over) => return Err(Obstacle::Quota(over)),
         };
         self.call.ongoing.task().resume(now.wall);
-        Ok(SetAside {
-            taken: pool.commit(cleared, now.mono),
-            hold: books.commit(&self.path, &money),
-            quota: quotas.commit(&self.quota, &quota),
-            sizes: quota.sizes,
-            found,
-            cap,
-        })
+        let room = room.take();
+        let room = room.unwrap_or_else(|| Room::new(&self.gate, &self.books));
+        let (money, quota) = ((&self.path, &money), (&self.quota, &quota));
+        let mut set_aside = room.take((pool, cleared, now.mono), account, money, quota);
+        set_aside.cap = cap;
+        set_aside.found.capped_by = capped_by;
+        Ok(set_aside)
     }
 
     /// Whether the budgets hold the call, with the output cap that they can hold.
@@ -453,11 +480,10 @@ impl Routed {
     }
 }
 
-/// What was taken, on its way into a [`Reserved`] call or the [`Holding`] of somebody who asked.
+/// What was taken, on its way into a [`Reserved`] call or to somebody who asked.
+#[derive(Debug)]
 pub(crate) struct SetAside {
-    pub(crate) taken: Taken,
-    pub(crate) hold: Hold,
-    pub(crate) quota: QuotaHold,
+    pub(crate) holding: Holding,
     pub(crate) sizes: Sizes,
     pub(crate) found: Found,
     pub(crate) cap: Option<Tokens>,
@@ -465,37 +491,14 @@ pub(crate) struct SetAside {
 
 impl SetAside {
     #[inline]
-    pub(crate) fn of(self, mut routed: Box<Routed>) -> Reserved {
-        let (sizes, cap) = (self.sizes, self.cap);
-        let room = routed.room.take().unwrap_or_default();
-        let (holding, found) = self.holding(room, &routed.gate, &routed.books);
+    pub(crate) fn of(self, routed: Box<Routed>) -> Reserved {
         Reserved {
             routed,
-            holding,
-            sizes,
-            found,
-            cap,
+            holding: self.holding,
+            sizes: self.sizes,
+            found: self.found,
+            cap: self.cap,
         }
-    }
-
-    /// What is held from now on, and what was found on the way.
-    #[inline]
-    pub(crate) fn holding(
-        self,
-        room: Room,
-        gate: &SharedGate,
-        books: &SharedAccount,
-    ) -> (Holding, Found) {
-        let holding = room.hold(Parts {
-            gate: Some(Arc::clone(gate)),
-            books: Arc::clone(books),
-            taken: Some(self.taken),
-            hold: Some(self.hold),
-            trying: None,
-            quota: Some(self.quota),
-            used: None,
-        });
-        (holding, self.found)
     }
 }
 

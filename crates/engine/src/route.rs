@@ -224,6 +224,7 @@ impl Engine {
         let books = self.books(&call.record.organisation);
         let path = self.path(&books, &call, now);
         let quota = self.quota_path(&books, &call, now);
+        let room = Room::new(&gate, &books);
         let mut routed = Box::new(Routed {
             input_bound: bound(size.input_bound),
             expected,
@@ -241,7 +242,7 @@ impl Engine {
             cap: size.cap,
             bound: NanoUsd::ZERO,
             platform: Arc::clone(platform),
-            room: Some(Room::default()),
+            room: Some(room),
             call,
         });
         routed.bound = routed.bound_of(routed.cap);

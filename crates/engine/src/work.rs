@@ -193,14 +193,21 @@ impl Work {
 
     /// Takes what the buckets have cleared, if budgets and quotas hold it.
     pub(crate) fn set_aside(
-        &self,
+        &mut self,
         pool: (&mut Pool, Cleared),
         account: &mut Account,
         rules: &ReserveRules,
         now: Moment,
     ) -> Result<SetAside, Obstacle> {
         match self {
-            Self::Call(call) => call.routed.set_aside(pool, account, rules, now),
+            Self::Call(call) => {
+                let mut room = call.routed.room.take();
+                let set_aside = call
+                    .routed
+                    .set_aside(&mut room, pool, account, (rules, now));
+                call.routed.room = room;
+                set_aside
+            }
             Self::Admission(_, sought) => sought.set_aside(pool, account, now),
         }
     }

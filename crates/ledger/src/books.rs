@@ -4,6 +4,7 @@
 //! allocates or divides on that way.
 
 mod alerts;
+mod room;
 mod slot;
 mod spending;
 mod verdict;
@@ -16,11 +17,11 @@ use tidegate_types::{Caller, NanoUsd, Timestamp};
 
 use self::alerts::Samples;
 pub use self::alerts::{Foresight, Looked, Pace, Told};
-use self::slot::{Label, Room, Slot, UNLIMITED, seconds};
+pub use self::room::{Headroom, PathRoom};
+use self::slot::{Label, Slot, seconds};
 pub use self::spending::Spending;
 pub use self::verdict::{
-    ClearedMoney, Crossing, Headroom, LevelView, MoneyAsk, MoneyCheck, PathRoom, SettledMoney,
-    Shortage,
+    ClearedMoney, Crossing, LevelView, MoneyAsk, MoneyCheck, SettledMoney, Shortage,
 };
 use crate::{
     Balance, BudgetPolicy, Derived, EntryPath, LevelKey, LevelKind, Levels, Period, Service,
@@ -251,42 +252,6 @@ impl Books {
         fresh
     }
 
-    /// What all levels leave to this caller. `None`: the path has to be resolved again, see
-    /// [`MoneyCheck::Stale`].
-    #[inline]
-    pub fn room(&self, path: &Path, caller: Caller, now: Timestamp) -> Option<PathRoom> {
-        if path.epoch != self.epoch || now >= path.until {
-            return None;
-        }
-        let mut room = Room::NO_END;
-        let mut loaded = true;
-        for (place, at) in path.slots.iter().enumerate() {
-            loaded &= self.slots[at].narrow((place, at), caller, &mut room);
-        }
-        let tightest = || self.slots[room.tightest].headroom(room.bound);
-        loaded.then(|| PathRoom {
-            room,
-            headroom: (room.bound < UNLIMITED).then(tightest),
-        })
-    }
-
-    /// The level that leaves least to this caller, of those that would refuse it.
-    pub fn headroom(&self, path: &Path, caller: Caller, now: Timestamp) -> Option<Headroom> {
-        self.room(path, caller, now)?.headroom
-    }
-
-    /// The level that would leave least to this caller if nothing were held, of those that would
-    /// refuse it: what is short there will not come back by waiting for running calls.
-    pub fn headroom_idle(&self, path: &Path, caller: Caller) -> Option<Headroom> {
-        if path.epoch != self.epoch {
-            return None;
-        }
-        let slots = path.slots.iter().map(|it| &self.slots[it]);
-        slots
-            .filter_map(|it| it.headroom_idle(caller))
-            .min_by_key(|it| it.left)
-    }
-
     /// Whether all levels have the money. Changes nothing.
     ///
     /// Hard limits compare what is settled and held, with this bound; soft limits what is
@@ -309,7 +274,7 @@ impl Books {
     ) -> MoneyCheck {
         if room.has(ask) {
             return MoneyCheck::Clear(ClearedMoney {
-                enforced: room.room.enforced,
+                enforced: room.enforced,
                 at: now,
                 ..ClearedMoney::of(ask)
             });
@@ -324,20 +289,29 @@ impl Books {
     #[inline]
     pub fn commit(&mut self, path: &Path, cleared: &ClearedMoney) -> Hold {
         debug_assert_eq!(path.epoch, self.epoch, "commit under the lock of the check");
-        let at = seconds(cleared.at);
-        for (place, slot) in path.slots.iter().enumerate() {
-            self.slots[slot].hold(cleared.bound, cleared.expected);
-            self.slots[slot].pin(at);
-            // Labels are far from slots, and cold.
-            if cleared.would_refuse.contains_place(place) {
-                self.labels[slot].would_refuse += 1;
-            }
+        let used_at = seconds(cleared.at);
+        for at in path.slots.iter() {
+            let slot = &mut self.slots[at];
+            slot.hold(cleared.bound, cleared.expected);
+            slot.pin(used_at);
+        }
+        if !cleared.would_refuse.is_empty() {
+            self.count_refused(path, cleared.would_refuse);
         }
         Hold {
             slots: path.slots,
             bound: cleared.bound,
             expected: cleared.expected,
             enforced: cleared.enforced,
+        }
+    }
+
+    #[cold]
+    fn count_refused(&mut self, path: &Path, would_refuse: Levels) {
+        for (place, at) in path.slots.iter().enumerate() {
+            if would_refuse.contains_place(place) {
+                self.labels[at].would_refuse += 1;
+            }
         }
     }
 

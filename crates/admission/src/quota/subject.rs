@@ -62,20 +62,22 @@ pub(super) struct At {
     pub(super) calendar: Calendar,
 }
 
+/// What each call writes is the first cache line.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Subject {
-    pub(super) scope: QuotaScope,
-    /// None of its figures is a limit.
-    unlimited: bool,
-    figures: QuotaFigures,
-    rates: [Option<Bucket>; 3],
     slots: [u64; 2],
-    /// Root tasks begun in the day that this serial number opens.
-    tasks: (u32, u64),
     /// Quota tokens used and held in the month that this serial number opens.
     tokens: (u32, u64, u64),
+    /// Root tasks begun in the day that this serial number opens.
+    tasks: (u32, u64),
     /// It is in the list of those that have changed.
     changed: bool,
+    /// None of its figures is a limit.
+    unlimited: bool,
+    pub(super) scope: QuotaScope,
+    figures: QuotaFigures,
+    rates: [Option<Bucket>; 3],
 }
 
 /// What a check has found over all subjects.

@@ -14,7 +14,7 @@ use crate::{
     Engine,
     call::Moment,
     identity::Principal,
-    reserve::{self, Found, Holding, Obstacle, Room},
+    reserve::{self, Found, Holding, Obstacle},
     settings::Platform,
 };
 
@@ -146,8 +146,7 @@ impl Engine {
         for _try in 0..3 {
             match sought.reserve(now) {
                 Ok(set_aside) => {
-                    let room = Room::default();
-                    return Ok(set_aside.holding(room, &sought.gate, &sought.books));
+                    return Ok((set_aside.holding, set_aside.found));
                 }
                 Err(Obstacle::Stale) => {
                     let books = Arc::clone(&sought.books);

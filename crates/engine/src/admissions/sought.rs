@@ -11,7 +11,7 @@ use crate::{
     account::{self, Account, SharedAccount},
     call::Moment,
     gate::SharedGate,
-    reserve::{Found, Obstacle, SetAside, pool_check},
+    reserve::{Obstacle, Room, SetAside, pool_check},
     settings::Platform,
     tasks::Task,
 };
@@ -73,7 +73,7 @@ impl Sought {
     /// held since the check.
     pub(crate) fn set_aside(
         &self,
-        (pool, mut cleared): (&mut Pool, Cleared),
+        (pool, cleared): (&mut Pool, Cleared),
         account: &mut Account,
         now: Moment,
     ) -> Result<SetAside, Obstacle> {
@@ -86,19 +86,13 @@ impl Sought {
             MoneyCheck::Refused(shortage) => return Err(Obstacle::Budget(shortage)),
             MoneyCheck::Stale => return Err(Obstacle::Stale),
         };
-        let (books, quotas) = account.parts();
         let quota_ask = account::admission_ask(self.service());
-        let quota = quotas.check(&self.quota, &quota_ask, (now.mono, now.wall));
+        let at = (now.mono, now.wall);
+        let quota = account.quotas.check(&self.quota, &quota_ask, at);
         let quota = quota.map_err(Obstacle::Quota)?;
-        let found = Found::of(&mut cleared, &money, &quota);
-        Ok(SetAside {
-            taken: pool.commit(cleared, now.mono),
-            hold: books.commit(&self.path, &money),
-            quota: quotas.commit(&self.quota, &quota),
-            sizes: quota.sizes,
-            found,
-            cap: None,
-        })
+        let room = Room::new(&self.gate, &self.books);
+        let (money, quota) = ((&self.path, &money), (&self.quota, &quota));
+        Ok(room.take((pool, cleared, now.mono), account, money, quota))
     }
 
     /// Whether the budgets would hold it if nothing else ran.

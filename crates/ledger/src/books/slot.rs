@@ -4,9 +4,10 @@ use tidegate_types::{Caller, Mode, NanoUsd, Timestamp};
 
 use super::{
     alerts::{Samples, Told},
-    verdict::{ClearedMoney, Headroom, LevelView, Shortage},
+    room::Headroom,
+    verdict::{ClearedMoney, LevelView, Shortage},
 };
-use crate::{Balance, LevelKey, LevelKind, Levels, Limit, Window};
+use crate::{Balance, LevelKey, LevelKind, Limit, Window};
 
 /// Parts of a hard limit whose crossing is told, in percent.
 pub(super) const THRESHOLDS: [u8; 4] = [100, 90, 80, 50];
@@ -43,30 +44,6 @@ pub(super) struct Slot {
     /// Reservations that have ended with a cost since it was loaded.
     calls: u32,
     resets_at: Option<Timestamp>,
-}
-
-/// What a look at all levels of a path has found: how much would pass without anything to be said about it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    /// Up to every hard limit, whether it binds or not, and up to what 64 bits hold.
-    pub(super) hard: u64,
-    /// Up to every soft limit.
-    pub(super) soft: u64,
-    /// What the tightest of those has left that bind, and where it is; none where `UNLIMITED`.
-    pub(super) bound: u64,
-    pub(super) tightest: usize,
-    /// The levels that bind.
-    pub(super) enforced: Levels,
-}
-
-impl Room {
-    pub(super) const NO_END: Self = Self {
-        hard: UNLIMITED,
-        soft: UNLIMITED,
-        bound: UNLIMITED,
-        tightest: 0,
-        enforced: Levels::NONE,
-    };
 }
 
 /// The rest of a level.
@@ -136,34 +113,42 @@ impl Slot {
         true
     }
 
-    const fn binds(&self, caller: Caller) -> bool {
+    /// Whether its hard limit would refuse that caller.
+    #[inline]
+    pub(super) const fn binds(&self, caller: Caller) -> bool {
         match caller {
             Caller::Keyless => self.binds[0],
             Caller::Asking => self.binds[1],
         }
     }
 
-    /// Narrows the room of a path to this level's, which stands at `place` in it. `false`: it is not
-    /// loaded.
+    /// What is left of its hard limit, whether it binds or not; where it has none, what 64 bits hold.
     #[inline]
-    pub(super) fn narrow(
-        &self,
-        (place, at): (usize, usize),
-        caller: Caller,
-        room: &mut Room,
-    ) -> bool {
-        // Invariants of `hold` and `end`: this sum is within 64 bits, and `expected` is part of `held`.
-        let left = self.hard.saturating_sub(self.spent + self.held);
-        room.hard = room.hard.min(left);
-        let left_soft = self.soft.saturating_sub(self.spent + self.expected);
-        room.soft = room.soft.min(left_soft);
-        if self.binds(caller) {
-            room.enforced.insert_place(place);
-            if left < room.bound {
-                (room.bound, room.tightest) = (left, at);
-            }
+    pub(super) const fn left(&self) -> u64 {
+        // Invariant of `hold` and `end`: this sum is within 64 bits.
+        self.hard.saturating_sub(self.spent + self.held)
+    }
+
+    /// What will be left when nothing runs any more, if that costs nothing.
+    pub(super) const fn left_idle(&self) -> u64 {
+        self.hard.saturating_sub(self.spent)
+    }
+
+    /// What is left of its soft limit.
+    #[inline]
+    pub(super) const fn left_soft(&self) -> u64 {
+        // `expected` is part of `held`.
+        self.soft.saturating_sub(self.spent + self.expected)
+    }
+
+    /// That so much is left of its hard limit.
+    #[inline]
+    pub(super) const fn headroom(&self, left: u64) -> Headroom {
+        Headroom {
+            level: self.kind,
+            limit: NanoUsd(self.hard),
+            left: NanoUsd(left),
         }
-        self.loaded
     }
 
     /// Whether this level has the money, and what it has to say.
@@ -318,22 +303,6 @@ impl Slot {
     #[inline]
     pub(super) const fn is_due(&self) -> bool {
         self.spent >= self.tell_at
-    }
-
-    /// That so much is left.
-    #[inline]
-    pub(super) const fn headroom(&self, left: u64) -> Headroom {
-        Headroom {
-            level: self.kind,
-            limit: NanoUsd(self.hard),
-            left: NanoUsd(left),
-        }
-    }
-
-    /// What it will have left when nothing runs any more, if that costs nothing.
-    pub(super) fn headroom_idle(&self, caller: Caller) -> Option<Headroom> {
-        let left = || self.hard.saturating_sub(self.spent);
-        self.binds(caller).then(|| self.headroom(left()))
     }
 
     pub(super) fn view(&self, label: &Label) -> LevelView {

@@ -48,7 +48,7 @@ impl Books {
 
 impl Slot {
     fn spending(&self, caller: Caller) -> Option<Spending> {
-        let headroom = self.headroom_idle(caller)?;
+        let headroom = self.binds(caller).then(|| self.headroom(0))?;
         Some(Spending {
             level: headroom.level,
             limit: headroom.limit,

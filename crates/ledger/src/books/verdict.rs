@@ -4,7 +4,6 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 use tidegate_types::{Caller, NanoUsd, Timestamp};
 
-use super::slot::Room;
 use crate::{LevelKey, LevelKind, Levels, Limit, Window, entry::LEVELS_MAX};
 
 /// Money for one call.
@@ -89,34 +88,6 @@ pub struct Shortage {
     pub asked: NanoUsd,
     /// When its window ends; a task has none.
     pub resets_at: Option<Timestamp>,
-}
-
-/// What is left on the tightest level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Headroom {
-    /// Which level.
-    pub level: LevelKind,
-    /// Its hard limit.
-    pub limit: NanoUsd,
-    /// The limit less what is settled and held.
-    pub left: NanoUsd,
-}
-
-/// What all levels of a path leave to one caller. Good until the books change.
-#[derive(Clone, Copy, Debug)]
-pub struct PathRoom {
-    pub(super) room: Room,
-    /// The level that leaves least, of those that would refuse the caller.
-    pub headroom: Option<Headroom>,
-}
-
-impl PathRoom {
-    /// Whether every level has so much, hard and soft, and nothing is to be said about it.
-    #[inline]
-    pub(super) fn has(&self, ask: &MoneyAsk) -> bool {
-        let expected = ask.expected.min(ask.bound);
-        ask.bound.0 <= self.room.hard && expected.0 <= self.room.soft
-    }
 }
 
 /// What a settlement did.
