@@ -69,7 +69,17 @@ pub trait Answerer: Send + Sync + 'static {
 }
 
 /// Serves until `phase` leaves [`Phase::Running`] and what is in flight has ended or is cut.
-pub async fn serve(
+///
+/// Boxed, so that all there is about connections is compiled here and not where this is called.
+pub fn serve(
+    listener: TcpListener,
+    answerer: Arc<dyn Answerer>,
+    phase: watch::Receiver<Phase>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(accept(listener, answerer, phase))
+}
+
+async fn accept(
     listener: TcpListener,
     answerer: Arc<dyn Answerer>,
     mut phase: watch::Receiver<Phase>,

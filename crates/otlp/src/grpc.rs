@@ -236,7 +236,17 @@ fn percent_encoded(text: &str) -> String {
     out
 }
 
-async fn connection(
+/// Boxed, so that all there is about connections is compiled here and not where it is served.
+fn connection(
+    receiver: Arc<Receiver>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    ends: watch::Receiver<bool>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(serve(receiver, stream, peer, ends))
+}
+
+async fn serve(
     receiver: Arc<Receiver>,
     stream: TcpStream,
     peer: SocketAddr,

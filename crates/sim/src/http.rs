@@ -14,6 +14,7 @@ use std::{
     future::Future,
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -82,7 +83,16 @@ async fn accept(
 }
 
 /// Serves one connection; its end, however it comes, is nobody's error.
-async fn connection(provider: Arc<Provider>, stream: TcpStream) {
+///
+/// Boxed, so that all there is about connections is compiled here and not where it is served.
+fn connection(
+    provider: Arc<Provider>,
+    stream: TcpStream,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(answer_all(provider, stream))
+}
+
+async fn answer_all(provider: Arc<Provider>, stream: TcpStream) {
     let Ok((socket, is_http2)) = Socket::sniff(stream).await else {
         return;
     };

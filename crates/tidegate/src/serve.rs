@@ -210,12 +210,11 @@ impl Serving {
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
-        let served = server::serve(
+        let mut served = server::serve(
             listener,
             Arc::new(Arc::clone(&self.gateway)),
             self.phase.subscribe(),
         );
-        let mut served = std::pin::pin!(served);
         // Until the end of the draining: what is told while calls end is delivered, too.
         let (told, stop_telling) = tokio::sync::oneshot::channel::<()>();
         let mut delivering = JoinSet::new();
