@@ -1,4 +1,4 @@
-//! Writes the files in `docs/` that the program prints itself.
+//! Writes the files in `docs/` that the code prints itself.
 
 use std::{
     fs,
@@ -8,24 +8,31 @@ use std::{
 
 use crate::{report, shell, suites::Rig};
 
-/// A file, and the arguments with which `tidegate` prints it.
+/// A file, and what prints it.
 struct Generated {
     file: &'static str,
-    arguments: &'static [&'static str],
+    by: Printer,
+}
+
+enum Printer {
+    /// `tidegate` with these arguments.
+    Program(&'static [&'static str]),
+    /// This example of a package, which the program is built without.
+    Example(&'static str, &'static str),
 }
 
 const FILES: &[Generated] = &[
     Generated {
         file: "docs/openapi.json",
-        arguments: &["reference", "openapi"],
+        by: Printer::Example("tidegate-control", "openapi"),
     },
     Generated {
         file: "docs/configuration.toml",
-        arguments: &["config", "reference"],
+        by: Printer::Program(&["config", "reference"]),
     },
     Generated {
         file: "docs/metrics.md",
-        arguments: &["reference", "metrics"],
+        by: Printer::Program(&["reference", "metrics"]),
     },
 ];
 
@@ -64,8 +71,16 @@ pub(crate) fn stale(program: &Path) -> anyhow::Result<Vec<&'static str>> {
 }
 
 impl Generated {
-    /// With an empty environment: what is printed must not depend on the developer's.
+    /// The program with an empty environment: what is printed must not depend on the developer's.
     fn print(&self, program: &Path) -> anyhow::Result<String> {
-        shell::read(Command::new(program).env_clear().args(self.arguments))
+        match self.by {
+            Printer::Program(arguments) => {
+                shell::read(Command::new(program).env_clear().args(arguments))
+            }
+            Printer::Example(package, example) => {
+                let arguments = ["run", "--quiet", "--package", package, "--example", example];
+                shell::read(&mut shell::cargo(arguments))
+            }
+        }
     }
 }

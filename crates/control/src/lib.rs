@@ -27,7 +27,7 @@ use tidegate_segments::Telemetry;
 use tidegate_types::{Secret, with_causes};
 use tokio::sync::Semaphore;
 
-pub use openapi::openapi;
+pub use openapi::{OPENAPI, describe};
 pub use operations::{LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations};
 
 use error::Error;

@@ -94,8 +94,11 @@ impl Modify for Throughout {
     }
 }
 
-/// The description of the API as OpenAPI 3.1, in indented JSON. The same for the same program.
-pub fn openapi() -> String {
+/// The description of the API as OpenAPI 3.1, in indented JSON: made from the code by [`describe`], and checked in.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
+/// The same, made anew. Nothing that serves calls it: what it takes is no part of the program.
+pub fn describe() -> String {
     let description = Description::openapi();
     // Texts, numbers and lists of them: nothing in it can fail to become JSON.
     description.to_pretty_json().unwrap_or_default() + "\n"

@@ -36,7 +36,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::run(&cli.sources(), args),
         Command::Sim(SimCommand::Provider(args)) => emulate(args)?,
         Command::Reference(ReferenceCommand::Openapi) => {
-            return Ok(cli::print(&cli::Said::fine(tidegate_control::openapi())));
+            return Ok(cli::print(&cli::Said::fine(
+                tidegate_control::OPENAPI.to_owned(),
+            )));
         }
         // Everything else has been answered.
         _ => {}

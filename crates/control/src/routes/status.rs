@@ -208,8 +208,5 @@ fn bucket(view: BucketView) -> Bucket {
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "operation",
     responses((status = 200, body = Object)))]
 pub(crate) async fn description() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        crate::openapi(),
-    )
+    ([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI)
 }
