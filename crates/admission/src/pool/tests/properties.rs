@@ -68,6 +68,27 @@ fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..max)
 }
 
+/// What [`Pool::take`] does without its short way, and the pool afterwards.
+fn taken_closely(mut pool: Pool, ask: &Ask, now: Monotonic) -> String {
+    let at = pool.clock(now);
+    pool.sequence += 1;
+    pool.users.see(ask.user, at);
+    let admission = match pool.check_closely(ask, at) {
+        Check::Clear(cleared) => Admission::Granted(pool.commit(cleared, now)),
+        Check::Deferred {
+            wait,
+            bucket,
+            reason,
+        } => Admission::Deferred {
+            wait,
+            bucket,
+            reason,
+        },
+        Check::NeverFits { bucket } => Admission::NeverFits { bucket },
+    };
+    format!("{admission:?} {pool:?}")
+}
+
 fn rate_bucket(name: &'static str, resource: Resource) -> impl Strategy<Value = BucketSpec> {
     let figures = (
         1_u64..200,
@@ -173,7 +194,11 @@ impl World {
                 keyless,
             } => {
                 let ask = self.ask(tokens, class, user, keyless);
-                if let Admission::Granted(taken) = self.pool.take(&ask, now) {
+                let closely = taken_closely(self.pool.clone(), &ask, now);
+                let admission = self.pool.take(&ask, now);
+                let plainly = format!("{admission:?} {:?}", self.pool);
+                assert_eq!(plainly, closely, "the short way decides as the long one");
+                if let Admission::Granted(taken) = admission {
                     self.outstanding.push((taken, self.reserved.len()));
                     self.reserved.push((self.latest_ms, ask.need));
                 }

@@ -166,10 +166,15 @@ impl Run {
             expected: NanoUsd(bound / 2),
             caller,
         };
-        let cleared = match self.books.check(&path, &ask, self.now) {
-            MoneyCheck::Clear(cleared) => cleared,
-            MoneyCheck::Refused(_) => return,
-            MoneyCheck::Stale => panic!("it was resolved just now"),
+        let checked = self.books.check(&path, &ask, self.now);
+        // One look at all levels says what a look at each of them would.
+        let closely = match self.books.examine(&path.slots, &ask) {
+            Ok(it) => MoneyCheck::Clear(ClearedMoney { at: self.now, ..it }),
+            Err(it) => MoneyCheck::Refused(it),
+        };
+        assert_eq!(checked, closely);
+        let MoneyCheck::Clear(cleared) = checked else {
+            return;
         };
         self.excess += if keyless { bound } else { 0 };
         let (expected, would_refuse) = (cleared.expected, cleared.would_refuse);
