@@ -1,5 +1,6 @@
 //! Listening, connections, and the orderly end of both.
 
+mod early;
 mod wire;
 
 use std::{
@@ -24,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::wire::Wire;
+use self::{early::Early, wire::Wire};
 use crate::reply::ReplyBody;
 
 /// Connections open at once. Each costs some 20 KiB while idle; beyond it new ones wait in the
@@ -36,6 +37,15 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head, the bound on what an unauthenticated peer can make us hold.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The most that one read takes of a body. One that comes in one piece is read and sent where it lies; of several, one has
+/// to be made, which costs as much as taking them. As much of an answer is taken ahead of a client that doesn't read: a
+/// part of what the system keeps for it.
+const READ_BYTES_MAX: usize = 512 << 10;
+
+/// What may be read of bodies together with their heads, before anybody has asked for the memory: 64 KiB of each
+/// connection, and beyond that so many bytes of all together.
+const EARLY_BYTES_MAX: usize = 32 << 20;
 
 /// Header lines of a request that are taken. Claude Code sends about 30.
 pub(crate) const HEADERS_MAX: usize = 128;
@@ -86,13 +96,14 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     let each = phase.clone();
+    let early = Early::of(EARLY_BYTES_MAX);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 match accepted.and_then(prepared) {
                     Ok((stream, peer)) => {
                         let (answerer, phase) = (Arc::clone(&answerer), each.clone());
-                        connections.spawn(connection(stream, peer, answerer, phase));
+                        connections.spawn(connection(stream, peer, early.clone(), answerer, phase));
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
@@ -127,11 +138,12 @@ fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, S
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    early: Early,
     answerer: Arc<dyn Answerer>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let reached = Arc::new(AtomicBool::new(false));
-    let wire = Wire::new(stream, Arc::clone(&answerer), Arc::clone(&reached));
+    let wire = Wire::new(stream, early, Arc::clone(&answerer), Arc::clone(&reached));
     let service = service_fn(move |request| {
         reached.store(true, Ordering::Relaxed);
         let answering = answerer.answer(request, peer);
@@ -142,7 +154,8 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_MAX)
             .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(READ_BYTES_MAX)
             .serve_connection(TokioIo::new(wire), service)
     );
     // A connection's error is the client's going, which the call has settled, or no HTTP at all.

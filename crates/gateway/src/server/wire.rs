@@ -16,12 +16,15 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::Sleep,
 };
 
-use super::Answerer;
+use super::{
+    Answerer, HEAD_BYTES_MAX,
+    early::{Early, Taken},
+};
 
 /// Bytes of a request's beginning that are kept: method and path of everything that has a route.
 const BEGINNING_BYTES: usize = 128;
@@ -47,6 +50,9 @@ pub(super) struct Wire {
     reached: Arc<AtomicBool>,
     /// What is read next begins a request.
     begins: bool,
+    early: Early,
+    /// What was read of a body before the call that it belongs to has begun.
+    ahead: Option<Taken>,
     beginning: [u8; BEGINNING_BYTES],
     known: usize,
     /// Ours, in place of the library's refusal, and how much of it is written.
@@ -58,11 +64,14 @@ impl Wire {
     /// `reached` is to be set whenever a request was read whole.
     pub(super) fn new(
         stream: TcpStream,
+        early: Early,
         answerer: Arc<dyn Answerer>,
         reached: Arc<AtomicBool>,
     ) -> Self {
         Self {
             stream,
+            early,
+            ahead: None,
             answerer,
             reached,
             begins: true,
@@ -134,8 +143,26 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let room = buf.remaining();
+        let reached = self.reached.load(Ordering::Relaxed);
+        if reached || self.begins {
+            // It is over, or the call has asked for the memory.
+            self.ahead = None;
+        }
+        if reached && !self.begins {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let ahead = (room > HEAD_BYTES_MAX).then(|| self.early.take(room - HEAD_BYTES_MAX));
+        let most = HEAD_BYTES_MAX + ahead.as_ref().map_or(0, Taken::bytes);
+        let mut limited = (&mut self.stream).take(most as u64);
+        let read = Pin::new(&mut limited).poll_read(cx, buf);
         if read.is_ready() {
+            let read = buf.filled().len() - before;
+            let ahead = ahead.filter(|_| read > HEAD_BYTES_MAX);
+            self.ahead = ahead.map(|mut it| {
+                it.shrink(read - HEAD_BYTES_MAX);
+                it
+            });
             self.note(&buf.filled()[before..]);
         }
         read
