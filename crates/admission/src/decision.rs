@@ -274,7 +274,7 @@ impl Taken {
 }
 
 /// What was taken of one bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
     /// In the bucket's resource. Less than the need where a watched bucket is at its floor.
     pub tokens: u64,

@@ -281,7 +281,13 @@ impl Pool {
 
     /// [`Self::check`], and [`Self::commit`] where it is clear.
     pub fn take(&mut self, ask: &Ask, now: Monotonic) -> Admission {
-        match self.check(ask, now) {
+        let check = self.check(ask, now);
+        self.follow(check, now)
+    }
+
+    /// Takes what a check has just cleared, and says what it has not.
+    fn follow(&mut self, check: Check, now: Monotonic) -> Admission {
+        match check {
             Check::Clear(cleared) => Admission::Granted(self.commit(cleared, now)),
             Check::Deferred {
                 wait,

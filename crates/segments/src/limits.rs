@@ -51,7 +51,8 @@ pub(crate) const PART_ROWS_MAX: usize = GROUP_ROWS * 256;
 /// zstd's level for blocks, which live for a minute.
 pub(crate) const BLOCK_LEVEL: i32 = 1;
 
-/// zstd's level for parts: higher ones save a twentieth of the disk for twice the time.
+/// zstd's level for parts: higher ones save a twentieth of the disk for twice the time, and are not compiled
+/// (`.cargo/config.toml`).
 pub(crate) const PART_LEVEL: i32 = 3;
 
 /// zstd's level for pages of texts: what is as short as they are gets no smaller with higher ones.

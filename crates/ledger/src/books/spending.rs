@@ -48,10 +48,12 @@ impl Books {
 
 impl Slot {
     fn spending(&self, caller: Caller) -> Option<Spending> {
-        let headroom = self.binds(caller).then(|| self.headroom(0))?;
+        if !self.binds(caller) {
+            return None;
+        }
         Some(Spending {
-            level: headroom.level,
-            limit: headroom.limit,
+            level: self.kind(),
+            limit: NanoUsd(self.hard()),
             spent: NanoUsd(self.spent()),
             resets_at: self.resets_at()?,
         })

@@ -73,19 +73,8 @@ fn taken_closely(mut pool: Pool, ask: &Ask, now: Monotonic) -> String {
     let at = pool.clock(now);
     pool.sequence += 1;
     pool.users.see(ask.user, at);
-    let admission = match pool.check_closely(ask, at) {
-        Check::Clear(cleared) => Admission::Granted(pool.commit(cleared, now)),
-        Check::Deferred {
-            wait,
-            bucket,
-            reason,
-        } => Admission::Deferred {
-            wait,
-            bucket,
-            reason,
-        },
-        Check::NeverFits { bucket } => Admission::NeverFits { bucket },
-    };
+    let check = pool.check_closely(ask, at);
+    let admission = pool.follow(check, now);
     format!("{admission:?} {pool:?}")
 }
 
