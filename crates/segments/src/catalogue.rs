@@ -212,7 +212,9 @@ fn prepare(
     let found = pragma("application_id").and_then(|id| Ok((id, pragma("user_version")?)));
     match found.map_err(|it| SegmentsError::sqlite(path, it))? {
         (0, 0) => Ok(make(connection)),
-        (id, VERSION) if id == i64::from(APPLICATION_ID) => Ok(check(connection)),
+        (id, VERSION) if id == i64::from(APPLICATION_ID) => {
+            Ok(check(connection).and_then(|()| check_tables(connection)))
+        }
         (id, OTHER_FILTERS) if id == i64::from(APPLICATION_ID) => {
             Ok(check(connection).and_then(|()| forget_filters(connection)))
         }
@@ -254,8 +256,30 @@ fn check(connection: &mut Connection) -> rusqlite::Result<()> {
     if found == "ok" {
         return Ok(());
     }
+    Err(corrupt(found))
+}
+
+/// A byte of what describes the tables may be another, and that still be SQL.
+fn check_tables(connection: &Connection) -> rusqlite::Result<()> {
+    let tables = |of: &Connection| {
+        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+        let mut query = of.prepare(sql)?;
+        let all: rusqlite::Result<Vec<String>> = query.query_map([], |row| row.get(0))?.collect();
+        all
+    };
+    let ours = Connection::open_in_memory()?;
+    ours.execute_batch(SCHEMA)?;
+    if tables(connection)? == tables(&ours)? {
+        return Ok(());
+    }
+    Err(corrupt(
+        "its tables are not those it was made with".to_owned(),
+    ))
+}
+
+fn corrupt(what: String) -> rusqlite::Error {
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)))
+    rusqlite::Error::SqliteFailure(corrupt, Some(what))
 }
 
 /// Bounds the file. Its log is emptied when it has a quarter of what it may have, 4 MiB at most, and

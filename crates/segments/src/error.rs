@@ -90,6 +90,12 @@ impl SegmentsError {
         {
             return Self::damaged(path, error);
         }
+        // A wrong number in its header, for which there is no code of its own.
+        if let Error::SqliteFailure(_, Some(words)) = &error
+            && words == "unsupported file format"
+        {
+            return Self::damaged(path, words);
+        }
         let (path, code) = (path.to_owned(), error.sqlite_error_code());
         let source: Source = Arc::new(error);
         match code {

@@ -1,5 +1,6 @@
 //! A part: a Parquet file, and the index beside it.
 
+mod checksum;
 mod chunk;
 mod columns;
 mod decode;

@@ -7,7 +7,7 @@ use tidegate_observe::telemetry::{
     AT, Batch, ColumnPages, Counts, Findable, GroupIndex, ID, Kind, PAGE_ROWS, PartIndex,
 };
 
-use super::{Part, PartPaths, Selection, chunk::Chunk, columns, decode::Encoded, write};
+use super::{Part, PartPaths, Selection, checksum, chunk::Chunk, columns, decode::Encoded, write};
 use crate::{error::SegmentsError, files, limits::GROUP_ROWS};
 
 /// The longest column of a row group that is read: a damaged length must not take all memory.
@@ -271,14 +271,15 @@ pub(super) fn read_footer(path: &Path, file: &File) -> Result<Vec<u8>, SegmentsE
 
 /// Makes a part's index anew from its records, and writes it.
 pub(crate) fn rebuild_index(kind: Kind, paths: &PartPaths) -> Result<PartIndex, SegmentsError> {
-    // Without an index nothing says that the bytes are what was written, and not every reader of
-    // bytes that are not stops in order.
+    // Without an index only the file's own checksum says that the bytes are what was written. Older
+    // files have none, and not every reader of bytes that are not stops in order.
     let rebuilt = std::panic::catch_unwind(|| rebuild(kind, paths));
     rebuilt.unwrap_or_else(|_| Err(SegmentsError::damaged(&paths.records, "it can't be read")))
 }
 
 fn rebuild(kind: Kind, paths: &PartPaths) -> Result<PartIndex, SegmentsError> {
     let open = OpenRecords::open(paths, kind, None)?;
+    checksum::check(&paths.records, &open.file)?;
     let mut groups = Vec::new();
     let mut counts = Counts::default();
     let mut filters = Vec::new();

@@ -25,7 +25,7 @@ use tidegate_observe::telemetry::{
     PAGE_ROWS, PartIndex,
 };
 
-use super::{PartPaths, PartReader, chunk::Chunk, columns};
+use super::{PartPaths, PartReader, checksum, chunk::Chunk, columns};
 use crate::{error::SegmentsError, files};
 
 /// A part that is being written, under names that say so.
@@ -152,9 +152,11 @@ impl PartWriter {
     /// Makes both files durable under their names. `replaces` are the parts whose records it holds.
     pub(crate) fn finish(mut self, replaces: Vec<u64>) -> Result<Written, SegmentsError> {
         let path = &self.unfinished.records;
+        self.file.append_key_value_metadata(checksum::blank());
         let metadata = self.file.finish();
         let metadata = metadata.map_err(|it| SegmentsError::parquet(path, it))?;
         let file = self.file.inner();
+        checksum::write(path, file)?;
         file.sync_all().map_err(|it| SegmentsError::io(path, it))?;
         let mut index = PartIndex::new(self.kind, self.groups, self.counts);
         sum_columns(path, file, &metadata, &mut index)?;

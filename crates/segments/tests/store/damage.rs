@@ -160,17 +160,41 @@ fn a_missing_index_is_made_anew() {
 }
 
 #[test]
+fn a_part_without_its_index_is_served_only_as_it_was_written() {
+    let length = fs::metadata(world().file("01.parquet")).unwrap().len();
+    let mut served = 0;
+    for at in (0..usize::try_from(length).unwrap()).step_by(29) {
+        let mut world = world();
+        world.close();
+        overwrite(&world.file("01.parquet"), at, |it| it ^ 4);
+        fs::remove_file(world.file("01.index")).unwrap();
+        world.reopen();
+        let found = world.bodies("");
+        if found.len() == 5 {
+            // The name of the checksum was hit, or what only says who wrote the file.
+            assert_eq!(found[3..], ["old two", "old one"], "byte {at}");
+            served += 1;
+        } else {
+            assert_eq!(found, ["recent one", "new two", "new one"], "byte {at}");
+            assert_eq!(world.recovery.damaged.len(), 1, "byte {at}");
+        }
+    }
+    assert!(served <= 2, "{served} of {}", length / 29);
+}
+
+#[test]
 fn without_its_database_every_part_is_found_again() {
-    for damage in ["garbage", "gone"] {
+    for damage in ["garbage", "gone", "a format to come"] {
         let mut world = world();
         world.close();
         let database = world.directory.path().join("telemetry.db");
         match damage {
             "gone" => fs::remove_file(&database).unwrap(),
+            "a format to come" => overwrite(&database, 47, |_| 5),
             _ => fs::write(&database, [0x55; 8192]).unwrap(),
         }
         world.reopen();
-        let reported = usize::from(damage == "garbage");
+        let reported = usize::from(damage != "gone");
         assert_eq!(
             world.recovery.damaged.len(),
             reported,
