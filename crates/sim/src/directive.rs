@@ -26,6 +26,18 @@ use tidegate_types::{Tokens, Usage};
 
 use crate::{Fault, limits};
 
+/// What stands behind `sim:` in a directive; `docs/emulated-provider.md` says what each does.
+pub const WORDS: [&str; 8] = [
+    "say",
+    "tokens",
+    "think",
+    "tool",
+    "sleep-ms",
+    "stream-ms",
+    "fault",
+    "next",
+];
+
 /// A tool to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
@@ -62,6 +74,9 @@ pub fn steps(text: &str) -> Vec<Directives> {
     while let Some(at) = rest.find("sim:") {
         rest = &rest[at + "sim:".len()..];
         let (word, after) = split_word(rest);
+        if !WORDS.contains(&word) {
+            continue;
+        }
         if word == "next" {
             found = true;
             steps.push(Directives::default());

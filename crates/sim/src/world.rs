@@ -191,6 +191,7 @@ pub struct World {
     start: Timestamp,
     chance: Seeded,
     pools: Map<Pool, Buckets>,
+    counting: Map<Account, Bucket>,
     windows: Map<Account, Windows>,
     bills: Map<Account, u128>,
     cache: PromptCache,
@@ -206,6 +207,7 @@ impl World {
             cache: PromptCache::new(&spec.cache),
             start,
             pools: Map::default(),
+            counting: Map::default(),
             windows: Map::default(),
             bills: Map::default(),
             strikes: Map::default(),
@@ -292,8 +294,7 @@ impl World {
 
     /// Input tokens of a call that only asks to be counted, against a bucket of its own; or how long to wait.
     pub fn count_tokens(&mut self, call: &Call, now: Timestamp) -> Result<Tokens, Duration> {
-        let pool = self.pool_of(call);
-        let bucket = &mut self.buckets(&pool, now).count_tokens;
+        let bucket = self.counting_bucket(call.account, now);
         let wait = bucket.wait(1);
         if !wait.is_zero() {
             return Err(wait);
@@ -438,10 +439,23 @@ impl World {
         let buckets = self.pools.entry(pool.clone()).or_insert_with(|| {
             let limits = spec.class_limits.get(&pool.class);
             let limits = limits.unwrap_or(&spec.limits);
-            Buckets::full(limits, spec.count_tokens_per_minute, now)
+            Buckets::full(limits, now)
         });
         buckets.refill(now);
         buckets
+    }
+
+    /// The bucket of those that a credential has counted, of whichever models, refilled to `now`.
+    fn counting_bucket(&mut self, account: Account, now: Timestamp) -> &mut Bucket {
+        if self.counting.len() >= limits::POOLS_MAX && !self.counting.contains_key(&account) {
+            self.counting.clear();
+        }
+        let spec = &self.spec;
+        let bucket = self.counting.entry(account).or_insert_with(|| {
+            Bucket::full(spec.count_tokens_per_minute, spec.limits.burst_seconds, now)
+        });
+        bucket.refill(now);
+        bucket
     }
 }
 

@@ -119,3 +119,71 @@ proptest! {
         prop_assert_eq!(parse_usage(&format_usage(&usage)), Ok(usage));
     }
 }
+
+/// What users are told.
+const DOCUMENT: &str = include_str!("../../../../docs/emulated-provider.md");
+
+#[track_caller]
+fn is_told(what: &str) {
+    assert!(
+        DOCUMENT.contains(what),
+        "docs/emulated-provider.md has no {what}"
+    );
+}
+
+#[test]
+fn each_directive_header_and_fault_is_in_the_document() {
+    for word in WORDS {
+        is_told(&format!("| `sim:{word}"));
+        let argument = match word {
+            "tool" => "Read {}",
+            "fault" => "529",
+            _ => "1",
+        };
+        assert!(
+            !steps(&format!("sim:{word} {argument}")).is_empty(),
+            "{word}"
+        );
+    }
+    for kind in crate::FaultKind::ALL {
+        is_told(&format!("`{}`", kind.word()));
+    }
+    for header in ["x-sim", "x-sim-fault", "x-sim-usage"] {
+        is_told(&format!("| `{header}` |"));
+    }
+    is_told(&format_usage(&Usage::default()).replace("=0", "=N"));
+}
+
+#[test]
+fn each_field_of_a_spec_is_in_the_document() {
+    let spec = crate::ProviderSpec {
+        driven_from: Some(1),
+        spend_cap: Some(crate::spec::SpendCapSpec::default()),
+        fixed: Some(crate::spec::FixedSpec::default()),
+        episodes: vec![
+            serde_json::from_str(r#"{"after_ms": 1, "lasts_ms": 1}"#).expect("an episode"),
+        ],
+        faults: vec![serde_json::from_str(r#"{"fault": "529", "per_mille": 1}"#).expect("a share")],
+        ..crate::ProviderSpec::default()
+    };
+    let spec = serde_json::to_value(spec).expect("JSON");
+    for (field, value) in spec.as_object().expect("an object") {
+        is_told(&format!("| `{field}` |"));
+        for name in names_in(value) {
+            is_told(&format!("`{name}`"));
+        }
+    }
+}
+
+/// The names of all fields in a value.
+fn names_in(value: &serde_json::Value) -> Vec<String> {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let inner = fields.values().flat_map(names_in);
+            fields.keys().cloned().chain(inner).collect()
+        }
+        Value::Array(values) => values.iter().flat_map(names_in).collect(),
+        _ => Vec::new(),
+    }
+}

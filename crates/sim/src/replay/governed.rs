@@ -33,7 +33,7 @@ use tidegate_observe::{
     metrics::Registry,
     record::{Level, LogRecord},
 };
-use tidegate_providers::{Dialect, Metered, RequestFacts, scan};
+use tidegate_providers::{Dialect, Metered, RequestFacts, meter::Said, scan};
 use tidegate_store::{MemoryJournal, MemoryStore};
 use tidegate_types::{Caller, Clock as _, Priority, Role, Usage};
 
@@ -479,6 +479,7 @@ fn metered(usage: &Usage) -> Metered {
         usage: Some(*usage),
         usage_is_final: true,
         input_is_known: true,
+        said: Said::default(),
         complete: true,
         error: None,
         text_bytes: usage.output.0 * 4,
@@ -486,5 +487,6 @@ fn metered(usage: &Usage) -> Metered {
         model: None,
         stop_reason: None,
         passed_over: 0,
+        unread_bytes: 0,
     }
 }

@@ -13,18 +13,16 @@ pub(super) struct Buckets {
     pub(super) input: Bucket,
     pub(super) output: Bucket,
     pub(super) tokens: Bucket,
-    pub(super) count_tokens: Bucket,
 }
 
 impl Buckets {
-    pub(super) fn full(spec: &LimitSpec, count_tokens_per_minute: u64, now: Timestamp) -> Self {
+    pub(super) fn full(spec: &LimitSpec, now: Timestamp) -> Self {
         let bucket = |limit| Bucket::full(limit, spec.burst_seconds, now);
         Self {
             requests: bucket(spec.requests_per_minute),
             input: bucket(spec.input_tokens_per_minute),
             output: bucket(spec.output_tokens_per_minute),
             tokens: bucket(spec.tokens_per_minute),
-            count_tokens: bucket(count_tokens_per_minute),
         }
     }
 
@@ -34,7 +32,6 @@ impl Buckets {
             &mut self.input,
             &mut self.output,
             &mut self.tokens,
-            &mut self.count_tokens,
         ] {
             bucket.refill(now);
         }

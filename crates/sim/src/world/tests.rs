@@ -1,3 +1,5 @@
+mod counting;
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
@@ -515,25 +517,6 @@ fn rule_15_a_fault_with_times_strikes_so_often_per_prompt_and_credential() {
     let mut strike = |prompt| world.fault(Some(twice), account, prompt, START).is_some();
     let struck = [strike(1), strike(1), strike(1), strike(2)];
     assert_eq!(struck, [true, true, false, true]);
-}
-
-#[test]
-fn counting_tokens_has_a_limit_of_its_own() {
-    let spec = ProviderSpec {
-        count_tokens_per_minute: 60,
-        ..spec()
-    };
-    let mut world = World::new(spec, START);
-    let mut call = anthropic(1, 0, 1);
-    call.blocks = Block::chain([("user", &[b'a'; 361][..], None)]);
-    for _ in 0..60 {
-        assert_eq!(world.count_tokens(&call, START), Ok(Tokens(101)));
-    }
-    assert_eq!(
-        world.count_tokens(&call, START),
-        Err(Duration::from_secs(1))
-    );
-    admitted(&mut world, &call, START);
 }
 
 proptest! {
