@@ -91,6 +91,10 @@ CREATE TABLE settings (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// A page holds some ten rows. In half of it, as is usual, a row that is written under load has half as many to share
+/// its page with, which is written twice, and into the log first: a sixth of the writer's time.
+const PAGE_BYTES: u32 = 8 << 10;
+
 /// Makes the file one of this schema, or says why it can't be.
 pub(super) fn prepare(
     path: &Path,
@@ -124,6 +128,8 @@ pub(super) fn prepare(
 }
 
 fn migrate(connection: &mut Connection, schema: &Schema, steps: &[&str]) -> rusqlite::Result<()> {
+    // Of a file that is new: one that is not keeps its own.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     // Readers go on while we write, and a commit is one sync.
     connection.pragma_update(None, "journal_mode", "wal")?;
     if steps.is_empty() {
