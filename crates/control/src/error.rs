@@ -6,8 +6,12 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use tidegate_engine::{
-    Engine, admissions::AdmissionError, approvals::ApprovalError, identity::Unidentified,
-    queues::QueueError, tasks::TaskError,
+    Engine,
+    admissions::{AdmissionError, CorrectionError},
+    approvals::ApprovalError,
+    identity::Unidentified,
+    queues::QueueError,
+    tasks::TaskError,
 };
 use tidegate_logins::ConfirmError;
 use tidegate_observe::telemetry::FilterError;
@@ -145,6 +149,9 @@ pub(crate) enum Error {
     /// An admission or a reservation.
     #[error("{}", without_files(.0))]
     Admission(#[from] AdmissionError),
+    /// A cost that is not corrected.
+    #[error(transparent)]
+    Correction(CorrectionError),
     /// A request for approval.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
@@ -228,6 +235,9 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// What whoever is only signed in does to confirm another.
 const USE_A_KEY: &str = "use a key of your own, or the `tidegate` command on the gateway's machine";
 
+/// What becomes of a reservation that ended before its holder said anything.
+const CORRECT_ESTIMATES: &str = "where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`";
+
 impl Error {
     /// What the sender should do.
     pub(crate) const fn disposition(&self) -> Disposition {
@@ -240,6 +250,7 @@ impl Error {
                 | AdmissionError::TooManyWait
                 | AdmissionError::Unwritable(_),
             )
+            | Self::Correction(CorrectionError::Store(_))
             | Self::TooManyStreams
             | Self::Telemetry(NoAnswer::TooManyExports | NoAnswer::NotKept(_))
             | Self::Verifying
@@ -277,6 +288,12 @@ impl Error {
                 | ApprovalError::AtHardLimit { .. },
             )
             | Self::Queue(_)
+            | Self::Correction(
+                CorrectionError::Unknown(_)
+                | CorrectionError::Open(_)
+                | CorrectionError::Released(_)
+                | CorrectionError::Exact { .. },
+            )
             | Self::Task(_)
             | Self::Unknown(_)
             | Self::ReloadRefused(_)
@@ -344,6 +361,7 @@ impl Error {
             Self::Value { .. } => told(S::BAD_REQUEST, "bad_value"),
             Self::Incomplete(_) => told(S::BAD_REQUEST, "incomplete"),
             Self::Admission(it) => not_considered(it),
+            Self::Correction(it) => uncorrected(it),
             Self::Approval(it) => undecided(it),
             Self::Task(it) => not_done(it),
             Self::Queue(QueueError::NotWaiting(_)) => told(S::NOT_FOUND, "not_waiting"),
@@ -384,7 +402,7 @@ const fn unidentified(error: Unidentified) -> Telling {
         Unidentified::Foreign => told(S::FORBIDDEN, "foreign"),
         Unidentified::MayNotCall => told(S::FORBIDDEN, "role_needed"),
         Unidentified::KeyNeeded => told(S::UNAUTHORIZED, "key_needed"),
-        Unidentified::UnknownKey => told(S::UNAUTHORIZED, "unknown_key"),
+        Unidentified::UnknownKey | Unidentified::LocalToken => told(S::UNAUTHORIZED, "unknown_key"),
         Unidentified::SignedOut => told(S::UNAUTHORIZED, "signed_out"),
     }
 }
@@ -403,12 +421,23 @@ const fn not_considered(error: &AdmissionError) -> Telling {
     match error {
         AdmissionError::UnknownPlatform { .. } => told(S::BAD_REQUEST, "unknown_platform"),
         AdmissionError::OtherUser { .. } => told(S::FORBIDDEN, "not_yours"),
-        AdmissionError::NotOpen(_) => told(S::NOT_FOUND, "not_open"),
+        AdmissionError::NotOpen(_) => with(S::NOT_FOUND, "not_open", CORRECT_ESTIMATES),
         AdmissionError::Short(_) => told(S::CONFLICT, "short"),
         AdmissionError::Task(it) => not_done(it),
         AdmissionError::TooMany => told(S::TOO_MANY_REQUESTS, "too_many_open"),
         AdmissionError::TooManyWait => told(S::TOO_MANY_REQUESTS, "too_many_wait"),
         AdmissionError::Unwritable(_) => told(S::SERVICE_UNAVAILABLE, "ledger_unwritable"),
+    }
+}
+
+const fn uncorrected(error: &CorrectionError) -> Telling {
+    use StatusCode as S;
+    match error {
+        CorrectionError::Unknown(_) => told(S::NOT_FOUND, "not_found"),
+        CorrectionError::Open(_) => told(S::CONFLICT, "open"),
+        CorrectionError::Released(_) => told(S::CONFLICT, "released"),
+        CorrectionError::Exact { .. } => told(S::CONFLICT, "not_estimated"),
+        CorrectionError::Store(_) => told(S::SERVICE_UNAVAILABLE, "store_failed"),
     }
 }
 

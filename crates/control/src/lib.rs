@@ -28,7 +28,9 @@ use tidegate_types::{Secret, with_causes};
 use tokio::sync::Semaphore;
 
 pub use openapi::{OPENAPI, describe};
-pub use operations::{LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations};
+pub use operations::{
+    LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Reloaded,
+};
 
 use error::Error;
 

@@ -19,7 +19,7 @@ use crate::{routes::described, wire::Failure};
     ),
     paths(
         described::alive, described::ready, described::expose,
-        described::admit, described::admission, described::events, described::withdraw, described::reservations, described::settle, described::extend, described::release,
+        described::admit, described::admission, described::events, described::withdraw, described::reservations, described::settle, described::correct, described::extend, described::release,
         described::status, described::limits, described::budgets, described::set_limit, described::quotas,
         described::approvals, described::decide, described::look, described::follow,
         described::test,

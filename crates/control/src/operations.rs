@@ -71,6 +71,15 @@ impl fmt::Display for LimitScope {
     }
 }
 
+/// A configuration that was read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What is new, in words.
+    pub changed: String,
+    /// The keys that have new values in the file and keep the old ones until the next start.
+    pub at_next_start: Vec<String>,
+}
+
 /// A channel for notices, as it does now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeChannel {
@@ -111,9 +120,9 @@ pub enum NoticeUntested {
 /// [`notice_channels`](Self::notice_channels) and [`managed_settings`](Self::managed_settings), which
 /// must be quick.
 pub trait Operations: Send + Sync + 'static {
-    /// Reads the configuration again and puts it in force; what is new, in words. The row in the
-    /// audit is its own. An error says in a sentence what stands in the way; nothing changed then.
-    fn reload(&self, by: Actor) -> Result<String, String>;
+    /// Reads the configuration again and puts it in force. The row in the audit is its own. An error
+    /// says in a sentence what stands in the way; nothing changed then.
+    fn reload(&self, by: Actor) -> Result<Reloaded, String>;
 
     /// Puts a limit in force and keeps it over restarts and reloads. Never called twice at once.
     /// The caller writes the row in the audit. An error says in a sentence what stands in the way;

@@ -62,7 +62,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|refused| {
         let path = refused.path().to_string();
         let inner = refused.inner();
+        // The path is that of a value, and what is no JSON has none.
         Error::Body(match path.as_str() {
+            _ if !inner.is_data() => format!("the body is not JSON: {inner}"),
             "." => format!("the body: {inner}"),
             _ => format!("`{path}`: {inner}"),
         })

@@ -70,6 +70,11 @@ pub(crate) const ROUTES: &[Route] = &[
         "/api/v1/reservations/{id}/release",
         Right::Ask,
     ),
+    route(
+        Method::POST,
+        "/api/v1/reservations/{id}/correct",
+        Right::Operate,
+    ),
     route(Method::GET, "/api/v1/status", Right::Look),
     route(Method::GET, "/api/v1/limits", Right::Look),
     route(Method::GET, "/api/v1/budgets", Right::Look),
@@ -148,6 +153,10 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route(
             "/api/v1/reservations/{id}/release",
             post(admissions::release),
+        )
+        .route(
+            "/api/v1/reservations/{id}/correct",
+            post(admissions::correct),
         )
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/limits", get(limits::limits))

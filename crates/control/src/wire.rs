@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use admission::{
-    Admission, AdmissionQuery, AdmissionRequest, AdmissionState, Expired, ExtendRequest, Extended,
-    Released, Reservation, Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
-    WaitingAdmission,
+    Admission, AdmissionQuery, AdmissionRequest, AdmissionState, CorrectRequest, Corrected,
+    Expired, ExtendRequest, Extended, Released, Reservation, Reservations, SettleRequest, Settled,
+    Shortage, UsageRequest, WaitFor, WaitingAdmission,
 };
 pub use approval::{Approval, Approvals, DecideRequest};
 pub use budget::{Budget, BudgetQuery, Budgets, Limit, LimitRequest, LimitSet, Window};

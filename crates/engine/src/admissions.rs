@@ -1,6 +1,7 @@
 //! Reservations held for others: those who asked before they act, and those a crash left open.
 
 mod asking;
+mod correct;
 mod extend;
 mod shapes;
 pub(crate) mod sought;
@@ -9,6 +10,7 @@ mod waits;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+pub use correct::{Corrected, CorrectionError};
 pub use shapes::{Actual, AdmissionAsk, AdmissionError, Admitted, NotAdmitted, ReservationView};
 pub use waits::{
     AdmissionView, Answer, HOLD_DEFAULT, HOLD_MAX, Outcome, Patience, WAIT_DEFAULT, WAIT_MAX,
@@ -18,7 +20,7 @@ pub(crate) use waits::{Decided, Waits};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidegate_admission::Need;
-use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, Line, Settlement};
+use tidegate_ledger::{CallEntry, Entry, EntryPath, Event, LevelKind, Line, Settlement};
 use tidegate_observe::{audit::Action, event};
 use tidegate_types::{Monotonic, NanoUsd, ReservationId, Timestamp};
 
@@ -48,27 +50,33 @@ pub struct OpenReservation {
 }
 
 impl OpenReservation {
-    pub(crate) fn unknown(
+    /// One of an earlier run: until when it stays, and whether nobody knows what became of it.
+    pub(crate) fn adopted(
         holding: Holding,
-        path: Arc<EntryPath>,
-        next_ordinal: u32,
-        expires: Timestamp,
+        open: tidegate_ledger::OpenReservation,
+        (expires, unknown): (Timestamp, bool),
     ) -> Self {
+        let platform = open.asked.map(|it| it.platform);
         Self {
             holding,
-            path,
-            next_ordinal,
+            path: open.path,
+            next_ordinal: open.next_ordinal,
             expires,
-            unknown: true,
-            platform: "unknown".into(),
+            unknown,
+            platform: platform.unwrap_or_else(|| "unknown".into()),
             need: Need::default(),
             since: None,
         }
     }
 
+    /// Until when it lasts if it is to last that much longer from now.
+    fn lasts_until(&self, now: Timestamp, longer: Duration) -> Timestamp {
+        self.expires.max(now.after(longer.min(LIFE_MAX)))
+    }
+
     /// Makes it last that much longer from now, unless it does anyway. Says until when.
     fn last_until(&mut self, now: Timestamp, longer: Duration) -> Timestamp {
-        self.expires = self.expires.max(now.after(longer.min(LIFE_MAX)));
+        self.expires = self.lasts_until(now, longer);
         self.expires
     }
 
@@ -257,6 +265,7 @@ impl Engine {
         used: Option<&Need>,
     ) {
         let now = self.now();
+        let (organisation, service) = (Arc::clone(&open.path.organisation), open.path.service);
         let entry = CallEntry {
             reservation: id,
             ordinal: open.next_ordinal,
@@ -298,6 +307,11 @@ impl Engine {
             },
         );
         self.journal();
+        if !cost.is_zero() {
+            let service = LevelKind::Service(service).word();
+            let labels = [&*organisation, service, &*open.platform];
+            self.registry.spent_dollars.with(labels).add_money(cost);
+        }
         if let Some(settled) = self.after(ended) {
             self.tell_settled(id, &settled, (&open.platform, held, OVERRUN));
         }

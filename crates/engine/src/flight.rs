@@ -73,20 +73,6 @@ pub struct End {
     pub request_id: Option<Arc<str>>,
 }
 
-impl End {
-    /// The end of a call of which nothing was sent.
-    #[must_use]
-    pub const fn unsent() -> Self {
-        Self {
-            outcome: Outcome::UpstreamUnreachable,
-            status: 0,
-            metered: None,
-            answer_bytes: 0,
-            request_id: None,
-        }
-    }
-}
-
 impl Engine {
     /// Reports what a settlement did that somebody should know.
     pub(crate) fn tell_settled(
@@ -103,6 +89,10 @@ impl Engine {
                 overrun: settled.overrun,
                 cause,
             });
+        }
+        for level in &settled.soft_crossed {
+            let limit = level.word();
+            self.report(&event::SoftLimitSpent { reservation, limit });
         }
         for crossing in &settled.crossed {
             self.report_reached(Some(reservation), crossing);
@@ -229,9 +219,26 @@ impl InFlight {
         routed.call
     }
 
-    /// Ends a call of which nothing was sent, and so nothing is owed, and gives everything back as
-    /// if it had never been taken. Returns its finished record.
+    /// Ends a try of which nothing was sent, and gives the call back for another: nothing is owed.
+    pub fn unsent(self) -> Box<Identified> {
+        let mut routed = self.give_back();
+        let platform = Arc::clone(&routed.platform.name);
+        routed.call.record.tried.push(platform);
+        routed.call
+    }
+
+    /// Ends a call of which nothing was sent: nothing is owed. Returns its finished record.
     pub fn release(self, outcome: Outcome) -> Arc<CallRecord> {
+        let engine = Arc::clone(&self.engine);
+        let routed = self.give_back();
+        // It runs for its task until its record is there.
+        let mut record = routed.call.record;
+        record.outcome = outcome;
+        engine.finish(record)
+    }
+
+    /// Gives everything back as if it had never been taken.
+    fn give_back(self) -> Box<Routed> {
         let now = self.engine.now();
         let entry = CallEntry {
             reservation: self.reservation,
@@ -258,14 +265,13 @@ impl InFlight {
         );
         engine.journal();
         let _nothing = engine.after(ended);
-        let mut record = self.routed.call.record;
-        record.outcome = outcome;
-        engine.finish(record)
+        self.routed
     }
 
     fn close(self, end: &End) -> (Box<Routed>, Charge, Moment, ToJournal) {
         let now = self.engine.now();
-        let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some());
+        let cap = self.lowered.map_or(self.routed.cap, |(cap, _)| cap);
+        let charge = Charge::of(&self.routed, end, self.first_byte_at.is_some(), cap);
         let settlement = Settlement {
             held: self.holding.bound(),
             cost: charge.cost,

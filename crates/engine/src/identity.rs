@@ -4,10 +4,13 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use foldhash::fast::FixedState;
 
-use tidegate_ledger::keys::{self, ACCESS_PREFIX, Bearers, Key};
+use tidegate_ledger::keys::{self, ACCESS_PREFIX, Bearers, Key, LOCAL_PREFIX};
+use tidegate_providers::accounting::Family;
 use tidegate_types::{Caller, KeyId, Priority, Role, Timestamp};
 
 use crate::settings::Local;
+
+pub use tidegate_ledger::keys::is_ours;
 
 /// What every one of our keys begins with.
 pub const KEY_PREFIX: &str = tidegate_ledger::keys::SECRET_PREFIX;
@@ -36,8 +39,38 @@ pub enum Credential {
     None,
     /// A claude.ai login.
     Subscription,
-    /// An API key or any other token.
+    /// An API key of this family, by its form.
+    KeyOf(Family),
+    /// Any other key or token.
     Key,
+}
+
+/// What credentials begin with whose owner can be told by that.
+const FORMS: [(&str, Credential); 5] = [
+    ("sk-ant-oat", Credential::Subscription),
+    ("sk-ant-", Credential::KeyOf(Family::Anthropic)),
+    ("sk-proj-", Credential::KeyOf(Family::OpenAi)),
+    ("sk-svcacct-", Credential::KeyOf(Family::OpenAi)),
+    ("sk-admin-", Credential::KeyOf(Family::OpenAi)),
+];
+
+impl Credential {
+    /// The kind of a credential that is not ours, by its form.
+    pub fn of(secret: &str) -> Self {
+        let known = FORMS.iter().find(|(form, _)| secret.starts_with(form));
+        known.map_or(Self::Key, |(_, kind)| *kind)
+    }
+
+    /// Whether it is good for a provider of this family, and pays there as its platform says: a
+    /// login for its subscription and nothing else, and nothing else for that.
+    pub fn pays(self, family: Family, subscription: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Subscription => subscription && family == Family::Anthropic,
+            Self::KeyOf(own) => !subscription && family == own,
+            Self::Key => !subscription,
+        }
+    }
 }
 
 /// Who calls, as far as headers alone say.
@@ -83,6 +116,11 @@ pub enum Unidentified {
     /// A key that is not, or no longer, one of ours.
     #[error("the Tidegate key is unknown or revoked: ask an admin for one (`tidegate keys add`)")]
     UnknownKey,
+    /// The token that changes need, which only the control API takes.
+    #[error(
+        "the token of the data directory changes things through /api/v1 and sends no calls: send a Tidegate key, or none"
+    )]
+    LocalToken,
     /// An access token that stands for nobody, or no longer.
     #[error("this sign-in is over or was revoked: sign in again (`/login` in Claude Code)")]
     SignedOut,
@@ -183,13 +221,18 @@ struct Shown<'a> {
 impl<'a> Shown<'a> {
     fn of(presented: &Presented<'a>) -> Self {
         let token = presented.authorization.and_then(bearer);
-        let ours = |it: &&str| it.starts_with(KEY_PREFIX);
+        let ours = |it: &&str| is_ours(it.as_bytes());
         let in_credential = presented.x_api_key.filter(ours).or(token.filter(ours));
         let own = match (presented.x_api_key, token) {
             _ if in_credential.is_some() => Credential::None,
-            (_, Some(token)) if token.starts_with("sk-ant-oat") => Credential::Subscription,
             (None, None) if presented.authorization.is_none() => Credential::None,
-            _ => Credential::Key,
+            (None, None) => Credential::Key,
+            (None, Some(one)) | (Some(one), None) => Credential::of(one),
+            // Both go upstream together: what can be told of either holds for both.
+            (Some(key), Some(token)) => match Credential::of(token) {
+                Credential::Key => Credential::of(key),
+                known => known,
+            },
         };
         Self {
             secret: presented.tidegate_key.or(in_credential),
@@ -234,6 +277,9 @@ pub fn identify(
     if secret.starts_with(ACCESS_PREFIX) {
         // A sign-in's, where such are known: see `identify_bearer`.
         return Err(Unidentified::SignedOut);
+    }
+    if secret.starts_with(LOCAL_PREFIX) {
+        return Err(Unidentified::LocalToken);
     }
     let key = keys.find(secret).ok_or(Unidentified::UnknownKey)?;
     Ok(shown.stands_for(key))

@@ -117,7 +117,7 @@ impl Leases {
             {
                 let amount = match event {
                     Event::Reserve { bound, .. } => *bound,
-                    Event::Extend { by } => *by,
+                    Event::Extend { by, .. } => *by,
                     _ => continue,
                 };
                 for key in enforced_keys(path, *enforced) {

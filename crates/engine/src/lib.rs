@@ -141,6 +141,8 @@ pub struct Engine {
     ring: ArcSwap<KeyRing>,
     bearers: OnceLock<Arc<dyn Bearers>>,
     open: admissions::Open,
+    /// Held while the cost of a reservation that ended is corrected.
+    correcting: parking_lot::Mutex<()>,
     waits: admissions::Waits,
     alarms: alarms::Alarms,
     following: Following,
@@ -284,7 +286,9 @@ impl Engine {
     }
 
     /// Ends a record that will not change any more: counted, kept, and given back.
-    pub fn finish(&self, record: Box<CallRecord>) -> Arc<CallRecord> {
+    pub fn finish(&self, mut record: Box<CallRecord>) -> Arc<CallRecord> {
+        // Where it ended, it did not go on from.
+        record.tried.pop_if(|it| *it == record.platform);
         self.report(&CallSettled(&record));
         self.finish_for_task(&record);
         let record = Arc::from(record);

@@ -146,6 +146,7 @@ impl Engine {
             holds: crate::holding::Holds::default(),
             standing,
             open: Open::default(),
+            correcting: Mutex::default(),
             waits: crate::admissions::Waits::default(),
             alarms: Alarms::new(crate::DROPPED.load(Ordering::Relaxed)),
             following: crate::Following::default(),
@@ -192,8 +193,13 @@ impl Engine {
 
     /// Takes over the reservations that have no end. Their holds bind at once.
     fn adopt_open(&self, now: Timestamp) -> Result<(), StartError> {
-        for open in self.stores.ledger.open_reservations()? {
-            let until = open.unknown_until.unwrap_or(now.after(UNKNOWN_MAX));
+        for mut open in self.stores.ledger.open_reservations()? {
+            // What is promised still is its holder's to settle, as if nothing had been.
+            let promised = open.asked.as_ref().map(|it| it.until);
+            let promised = promised.filter(|it| *it > now && open.unknown_until.is_none());
+            let until = promised
+                .or(open.unknown_until)
+                .unwrap_or(now.after(UNKNOWN_MAX));
             let books = self.books(&open.path.organisation);
             let hold = loop {
                 let adopted = books.lock().adopt(&open.path, open.held, open.enforced);
@@ -202,22 +208,21 @@ impl Engine {
                     Err(missing) => self.load_or_fail(&books, &missing)?,
                 }
             };
-            let mut next_ordinal = open.next_ordinal;
-            if open.unknown_until.is_none() {
+            if promised.is_none() && open.unknown_until.is_none() {
                 self.book(Line::new(Entry::Call(CallEntry {
                     reservation: open.reservation,
-                    ordinal: next_ordinal,
+                    ordinal: open.next_ordinal,
                     at: now,
                     path: Arc::clone(&open.path),
                     enforced: open.enforced,
                     event: Event::Unknown { until },
                 })));
-                next_ordinal += 1;
+                open.next_ordinal += 1;
             }
             let holding = Holding::adopted(books, hold);
             self.open.put(
                 open.reservation,
-                OpenReservation::unknown(holding, open.path, next_ordinal, until),
+                OpenReservation::adopted(holding, open, (until, promised.is_none())),
             );
         }
         Ok(())

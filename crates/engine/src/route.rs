@@ -61,6 +61,18 @@ pub enum NoRoute {
         /// Its provider.
         provider: Arc<str>,
     },
+    /// The caller's own credential belongs elsewhere.
+    #[error(
+        "platform `{platform}` takes {wanted}, and the call came with {shown}: send what belongs there, or name another platform"
+    )]
+    OtherCredential {
+        /// The platform.
+        platform: Arc<str>,
+        /// What came.
+        shown: &'static str,
+        /// What is good there.
+        wanted: &'static str,
+    },
     /// The operator's credential is not for keyless calls.
     #[error(
         "platform `{platform}` is paid by the operator, and calls without a Tidegate key may not spend that: send a key, your own credential, or set `providers.{provider}.local_may_spend = true`"
@@ -86,14 +98,30 @@ pub const fn family(dialect: Dialect) -> Family {
 /// The caller's own is used wherever it belongs; a key of ours beside none asks for the operator's.
 pub fn payer(call: &Identified, platform: &Platform) -> Result<Payer, NoRoute> {
     let at_home = *platform.provider == *home_provider(platform.family);
-    let own = call.principal.credential != Credential::None;
-    if own && at_home {
+    let own = call.principal.credential;
+    if at_home && own.pays(platform.family, platform.subscription) {
         return Ok(Payer::Caller);
     }
     let (platform_name, provider) = (Arc::clone(&platform.name), Arc::clone(&platform.provider));
     if !platform.operators_credential {
         if platform.free {
             return Ok(Payer::Nobody);
+        }
+        if at_home && own != Credential::None {
+            return Err(NoRoute::OtherCredential {
+                platform: platform_name,
+                shown: match own {
+                    Credential::Subscription => "a claude.ai login",
+                    Credential::KeyOf(Family::Anthropic) => "a key of Anthropic's",
+                    Credential::KeyOf(Family::OpenAi) => "a key of OpenAI's",
+                    Credential::Key | Credential::None => "an API key",
+                },
+                wanted: match (platform.subscription, platform.family) {
+                    (true, _) => "a claude.ai login",
+                    (false, Family::Anthropic) => "an API key of Anthropic's",
+                    (false, Family::OpenAi) => "an API key of OpenAI's",
+                },
+            });
         }
         // Nobody has any: the provider itself says so best, unless it is not the caller's.
         let nothing_to_hide = at_home && call.principal.caller == Caller::Keyless;

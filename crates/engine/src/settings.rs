@@ -177,7 +177,8 @@ impl Default for Weights {
                 rule(&[], &[], true, 10),
                 rule(&[RequestClass::Subagent], &[], false, 2),
                 rule(&[], &["sonnet"], false, 2),
-                rule(&[], &["opus", "fable", "mythos"], false, 10),
+                rule(&[], &["opus"], false, 5),
+                rule(&[], &["fable", "mythos"], false, 10),
             ],
             otherwise: 2,
         }
@@ -216,7 +217,9 @@ mod tests {
         let units = |complexity, class, model, fast| {
             Weights::default().units(complexity, class, model, fast)
         };
-        assert_eq!(units(None, Main, "claude-opus-5-5", false), 10);
+        assert_eq!(units(None, Main, "claude-opus-5-5", false), 5);
+        assert_eq!(units(None, Main, "claude-opus-5-5", true), 10);
+        assert_eq!(units(None, Main, "claude-mythos-5", false), 10);
         assert_eq!(units(None, Main, "claude-sonnet-5-5", false), 2);
         assert_eq!(units(None, Main, "claude-sonnet-5-5", true), 10);
         assert_eq!(units(None, Subagent, "claude-opus-5-5", false), 2);

@@ -23,8 +23,18 @@ pub struct Told {
     pub resets_at: Option<Timestamp>,
 }
 
-/// A budget that is short, in a sentence.
-pub fn sentence(shortage: &Shortage) -> String {
+/// A budget that is short, in a sentence for whoever sent a call.
+fn sentence_of_call(shortage: &Shortage) -> String {
+    sentence(shortage, "a smaller max_tokens or input")
+}
+
+/// The same for whoever asks before it acts: of what it asks for, its cost alone counts here.
+pub(crate) fn sentence_of_ask(shortage: &Shortage) -> String {
+    sentence(shortage, "a smaller cost_usd")
+}
+
+/// A budget that is short, in a sentence; `less` is what would need less of it.
+fn sentence(shortage: &Shortage, less: &str) -> String {
     let Shortage {
         level,
         limit,
@@ -38,7 +48,7 @@ pub fn sentence(shortage: &Shortage) -> String {
         None => "does not reset".to_owned(),
     };
     format!(
-        "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `tidegate budget set {level} <amount>`, or ask for less with a smaller max_tokens or input"
+        "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `tidegate budget set {level} <amount>`, or ask for less with {less}"
     )
 }
 
@@ -212,7 +222,7 @@ impl Engine {
             }
             Obstacle::Budget(shortage) => Told {
                 limit: shortage.level.word().into(),
-                sentence: sentence(&shortage),
+                sentence: sentence_of_call(&shortage),
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
             },

@@ -266,7 +266,7 @@ impl Gateway {
         let outgoing = match outgoing(call, &in_flight, provider, held) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
-                let identified = in_flight.abandon(&End::unsent());
+                let identified = in_flight.unsent();
                 return Tried::Next(identified, Ending::of(refusal));
             }
         };
@@ -365,22 +365,28 @@ impl Gateway {
             platform: &record.platform,
             reason: &reason,
         });
-        let outcome = match &failure {
-            // It may have begun to work on it, and may bill that.
-            Failure::Send(error) if !error.nothing_sent() => Outcome::UpstreamLost,
-            Failure::Slow => Outcome::UpstreamLost,
-            Failure::Send(_) | Failure::SlowToConnect | Failure::Refused(_) => {
-                Outcome::UpstreamUnreachable
-            }
-        };
-        let told = Some(outcome.clone());
-        let identified = in_flight.abandon(&End {
+        let end = |outcome| End {
             outcome,
             status: 0,
             metered: None,
             answer_bytes: 0,
             request_id: None,
-        });
+        };
+        let (outcome, identified) = match &failure {
+            Failure::Send(error) if error.nothing_sent() => {
+                (Outcome::UpstreamUnreachable, in_flight.unsent())
+            }
+            Failure::SlowToConnect => (Outcome::UpstreamUnreachable, in_flight.unsent()),
+            Failure::Refused(_) => {
+                let outcome = Outcome::UpstreamUnreachable;
+                (outcome.clone(), in_flight.abandon(&end(outcome)))
+            }
+            // It may have begun to work on it, and may bill that.
+            Failure::Send(_) | Failure::Slow => {
+                let outcome = Outcome::UpstreamLost;
+                (outcome.clone(), in_flight.abandon(&end(outcome)))
+            }
+        };
         let sentence = reason + ALONE;
         let (refusal, answer) = match failure {
             Failure::Slow | Failure::SlowToConnect => (Refusal::UpstreamTimeout { sentence }, None),
@@ -391,7 +397,7 @@ impl Gateway {
             identified,
             Ending {
                 refusal,
-                outcome: told,
+                outcome: Some(outcome),
                 wait: None,
                 again: false,
                 answer,
@@ -540,7 +546,9 @@ pub(crate) fn unroutable(no_route: &NoRoute) -> Refusal {
         NoRoute::UnknownPlatform { .. } | NoRoute::OtherDialect { .. } => {
             Refusal::InvalidRequest { sentence }
         }
-        NoRoute::NoCredential { .. } => Refusal::Unauthenticated { sentence },
+        NoRoute::NoCredential { .. } | NoRoute::OtherCredential { .. } => {
+            Refusal::Unauthenticated { sentence }
+        }
         NoRoute::NotForKeyless { .. } => Refusal::Forbidden { sentence },
     }
 }

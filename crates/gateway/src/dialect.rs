@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tidegate_engine::views::Told;
 use tidegate_ledger::LevelKind;
-use tidegate_observe::calls::CallRecord;
 use tidegate_providers::{Dialect, Period, Refusal, refuse};
-use tidegate_types::Timestamp;
+use tidegate_types::{CallId, Timestamp};
 
 use crate::{claude_code, headers::text, reply::ReplyBody};
 
@@ -71,10 +70,10 @@ pub(crate) fn refused(
     dialect: Dialect,
     claude_code: bool,
     refusal: &Refusal,
-    record: &CallRecord,
+    id: CallId,
     now: Timestamp,
 ) -> Response<ReplyBody> {
-    let id = record.id.to_string();
+    let id = id.to_string();
     let answer = refuse(dialect, claude_code, refusal, &id, now);
     let mut response = Response::new(ReplyBody::whole(Bytes::from(answer.body)));
     *response.status_mut() =

@@ -97,6 +97,11 @@ impl Flying {
         &self.sent
     }
 
+    /// Whether calls are being cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     /// What it means that nobody wants the answer any more.
     pub(crate) fn abandoned(&self) -> Outcome {
         abandoned(&self.closing)

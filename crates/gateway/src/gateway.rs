@@ -3,11 +3,13 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    future::poll_fn,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -27,7 +29,7 @@ use tidegate_observe::{
     event,
 };
 use tidegate_providers::{Dialect, Refusal, RequestFacts, scan};
-use tidegate_types::Role;
+use tidegate_types::{CallId, Role};
 
 use crate::{
     claude_code,
@@ -36,7 +38,7 @@ use crate::{
     inlet::{BodyBounds, Held, Inlet, InletError},
     patience::Patience,
     reply::ReplyBody,
-    server::{Answerer, Answering, HEAD_BYTES_MAX, HEADERS_MAX},
+    server::{Answerer, Answering, BadHead, HEAD_BYTES_MAX, HEADERS_MAX},
     upstream::Upstream,
 };
 
@@ -55,6 +57,10 @@ pub struct Provider {
 
 /// Providers by name.
 pub type Providers = HashMap<Arc<str>, Arc<Provider>>;
+
+/// When a client is to ask again whose call was cut: whoever stops the gateway has started it again by
+/// then, or not at all.
+const STOPPED_FOR: Duration = Duration::from_secs(5);
 
 /// What answers requests that are not the gateway's.
 pub trait Elsewhere: Send + Sync {
@@ -92,10 +98,10 @@ impl Answerer for Arc<Gateway> {
         Box::pin(gateway.serve(request, peer))
     }
 
-    fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>> {
+    fn refuse_head(&self, beginning: &[u8], why: BadHead) -> Option<Vec<u8>> {
         let (method, path) = request_line(beginning)?;
         // Those elsewhere have a form of their own, and no client that sends so much.
-        (!self.elsewhere.owns(path)).then(|| self.head_too_large(method, path))
+        (!self.elsewhere.owns(path)).then(|| self.bad_head(method, path, why))
     }
 }
 
@@ -146,8 +152,14 @@ impl Gateway {
     }
 
     /// Says that calls which are dropped from here on were cut by us.
+    ///
+    /// Their clients are told when their connections are polled next.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Bytes of request bodies in memory.
@@ -177,6 +189,20 @@ impl Gateway {
             parts,
             arrived,
         };
+        let (id, claude_code) = (record.id, call.claude_code);
+        let answer = Arc::clone(&self).carried(call, record, body, peer);
+        let answer = self.unless_closed(answer).await;
+        answer.unwrap_or_else(|| self.stopping(dialect, claude_code, id))
+    }
+
+    /// Carries a call through its phases.
+    async fn carried(
+        self: Arc<Self>,
+        call: Call,
+        record: Box<CallRecord>,
+        body: Incoming,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
         match self.received(&call, record, body, peer).await {
             Ok((identified, held)) if claude_code::is_quota_probe(&call.parts, &held.bytes) => {
                 let model = &identified.record.model_asked;
@@ -185,6 +211,35 @@ impl Gateway {
             Ok((identified, held)) => Box::pin(self.attempt(call, identified, held)).await,
             Err((record, refusal)) => self.end(&call, record, &refusal),
         }
+    }
+
+    /// Goes on until there is an answer, or calls are cut: then it is dropped, which settles it, and
+    /// there is none. Its connection polls it when that happens.
+    async fn unless_closed<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
+        poll_fn(|cx| {
+            if self.is_closed() {
+                return Poll::Ready(None);
+            }
+            answer.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// What the client of a call is told that is cut before it has an answer.
+    pub(crate) fn stopping(
+        &self,
+        dialect: Dialect,
+        claude_code: bool,
+        id: CallId,
+    ) -> Response<ReplyBody> {
+        let refusal = Refusal::Stopping {
+            sentence:
+                "the gateway is being stopped and cut this call; what came of it is accounted"
+                    .to_owned(),
+            wait: STOPPED_FOR,
+        };
+        refused(dialect, claude_code, &refusal, id, self.engine.now().wall)
     }
 
     /// Identify: who sends it, then its body, then what it is.
@@ -269,7 +324,7 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         let now = self.engine.now();
         let refusal = &*self.tellable(refusal);
-        let response = refused(call.dialect, call.claude_code, refusal, &record, now.wall);
+        let response = refused(call.dialect, call.claude_code, refusal, record.id, now.wall);
         record.status = response.status().as_u16();
         if matches!(record.outcome, Outcome::Interrupted) {
             record.outcome = outcome(refusal);
@@ -302,7 +357,7 @@ impl Gateway {
                     .arrived(Dialect::Anthropic.word(), claude_code::USAGE);
                 let sentence = unknown.to_string();
                 let refusal = Refusal::Unauthenticated { sentence };
-                let response = refused(Dialect::Anthropic, true, &refusal, &record, now.wall);
+                let response = refused(Dialect::Anthropic, true, &refusal, record.id, now.wall);
                 record.status = response.status().as_u16();
                 record.outcome = outcome(&refusal);
                 self.engine.finish(record);
@@ -311,7 +366,7 @@ impl Gateway {
         }
     }
 
-    fn head_too_large(&self, method: &str, path: &str) -> Vec<u8> {
+    fn bad_head(&self, method: &str, path: &str, why: BadHead) -> Vec<u8> {
         let unknown = HeaderMap::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         let (dialect, known) = match route(&method, path, &unknown) {
@@ -322,12 +377,17 @@ impl Gateway {
         };
         let path = if known { path } else { "unknown" };
         let (mut record, now) = self.engine.arrived(dialect.word(), path);
-        let refusal = Refusal::HeadTooLarge {
-            sentence: format!(
-                "the request's head is larger than what is taken, which is {HEADERS_MAX} header lines and {HEAD_BYTES_MAX} bytes: send fewer or shorter headers"
-            ),
+        let refusal = match why {
+            BadHead::TooLarge => Refusal::HeadTooLarge {
+                sentence: format!(
+                    "the request's head is larger than what is taken, which is {HEADERS_MAX} header lines and {HEAD_BYTES_MAX} bytes: send fewer or shorter headers"
+                ),
+            },
+            BadHead::Malformed => Refusal::InvalidRequest {
+                sentence: "the request's head is no HTTP/1.1: look for a content-length that is no number or there twice, another transfer-encoding than chunked, and headers with bytes that none may have".to_owned(),
+            },
         };
-        let response = refused(dialect, false, &refusal, &record, now.wall);
+        let response = refused(dialect, false, &refusal, record.id, now.wall);
         record.status = response.status().as_u16();
         record.outcome = outcome(&refusal);
         self.engine.finish(record);
@@ -345,7 +405,7 @@ impl Gateway {
         };
         let claude_code = is_claude_code(&parts.headers);
         let refusal = &*self.tellable(&refusal);
-        let response = refused(dialect, claude_code, refusal, &record, now.wall);
+        let response = refused(dialect, claude_code, refusal, record.id, now.wall);
         record.status = StatusCode::NOT_FOUND.as_u16();
         record.outcome = outcome(refusal);
         self.engine.finish(record);

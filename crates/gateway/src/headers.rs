@@ -1,7 +1,7 @@
 //! Headers on their way up and down: what is passed, what is taken off, what is put on.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tidegate_engine::identity::KEY_PREFIX;
+use tidegate_engine::identity;
 
 /// The prefix of our own headers, which never leave upwards.
 const OWN: &str = "x-tidegate-";
@@ -29,13 +29,13 @@ fn is_credential(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "x-api-key" | "api-key" | "x-goog-api-key")
 }
 
-/// Whether a key of ours is anywhere in the value, also where it is not taken for one: behind a
+/// Whether a secret of ours is anywhere in the value, also where it is not taken for one: behind a
 /// wrong scheme, in a second line of the header.
-fn holds_our_key(value: &HeaderValue) -> bool {
+fn holds_our_secret(value: &HeaderValue) -> bool {
     let mut words = value
         .as_bytes()
         .split(|it| it.is_ascii_whitespace() || *it == b',');
-    words.any(|it| it.starts_with(KEY_PREFIX.as_bytes()))
+    words.any(identity::is_ours)
 }
 
 /// A credential to put on a request that goes upstream.
@@ -79,8 +79,10 @@ pub(crate) fn upward(change: Upward<'_>) -> HeaderMap {
         if replaced
             || is_hop_by_hop(name)
             || name.as_str().starts_with(OWN)
-            || (credential && (change.strip_credentials || holds_our_key(value)))
-            || named_by_connection.contains(&name.as_str())
+            || (credential && (change.strip_credentials || holds_our_secret(value)))
+            || named_by_connection
+                .iter()
+                .any(|it| name.as_str().eq_ignore_ascii_case(it))
         {
             continue;
         }

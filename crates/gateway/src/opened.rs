@@ -115,6 +115,13 @@ impl Opened {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match &mut self.state {
+                State::Waits(_) if self.about.gateway.is_closed() => {
+                    let About { dialect, call, .. } = self.about;
+                    let answer = self.about.gateway.stopping(dialect, false, call);
+                    // Ended, and accounted, before that is told.
+                    self.state = State::Over;
+                    self.state = self.about.follow(answer);
+                }
                 State::Waits(answering) => {
                     // The first is due at once, and takes the head along.
                     if self.pings.poll_tick(cx).is_ready() {

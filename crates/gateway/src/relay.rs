@@ -205,6 +205,12 @@ impl Relay {
             if self.over {
                 return Poll::Ready(None);
             }
+            if self.flying.is_cut() {
+                if let Some(broken) = self.break_off("the gateway is being stopped") {
+                    return Poll::Ready(Some(Err(broken)));
+                }
+                continue;
+            }
             if let Some(Behind::Loss(lost)) = self.behind.take() {
                 if let Some(broken) = self.lost(&lost.to_string()) {
                     return Poll::Ready(Some(Err(broken)));
@@ -338,7 +344,10 @@ impl Relay {
         };
         let sequence = meter.sequence();
         let metered = meter.finish();
-        let whole = metered.complete || metered.error.is_some() || !self.about.streamed;
+        // Some servers that speak chat end without `[DONE]`: its choices have said their end.
+        let chat_ended = self.about.dialect == Dialect::OpenAiChat && metered.stop_reason.is_some();
+        let whole =
+            metered.complete || metered.error.is_some() || !self.about.streamed || chat_ended;
         if let Some(stream) = self.stream.take() {
             self.ready.extend(stream.end(whole));
         }
@@ -356,26 +365,33 @@ impl Relay {
         self.settle(outcome, metered);
     }
 
-    /// Upstream broke off. A stream ends with an event that says so; anything else is cut.
+    /// Upstream broke off.
     fn lost(&mut self, reason: &str) -> Option<BodyError> {
+        if self.meter.is_some() {
+            self.report_loss(reason);
+        }
+        self.break_off("the upstream connection was lost")
+    }
+
+    /// Ends an answer that is not whole. A stream ends with an event that says so; anything else is cut.
+    fn break_off(&mut self, told: &str) -> Option<BodyError> {
         self.over = true;
         let meter = self.meter.take()?;
         let sequence = meter.sequence();
         let metered = meter.finish();
-        self.report_loss(reason);
         // What came after its own end was the connection's: the answer is whole.
         let whole = self.about.streamed && metered.complete;
-        let told = metered.error.is_some();
+        let failed = metered.error.is_some();
         if let Some(stream) = self.stream.take() {
-            self.ready.extend(stream.end(whole || told));
-            if !whole && !told {
-                self.ready
-                    .push_back(self.loss("the upstream connection was lost", sequence));
+            self.ready.extend(stream.end(whole || failed));
+            if !whole && !failed {
+                self.ready.push_back(self.loss(told, sequence));
             }
         }
-        let outcome = match (whole, told) {
+        let outcome = match (whole, failed) {
             (true, _) => Outcome::Answered,
             (false, true) => Outcome::StreamError,
+            (false, false) if self.flying.is_cut() => Outcome::Interrupted,
             (false, false) => Outcome::UpstreamLost,
         };
         self.settle(outcome, metered);

@@ -54,6 +54,9 @@ pub(crate) const HEADERS_MAX: usize = 128;
 /// not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long clients of calls that are cut have to take what is left to be said.
+const CUT_MAX: Duration = Duration::from_secs(1);
+
 /// Whether the program is running, ending, or has run out of patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -73,9 +76,18 @@ pub trait Answerer: Send + Sync + 'static {
     /// Answers one request; `peer` is who sent it.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answering;
 
-    /// The whole answer, as it goes over the wire, to a request whose head is too large to be
-    /// read, by its first bytes; the connection ends with it. None for the bare status.
-    fn refuse_head(&self, beginning: &[u8]) -> Option<Vec<u8>>;
+    /// The whole answer, as it goes over the wire, to a request whose head can't be taken, by its
+    /// first bytes; the connection ends with it. None for the bare status.
+    fn refuse_head(&self, beginning: &[u8], why: BadHead) -> Option<Vec<u8>>;
+}
+
+/// Why a request's head can't be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadHead {
+    /// It is larger than what is read of one.
+    TooLarge,
+    /// It is no HTTP: its length is told twice, say, or a header has bytes that none may have.
+    Malformed,
 }
 
 /// Serves until `phase` leaves [`Phase::Running`] and what is in flight has ended or is cut.
@@ -115,8 +127,16 @@ async fn accept(
     drop(listener);
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
-        () = reached(&mut phase, Phase::Closing) => connections.shutdown().await,
+        () = cut(&mut phase) => {}
     }
+    connections.shutdown().await;
+}
+
+/// Ends a moment after calls began to be cut: whoever doesn't take the end of its answer by then goes
+/// without.
+async fn cut(phase: &mut watch::Receiver<Phase>) {
+    reached(phase, Phase::Closing).await;
+    tokio::time::sleep(CUT_MAX).await;
 }
 
 /// Ends when the phase is no longer `from`. A sender that is gone has left every phase.
@@ -142,10 +162,10 @@ async fn connection(
     answerer: Arc<dyn Answerer>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let reached = Arc::new(AtomicBool::new(false));
-    let wire = Wire::new(stream, early, Arc::clone(&answerer), Arc::clone(&reached));
+    let begun = Arc::new(AtomicBool::new(false));
+    let wire = Wire::new(stream, early, Arc::clone(&answerer), Arc::clone(&begun));
     let service = service_fn(move |request| {
-        reached.store(true, Ordering::Relaxed);
+        begun.store(true, Ordering::Relaxed);
         let answering = answerer.answer(request, peer);
         async move { Ok::<_, Infallible>(answering.await) }
     });
@@ -165,5 +185,11 @@ async fn connection(
         () = left(&mut phase, Phase::Running) => {}
     }
     connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        _gone = connection.as_mut() => return,
+        () = reached(&mut phase, Phase::Closing) => {}
+    }
+    // Answers are looked at once more, and see that they are cut.
     connection.await.unwrap_or_default();
 }

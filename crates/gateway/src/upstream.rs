@@ -25,7 +25,7 @@ use connect::Link;
 pub(crate) type UpstreamRequest = http::Request<Full<Bytes>>;
 
 /// Idle connections kept per origin. More than a machine's worth of agents, and small: about
-/// 40 KiB each.
+/// 55 KiB each.
 const IDLE_CONNECTIONS_MAX: usize = 256;
 
 /// Idle connections older than this are closed: providers' load balancers give up at 60 s or later.

@@ -10,7 +10,7 @@ use tidegate_engine::{
     gate::Turn,
     places::PlaceKey,
     reserve::{Obstacle, Reserved},
-    views::Told,
+    views::{Told, spoken},
     waiting::{Outlook, Waiting},
 };
 use tidegate_ledger::Shortage;
@@ -187,7 +187,7 @@ impl Gateway {
                 let limit = told.as_ref().map(|it| Arc::clone(&it.limit));
                 let limit = limit.unwrap_or_else(|| Arc::clone(&record.platform));
                 record.outcome = Outcome::Refused { limit };
-                let sentence = sentence(told, outlook);
+                let sentence = sentence(told, outlook, wait);
                 Err(NoTurn::SentAway(record, Refusal::Rate { sentence, wait }))
             }
             Err(turn) => taken(turn, waited),
@@ -246,9 +246,17 @@ fn unapproved(parked: &Parked) -> String {
     )
 }
 
-/// Why it waits, and that nothing is lost by coming back.
-fn sentence(told: Option<Told>, outlook: Option<Outlook>) -> String {
+/// Why it waits, and that nothing is lost by coming back; and when, where those before it make that later
+/// than the limit alone does.
+fn sentence(told: Option<Told>, outlook: Option<Outlook>, wait: Duration) -> String {
+    let alone = told.as_ref().and_then(|it| it.wait);
     let why = told.map_or_else(|| "this call waits".to_owned(), |it| it.sentence);
     let place = outlook.map_or_else(String::new, |it| format!(", {} of {},", it.place, it.of));
-    format!("{why} · its place in the queue{place} is kept for the same request")
+    let turn = match alone {
+        Some(alone) if wait > alone && spoken(wait) != spoken(alone) => {
+            format!(", and its turn is in about {}", spoken(wait))
+        }
+        _ => String::new(),
+    };
+    format!("{why} · its place in the queue{place} is kept for the same request{turn}")
 }

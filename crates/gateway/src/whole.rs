@@ -57,7 +57,10 @@ impl Gateway {
                 Err(_) if quota.ends_at <= Instant::now() => {
                     return Err(over_time(&mut flying, about.status, about.request_id));
                 }
-                Ok(Some(Err(_))) | Err(_) => return Err(self.broke_off(about, &mut flying)),
+                Ok(Some(Err(_))) | Err(_) => {
+                    let came = joined(pieces, length);
+                    return Err(self.broke_off(about, &came, &mut flying));
+                }
             }
         }
         let bytes = joined(pieces, length);
@@ -82,7 +85,12 @@ impl Gateway {
         Ok(ReplyBody::whole(bytes))
     }
 
-    fn broke_off(&self, about: Relaying, flying: &mut Flying) -> (Box<CallRecord>, Refusal) {
+    fn broke_off(
+        &self,
+        about: Relaying,
+        came: &[u8],
+        flying: &mut Flying,
+    ) -> (Box<CallRecord>, Refusal) {
         let Some(in_flight) = flying.land() else {
             unreachable!("nothing but this takes it down before the answer is whole")
         };
@@ -96,7 +104,7 @@ impl Gateway {
         let identified = in_flight.abandon(&End {
             outcome: Outcome::UpstreamLost,
             status: about.status,
-            metered: None,
+            metered: Some(metered(about.dialect, came)),
             answer_bytes: 0,
             request_id: about.request_id,
         });

@@ -323,12 +323,7 @@ impl Books {
         more: NanoUsd,
         caller: Caller,
     ) -> Result<ClearedMoney, Shortage> {
-        let ask = MoneyAsk {
-            bound: more,
-            expected: NanoUsd::ZERO,
-            caller,
-        };
-        let cleared = self.examine(&hold.slots, &ask)?;
+        let cleared = self.examine(&hold.slots, &MoneyAsk::more(more, caller))?;
         for at in hold.slots.iter() {
             self.slots[at].hold(cleared.bound, cleared.expected);
         }
@@ -337,12 +332,28 @@ impl Books {
         Ok(cleared)
     }
 
+    /// Says whether [`Self::extend`] would hold so much more now. Changes nothing.
+    pub fn check_extension(
+        &self,
+        hold: &Hold,
+        more: NanoUsd,
+        caller: Caller,
+    ) -> Result<(), Shortage> {
+        self.examine(&hold.slots, &MoneyAsk::more(more, caller))?;
+        Ok(())
+    }
+
     /// Ends a hold with what the call cost. Never refused and never cut: a cost above the hold is
     /// booked in full, and is an overrun.
     pub fn settle(&mut self, hold: Hold, cost: NanoUsd, notional: NanoUsd) -> SettledMoney {
         let mut crossed = ArrayVec::new();
+        let mut soft_crossed = ArrayVec::new();
         for at in hold.slots.iter() {
+            let passed = self.slots[at].is_soft_passed();
             self.end(at, &hold, cost);
+            if self.slots[at].is_soft_passed() && !passed {
+                soft_crossed.push(self.labels[at].key.kind);
+            }
             crossed.extend(self.crossing(at));
             if !notional.is_zero() {
                 let label = &mut self.labels[at];
@@ -353,6 +364,7 @@ impl Books {
             cost,
             overrun: cost.saturating_sub(hold.bound),
             crossed,
+            soft_crossed,
         }
     }
 

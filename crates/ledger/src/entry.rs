@@ -179,11 +179,17 @@ pub enum Event {
         /// The levels that are watched and would have refused it.
         #[serde(default, skip_serializing_if = "Levels::is_empty_ref")]
         would_refuse: Levels,
+        /// Of one that somebody asked for and will end by their word; none for a call of ours.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Asked>,
     },
     /// More is held.
     Extend {
         /// How much more.
         by: NanoUsd,
+        /// Until when it is now promised.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// It ended with a cost. What was held above the cost is free again; what the cost is above
     /// the hold is an overrun, booked in full.
@@ -215,6 +221,15 @@ pub enum Event {
         /// Who says so.
         by: String,
     },
+}
+
+/// What was promised to whoever asked for a reservation. It holds after a restart, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Until when it is theirs to settle.
+    pub until: Timestamp,
+    /// Where they will send it.
+    pub platform: Arc<str>,
 }
 
 /// How a call ended that cost something, or could have.
@@ -311,7 +326,7 @@ impl Event {
     pub(crate) fn movement(&self) -> Movement {
         let (held, spent) = match self {
             Self::Reserve { bound, .. } => (signed(*bound), 0),
-            Self::Extend { by } => (signed(*by), 0),
+            Self::Extend { by, .. } => (signed(*by), 0),
             Self::Settle(it) => (-signed(it.held), signed(it.cost)),
             Self::Release { held, .. } => (-signed(*held), 0),
             Self::Unknown { .. } => (0, 0),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -27,6 +28,23 @@ pub struct Balance {
     pub notional: NanoUsd,
     /// Calls that a watched limit would have refused.
     pub would_refuse: u64,
+}
+
+/// `$0.84 spent ($1.20 by list price), $0.25 held, 3 calls that would have been refused`.
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            spent,
+            held,
+            notional,
+            would_refuse: calls,
+        } = self;
+        let noun = if *calls == 1 { "call" } else { "calls" };
+        write!(
+            f,
+            "{spent} spent ({notional} by list price), {held} held, {calls} {noun} that would have been refused"
+        )
+    }
 }
 
 /// Something that the entries of an honest ledger cannot say.
@@ -205,7 +223,7 @@ impl Fold {
     fn passed(&self, entry: &CallEntry, changed: &[(LevelKey, Balance)]) -> Option<Defect> {
         let more = match &entry.event {
             Event::Reserve { bound, .. } => *bound,
-            Event::Extend { by } => *by,
+            Event::Extend { by, .. } => *by,
             Event::Settle(_)
             | Event::Release { .. }
             | Event::Unknown { .. }

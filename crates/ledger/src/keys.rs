@@ -14,6 +14,16 @@ pub const SECRET_PREFIX: &str = "tg-";
 /// What the access tokens of sign-ins begin with. They are no keys, and are looked up elsewhere.
 pub const ACCESS_PREFIX: &str = "tg-access-";
 
+/// What the token begins with that changes from this machine need. It is no key: no call is sent with it.
+pub const LOCAL_PREFIX: &str = "tgl-";
+
+/// Whether this begins as all do that are ours, of whatever kind.
+pub fn is_ours(secret: &[u8]) -> bool {
+    [SECRET_PREFIX, LOCAL_PREFIX]
+        .iter()
+        .any(|it| secret.starts_with(it.as_bytes()))
+}
+
 /// Random bytes in a secret: more than can be guessed, and a hash of them needs no salt.
 pub const SECRET_BYTES: usize = 32;
 

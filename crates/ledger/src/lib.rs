@@ -25,7 +25,7 @@ pub use books::{
 };
 pub use chain::{CHAIN_START, ChainHash, Row, Seq, chain_after};
 pub use entry::{
-    Account, CallEntry, Derived, Entry, EntryPath, Event, LEVELS_MAX, PolicyEntry, Posting,
+    Account, Asked, CallEntry, Derived, Entry, EntryPath, Event, LEVELS_MAX, PolicyEntry, Posting,
     Settlement,
 };
 pub use fold::{Balance, Defect, Fold, Overrun};

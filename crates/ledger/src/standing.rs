@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate_types::{NanoUsd, ReservationId, Timestamp};
 
-use crate::{CallEntry, Defect, EntryPath, Event, Levels};
+use crate::{Asked, CallEntry, Defect, EntryPath, Event, Levels};
 
 /// A reservation as its entries leave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct OpenReservation {
     pub began_at: Timestamp,
     /// When it expires, if whether it was answered is not known.
     pub unknown_until: Option<Timestamp>,
+    /// What its holder was promised, where somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// The ordinal of its next entry.
     pub next_ordinal: u32,
 }
@@ -50,7 +53,7 @@ impl Standing {
     pub fn after(was: Option<&Self>, entry: &CallEntry) -> Result<Self, Defect> {
         let reservation = entry.reservation;
         match (&entry.event, was) {
-            (Event::Reserve { bound, .. }, None) => {
+            (Event::Reserve { bound, asked, .. }, None) => {
                 due(entry, 0)?;
                 Ok(Self::Open(OpenReservation {
                     reservation,
@@ -59,6 +62,7 @@ impl Standing {
                     held: *bound,
                     began_at: entry.at,
                     unknown_until: None,
+                    asked: asked.clone(),
                     next_ordinal: 1,
                 }))
             }
@@ -112,9 +116,13 @@ impl OpenReservation {
             ..self.clone()
         };
         match &entry.event {
-            Event::Extend { by } => Ok(Standing::Open(Self {
+            Event::Extend { by, until } => Ok(Standing::Open(Self {
                 held: self.held.saturating_add(*by),
                 enforced: entry.enforced,
+                asked: next.asked.clone().map(|it| Asked {
+                    until: until.unwrap_or(it.until),
+                    ..it
+                }),
                 ..next
             })),
             Event::Unknown { until } => Ok(Standing::Open(Self {

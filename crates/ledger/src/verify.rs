@@ -54,7 +54,7 @@ pub enum Finding {
         note: ChainHash,
     },
     /// A stored balance is not what the rows lead to.
-    #[error("{level} is stored as {stored:?}, and its entries lead to {folded:?}")]
+    #[error("{level} is stored with {stored}, and its entries lead to {folded}")]
     Balance {
         /// Which.
         level: LevelKey,

@@ -71,8 +71,18 @@ struct Tally {
     stop_reason: Option<String>,
     sequence: u64,
     passed_over: u64,
+    unread_bytes: u64,
     spelling: Option<Spelling>,
     opened: Opened,
+}
+
+/// Which modifiers of its price an answer names. Of the others the request's hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// `speed`, or the service tier.
+    pub speed: bool,
+    /// Where it was served.
+    pub geography: bool,
 }
 
 /// What an answer told, once it is over.
@@ -86,6 +96,8 @@ pub struct Metered {
     pub usage_is_final: bool,
     /// Whether the provider told the input side. If not, it is 0 in `usage` and must be estimated.
     pub input_is_known: bool,
+    /// Which modifiers `usage` has from the answer.
+    pub said: Said,
     /// Whether the answer came to its own end: `message_stop`, `[DONE]`,
     /// `response.completed|incomplete|failed`, or a whole JSON body.
     pub complete: bool,
@@ -101,6 +113,8 @@ pub struct Metered {
     pub stop_reason: Option<String>,
     /// Events that were too long or could not be understood.
     pub passed_over: u64,
+    /// What they took, or a whole answer of which no text could be read: text may be in it.
+    pub unread_bytes: u64,
 }
 
 impl Meter {
@@ -142,6 +156,7 @@ impl Meter {
                     let event = std::mem::take(&mut event);
                     if std::mem::take(passing) || pending.len() + whole.len() > EVENT_BYTES_MAX {
                         tally.passed_over += 1;
+                        tally.unread_bytes += (pending.len() + whole.len()) as u64;
                         *pending = Vec::new();
                     } else if pending.is_empty() {
                         tally.event(&event);
@@ -152,11 +167,11 @@ impl Meter {
                         pending.shrink_to(PENDING_BYTES_KEPT);
                     }
                 }
-                hold(rest, pending, passing, EVENT_BYTES_MAX);
+                tally.unread_bytes += hold(rest, pending, passing, EVENT_BYTES_MAX);
             }
             Reader::Whole { body, passing } => {
                 tally.first_content_seen |= !bytes.is_empty();
-                hold(bytes, body, passing, WHOLE_BYTES_MAX);
+                tally.unread_bytes += hold(bytes, body, passing, WHOLE_BYTES_MAX);
             }
         }
     }
@@ -202,16 +217,20 @@ impl Meter {
     }
 }
 
-/// Adds `bytes` to what is held, unless that would be too much: then lets go of it.
-fn hold(bytes: &[u8], held: &mut Vec<u8>, passing: &mut bool, max: usize) {
+/// Adds `bytes` to what is held, unless that would be too much: then lets go of it. Says of how many
+/// bytes.
+fn hold(bytes: &[u8], held: &mut Vec<u8>, passing: &mut bool, max: usize) -> u64 {
     if *passing || bytes.is_empty() {
-        return;
+        return bytes.len() as u64;
     }
-    if held.len() + bytes.len() > max {
+    let all = held.len() + bytes.len();
+    if all > max {
         *passing = true;
         *held = Vec::new();
+        all as u64
     } else {
         held.extend_from_slice(bytes);
+        0
     }
 }
 
@@ -230,6 +249,7 @@ impl Tally {
             stop_reason: None,
             sequence: 0,
             passed_over: 0,
+            unread_bytes: 0,
             spelling: None,
             opened: Opened::new(),
         }
@@ -246,6 +266,7 @@ impl Tally {
         };
         if understood.is_err() {
             self.passed_over += 1;
+            self.unread_bytes += event.data.len() as u64;
         }
     }
 
@@ -260,7 +281,12 @@ impl Tally {
                 self.complete = true;
                 self.final_counts = self.counts.are_told();
             }
-            Err(_malformed) => self.passed_over += 1,
+            Err(_malformed) => {
+                self.passed_over += 1;
+                if self.text_bytes == 0 {
+                    self.unread_bytes += body.len() as u64;
+                }
+            }
         }
     }
 
@@ -282,6 +308,7 @@ impl Tally {
             usage: self.usage(),
             usage_is_final: self.final_counts,
             input_is_known: self.counts.input_is_known(),
+            said: self.counts.said(),
             complete: self.complete,
             error: self.error,
             text_bytes: self.text_bytes,
@@ -289,6 +316,7 @@ impl Tally {
             model: self.model,
             stop_reason: self.stop_reason,
             passed_over: self.passed_over,
+            unread_bytes: self.unread_bytes,
         }
     }
 

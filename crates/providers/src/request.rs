@@ -175,12 +175,14 @@ pub enum RequestError {
         wanted: &'static str,
     },
     /// A number that no provider can mean.
-    #[error("`{key}` is {value}: send a whole number from 1 to {max}")]
+    #[error("`{key}` is {value}: send a whole number from {min} to {max}")]
     OutOfRange {
         /// The key.
         key: &'static str,
         /// As written, shortened.
         value: String,
+        /// The least that is taken.
+        min: u64,
         /// The most that is taken.
         max: u64,
     },

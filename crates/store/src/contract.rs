@@ -63,6 +63,7 @@ pub(crate) fn reserve(reservation: u64, bound: u64) -> Entry {
         bound: NanoUsd(bound),
         expected: NanoUsd(bound / 2),
         would_refuse: Levels::NONE,
+        asked: None,
     };
     entry(reservation, 0, event)
 }

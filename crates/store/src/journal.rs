@@ -8,7 +8,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidegate_ledger::journal::{Journal, Position, ReadBack};
+use tidegate_ledger::{
+    Entry,
+    journal::{Found, Journal, Position, ReadBack, Record, decode},
+};
+use tidegate_types::ReservationId;
 
 use crate::lock;
 
@@ -120,19 +124,52 @@ impl Journal for FileJournal {
         };
         let title = format!("{TITLE}{}\n", self.boot);
         for segment in segments(&self.directory)? {
-            let mut bytes = fs::read(path(&self.directory, segment))?;
+            let bytes = fs::read(path(&self.directory, segment))?;
             let same_run = bytes.starts_with(title.as_bytes()) && !self.boot.is_empty();
             back.complete &= same_run;
-            if bytes.starts_with(TITLE.as_bytes()) {
-                let line = bytes.iter().position(|it| *it == b'\n');
-                bytes.drain(..line.map_or(bytes.len(), |it| it + 1));
-            }
+            let bytes = without_title(bytes);
             if !bytes.is_empty() {
                 back.segments.push(bytes);
             }
         }
         Ok(back)
     }
+}
+
+/// The entries of reservations that a directory's journal has, by reservation and ordinal, in order; for
+/// whoever only looks. The store may have them too. Nothing is locked or written: the process that has
+/// the directory may go on, and what it gives up meanwhile is in its store. Where there is no such
+/// directory, there is none.
+pub fn journaled_entries(directory: &Path) -> io::Result<Vec<(ReservationId, u32)>> {
+    let mut entries = Vec::new();
+    if !directory.exists() {
+        return Ok(entries);
+    }
+    for segment in segments(directory)? {
+        let bytes = match fs::read(path(directory, segment)) {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+            read => without_title(read?),
+        };
+        entries.extend(decode(&bytes).filter_map(|found| match found {
+            Found::Record(Record::Entry(line)) => match line.entry() {
+                Entry::Call(it) => Some((it.reservation, it.ordinal)),
+                Entry::Policy(_) => None,
+            },
+            Found::Record(Record::Taking(_) | Record::Tried)
+            | Found::Damage { .. }
+            | Found::TornTail { .. } => None,
+        }));
+    }
+    Ok(entries)
+}
+
+/// The frames of a segment.
+fn without_title(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.starts_with(TITLE.as_bytes()) {
+        let line = bytes.iter().position(|it| *it == b'\n');
+        bytes.drain(..line.map_or(bytes.len(), |it| it + 1));
+    }
+    bytes
 }
 
 fn begin(directory: &Path, boot: &str, segment: u64) -> io::Result<Writing> {

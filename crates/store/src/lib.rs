@@ -13,7 +13,7 @@ mod reserve;
 mod sqlite;
 mod staging;
 
-pub use journal::{FileJournal, SEGMENT_BYTES_MAX};
+pub use journal::{FileJournal, SEGMENT_BYTES_MAX, journaled_entries};
 pub use lock::DirectoryLock;
 pub use memory::{MemoryJournal, MemoryStore};
 pub use sqlite::{OldCalls, SqliteStore};

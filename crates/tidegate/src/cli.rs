@@ -33,7 +33,7 @@ use std::{
     ffi::OsString,
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -43,7 +43,7 @@ use tidegate_types::NanoUsd;
 use crate::config::{LoadError, Loaded, Settings, Sources};
 
 pub(crate) use client::{ADDRESS_FILE, Client, TOKEN_FILE};
-pub(crate) use program::{Assistant, assistant, environment};
+pub(crate) use program::{Assistant, assistant, cloud, environment, same_origins};
 
 /// Something is wrong, or was found wrong.
 const FAILED: u8 = 1;
@@ -170,6 +170,10 @@ pub(crate) struct RunArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SimCommand {
     /// A provider of both dialects, with limits, prompt cache, latencies and faults
+    ///
+    /// A prompt says what its answer is to be: `sim:say TEXT`, `sim:tokens N`, `sim:tool NAME {json}`,
+    /// `sim:sleep-ms N`, `sim:fault 529*2`; so do the headers `x-sim`, `x-sim-fault` and `x-sim-usage`.
+    /// docs/emulated-provider.md has all directives, faults and fields of `--spec`.
     Provider(SimProviderArgs),
 }
 
@@ -222,6 +226,33 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Where the gateway is. A configuration that is wrong is told of, and does not keep anybody from
+    /// looking at a gateway that runs with an earlier one.
+    fn whereabouts(&self) -> Result<Settings, LoadError> {
+        let error = match self.load() {
+            Ok(loaded) => return Ok(loaded.settings),
+            Err(error) => error,
+        };
+        let Some(settings) = crate::config::beside_file(&self.sources()) else {
+            return Err(error);
+        };
+        passed_over(&error);
+        Ok(settings)
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::of(&self.whereabouts()?)?)
+    }
+}
+
+/// Warns that a configuration is wrong, and that it is gone on without it.
+fn passed_over(error: &LoadError) {
+    say(&format!(
+        "tidegate: warning: the configuration is wrong, and passed over:\n{error}"
+    ));
+}
+
 /// What a command says: text for standard output, and whether something is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -268,26 +299,24 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
         Command::Replay(args) => replay::answer(args)?,
         Command::Prices(args) => prices::answer(args, &cli.load()?.settings)?,
         Command::Ledger(command) => ledger::answer(command, &cli.load()?.settings)?,
-        Command::Status(format) => status::answer(*format, &Client::of(&cli.load()?.settings)?)?,
-        Command::Top => top::answer(&cli.load()?.settings)?,
-        Command::Calls(args) => calls::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Logs(args) => logs::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Trace(args) => trace::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Activity(args) => activity::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Queue(args) => queue::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Task(args) => task::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Quota(args) => quota::answer(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Budget(args) => budget::answer(args, &Client::of(&cli.load()?.settings)?)?,
+        Command::Status(format) => status::answer(*format, &cli.client()?)?,
+        Command::Top => top::answer(&cli.whereabouts()?)?,
+        Command::Calls(args) => calls::answer(args, &cli.client()?)?,
+        Command::Logs(args) => logs::answer(args, &cli.client()?)?,
+        Command::Trace(args) => trace::answer(args, &cli.client()?)?,
+        Command::Activity(args) => activity::answer(args, &cli.client()?)?,
+        Command::Queue(args) => queue::answer(args, &cli.client()?)?,
+        Command::Task(args) => task::answer(args, &cli.client()?)?,
+        Command::Quota(args) => quota::answer(args, &cli.client()?)?,
+        Command::Budget(args) => budget::answer(args, &cli.client()?)?,
         Command::Claude(command) => claude::answer(command, &cli.sources())?,
         Command::Hook => hook::answer(&cli.sources()),
         Command::Statusline => statusline::answer(&cli.sources()),
-        Command::Approvals(format) => {
-            approvals::list(*format, &Client::of(&cli.load()?.settings)?)?
-        }
-        Command::Approve(args) => approvals::approve(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Deny(args) => approvals::deny(args, &Client::of(&cli.load()?.settings)?)?,
-        Command::Notify(command) => notify::answer(command, &Client::of(&cli.load()?.settings)?)?,
-        Command::Login(command) => login::answer(command, &Client::of(&cli.load()?.settings)?)?,
+        Command::Approvals(format) => approvals::list(*format, &cli.client()?)?,
+        Command::Approve(args) => approvals::approve(args, &cli.client()?)?,
+        Command::Deny(args) => approvals::deny(args, &cli.client()?)?,
+        Command::Notify(command) => notify::answer(command, &cli.client()?)?,
+        Command::Login(command) => login::answer(command, &cli.client()?)?,
         Command::Keys(command) => keys::answer(command, &cli.load()?.settings)?,
     };
     Ok(Some(said))
@@ -295,24 +324,30 @@ pub(crate) fn answer(cli: &Cli) -> anyhow::Result<Option<Said>> {
 
 /// Prints what was said; a reader that went away (`| head`) is no failure.
 pub(crate) fn print(said: &Said) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let text = table::for_reader(&said.text, colours());
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
+    match write(&table::for_reader(&said.text, colours())) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
         _ if said.failed => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     }
 }
 
+/// Writes to standard output at once.
+fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Prints an error with its causes, each on a line of its own.
-pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
+/// Commands that it names work as they stand there, beside `sources`.
+pub(crate) fn print_error(error: &anyhow::Error, sources: &Sources) -> ExitCode {
     let mut text = format!("tidegate: {error}\n");
     for cause in error.chain().skip(1) {
         text.push_str("  because: ");
         text.push_str(&cause.to_string());
         text.push('\n');
     }
+    let text = sources.as_typed(&text);
     // Where standard error is gone there is nobody left to tell.
     let _gone = std::io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(FAILED)
@@ -320,15 +355,18 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
 
 /// Says where the gateway serves and which limits only watch, on standard error: standard output
 /// belongs to whoever is served.
-pub(crate) fn greet(at: SocketAddr, settings: &Settings, watched: &str) {
+pub(crate) fn greet(at: SocketAddr, data: &Path, watched: &str, sources: &Sources) {
     let mut text = format!(
         "tidegate serves at http://{at}, data in {}\n",
-        settings.data.display()
+        data.display()
     );
     if !watched.is_empty() {
         text.push_str("only watched for calls without a key: ");
         text.push_str(watched);
-        text.push_str("\nenforce them with `tidegate serve --enforce`\n");
+        let listen = sources.listen.as_ref();
+        let listen = listen.map_or(String::new(), |it| format!(" --listen {it}"));
+        let hint = format!("\nenforce them with `tidegate serve{listen} --enforce`\n");
+        text.push_str(&sources.as_typed(&hint));
     }
     // Where standard error is gone there is nobody left to tell.
     let _gone = std::io::stderr().lock().write_all(text.as_bytes());

@@ -10,6 +10,7 @@ mod reference;
 mod schema;
 mod sections;
 mod settings;
+mod start;
 mod tree;
 mod value;
 
@@ -24,6 +25,7 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use reference::{markdown, reference};
 pub(crate) use schema::Effective;
 pub(crate) use settings::*;
+pub(crate) use start::changed;
 pub(crate) use tree::Origin;
 
 use schema::{At, Reader, Section as _};
@@ -132,6 +134,32 @@ impl Sources {
             .or_else(|| Some(Path::new(self.variable("HOME")?).join(below_home)))
     }
 
+    /// The options of this program that lead to the same configuration and data, as they are typed.
+    fn options(&self) -> String {
+        let mut options = String::new();
+        for (name, value) in [("--config", &self.file), ("--data", &self.data)] {
+            if let Some(value) = value {
+                let value = value.display().to_string();
+                let is_plain = |it: char| it.is_alphanumeric() || "/._-".contains(it);
+                let typed = if value.chars().all(is_plain) {
+                    value
+                } else {
+                    format!("'{}'", value.replace('\'', "'\\''"))
+                };
+                options.extend([name, " ", &typed, " "]);
+            }
+        }
+        options
+    }
+
+    /// A text whose commands of ours work as they stand there: with the options that were given.
+    pub(crate) fn as_typed(&self, text: &str) -> String {
+        let typed = format!("`tidegate {}", self.options());
+        // A gateway that we started has said them already.
+        let text = text.replace(&typed, "`tidegate ");
+        text.replace("`tidegate ", &typed)
+    }
+
     /// Lays the variables and options over `table`.
     fn overlay(&self, table: &mut Table, reader: &mut Reader) {
         for (name, value) in &self.environment {
@@ -191,6 +219,17 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         effective,
         file,
     })
+}
+
+/// What options and environment say of where a gateway is, as if there were no file; `None` where
+/// they are wrong themselves.
+pub(crate) fn beside_file(sources: &Sources) -> Option<Settings> {
+    let mut sources = sources.clone();
+    let says_where = ["TIDEGATE__LISTEN", "TIDEGATE__DATA"];
+    sources
+        .environment
+        .retain(|it, _| !it.starts_with(VARIABLE_PREFIX) || says_where.contains(&it.as_str()));
+    build(None, &sources).ok().map(|it| it.0)
 }
 
 /// Checks `text` as if it were the file at `path`, with the rest of `sources`.

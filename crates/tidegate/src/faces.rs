@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tidegate_control::{
-    Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer,
+    Control, LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Peer, Reloaded,
 };
 use tidegate_engine::Engine;
 use tidegate_gateway::{
@@ -94,7 +94,7 @@ impl Operator {
 }
 
 impl Operations for Operator {
-    fn reload(&self, by: Actor) -> Result<String, String> {
+    fn reload(&self, by: Actor) -> Result<Reloaded, String> {
         self.serving()?.reload(by)
     }
 

@@ -24,7 +24,7 @@ use tidegate_sim::ProviderSpec;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    dispatch(&cli).unwrap_or_else(|error| cli::print_error(&error))
+    dispatch(&cli).unwrap_or_else(|error| cli::print_error(&error, &cli.sources()))
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tidegate_engine::Engine;
 use tidegate_gateway::{
     reply::ReplyBody,
-    server::{self, Answerer, Answering, Phase},
+    server::{self, Answerer, Answering, BadHead, Phase},
 };
 use tidegate_observe::event;
 use tidegate_otlp::{Keep, Nowhere, Receiver, Rules};
@@ -60,7 +60,7 @@ impl Answerer for OverHttp {
         })
     }
 
-    fn refuse_head(&self, _: &[u8]) -> Option<Vec<u8>> {
+    fn refuse_head(&self, _: &[u8], _: BadHead) -> Option<Vec<u8>> {
         None
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{Assistant, Client, RunArgs, assistant, environment},
+    cli::{Assistant, Client, RunArgs, assistant, cloud, environment, same_origins},
     config::{self, Settings, Sources},
     runs::{Left, Starting, Users},
     serve,
@@ -60,6 +60,13 @@ fn governed(
     let theirs: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    match cloud(kind, &theirs) {
+        Some((variable, cloud)) if budget.is_some() => bail!(
+            "--budget can't limit calls that {variable} sends to {cloud}, past the gateway: unset it, or leave --budget out"
+        ),
+        Some(_) => {}
+        None => same_origins(kind, address, &theirs, |it| settings.base_url(it))?,
+    }
     let (mut set, line) = environment(kind, address, &theirs);
     let task = budget.map(|budget| limit(settings, address, budget));
     let headers = task.transpose()?.map(|task| with_task(&theirs, &task));
@@ -168,8 +175,8 @@ fn with_task(theirs: &BTreeMap<String, String>, task: &str) -> String {
     }
 }
 
-/// Runs the program to its end, passing on the signals that ask us to end. The terminal sends its
-/// own to the program itself.
+/// Runs the program to its end, passing on the signals that ask us to end, but for those that the
+/// terminal has sent to the program itself.
 async fn attend(
     program: &OsStr,
     rest: &[OsString],
@@ -192,10 +199,26 @@ async fn attend(
             status = child.wait() => return Ok(status?),
             _ = terminate.recv() => pass_on(child.id(), rustix::process::Signal::TERM),
             _ = hangup.recv() => pass_on(child.id(), rustix::process::Signal::HUP),
-            // Typed at the terminal, it has reached the program already: it decides.
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => {
+                if !is_typed_at(child.id()) {
+                    pass_on(child.id(), rustix::process::Signal::INT);
+                }
+            }
         }
     }
+}
+
+/// Whether what is typed at our terminal reaches the program itself. It would take the same interrupt
+/// from us for a second one, with which some programs end at once.
+fn is_typed_at(process: Option<u32>) -> bool {
+    let id = process.and_then(|it| i32::try_from(it).ok());
+    let id = id.and_then(rustix::process::Pid::from_raw);
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else {
+        return false;
+    };
+    let group = rustix::process::getpgid(id);
+    let foreground = rustix::termios::tcgetpgrp(&terminal);
+    matches!((group, foreground), (Ok(group), Ok(foreground)) if group == foreground)
 }
 
 fn pass_on(process: Option<u32>, signal: rustix::process::Signal) {

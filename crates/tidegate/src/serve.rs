@@ -11,14 +11,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
-use tidegate_control::LimitScope;
+use tidegate_control::{LimitScope, Reloaded};
 use tidegate_engine::Engine;
 use tidegate_gateway::{
     Gateway,
     inlet::BodyBounds,
     server::{self, Phase},
 };
-use tidegate_ledger::{LevelKind, Limit};
+use tidegate_ledger::{LevelKind, Limit, keys};
 use tidegate_notify::Courier;
 use tidegate_observe::{audit::Actor, event, metrics::Registry};
 use tidegate_otlp::Receiver;
@@ -195,7 +195,7 @@ impl Serving {
         if to_program {
             crate::cli::print(&crate::cli::Said::fine(at.to_string()));
         } else {
-            crate::cli::greet(at, settings, &watched);
+            crate::cli::greet(at, &settings.data, &watched, &self.sources);
         }
     }
 
@@ -231,7 +231,7 @@ impl Serving {
                 _ = interrupt.recv() => break,
                 _ = reload.recv() => {
                     // What is wrong with it is in the log; the earlier one stays in effect.
-                    self.reload(Actor::Configuration).unwrap_or_default();
+                    let _told = self.reload(Actor::Configuration);
                 }
                 _ = tick.tick() => {
                     self.tidy();
@@ -248,7 +248,9 @@ impl Serving {
             () = &mut served => false,
             () = second(&mut stop, &mut interrupt, drain) => true,
         };
+        let mut cut_calls = 0;
         if cut {
+            cut_calls = self.engine.registry().open_calls.with([]).value();
             self.gateway.close();
             self.phase.send_replace(Phase::Closing);
             served.await;
@@ -258,7 +260,7 @@ impl Serving {
         otlp.join_all().await;
         told.send(()).unwrap_or_default();
         let drained = self.clock.monotonic().since(began);
-        self.stopped(u64::from(cut), drained);
+        self.stopped(u64::try_from(cut_calls).unwrap_or(0), drained);
         Ok(())
     }
 
@@ -343,7 +345,7 @@ impl Serving {
     }
 
     /// Reads the configuration again and puts it in force, or says what is wrong with it.
-    pub(crate) fn reload(&self, by: Actor) -> Result<String, String> {
+    pub(crate) fn reload(&self, by: Actor) -> Result<Reloaded, String> {
         let refused = |reason: String| {
             self.engine.report(&event::ConfigRefused {
                 by: by.clone(),
@@ -352,12 +354,13 @@ impl Serving {
             reason
         };
         let loaded = config::load(&self.sources).map_err(|it| refused(with_causes(&it)))?;
+        let (loaded, at_next_start) = loaded.after_start(&self.loaded.lock());
         let settings = &loaded.settings;
         // Where it listens stays as it was, and with it whether keyless calls are taken.
         let keyless = self.engine.settings().keyless;
         let providers =
             wiring::providers(settings, &self.clock).map_err(|it| refused(format!("{it:#}")))?;
-        let changed = changes(&self.loaded.lock(), &loaded);
+        let changed = config::changed(&self.loaded.lock(), &loaded);
         self.logger
             .reconfigure(settings.log, settings.redactor.clone());
         self.gateway.put_providers(providers);
@@ -374,7 +377,14 @@ impl Serving {
         self.engine
             .reload(engine, settings.prices.clone(), by, &changed);
         *self.loaded.lock() = loaded;
-        Ok(changed)
+        if !at_next_start.is_empty() {
+            let keys = at_next_start.join(", ");
+            self.engine.report(&event::RestartNeeded { keys: &keys });
+        }
+        Ok(Reloaded {
+            changed,
+            at_next_start,
+        })
     }
 }
 
@@ -396,29 +406,6 @@ async fn second(stop: &mut Signal, interrupt: &mut Signal, drain: Duration) {
         _ = interrupt.recv() => {}
         () = tokio::time::sleep(drain) => {}
     }
-}
-
-/// The keys whose values differ. Where to listen and be sent telemetry, where the data is and how telemetry is kept can't
-/// change while running.
-fn changes(before: &Loaded, after: &Loaded) -> String {
-    let mut keys: Vec<String> = Vec::new();
-    for value in &after.effective {
-        let same = before.effective.iter().find(|it| it.key == value.key);
-        if same.is_none_or(|it| it.value != value.value) {
-            keys.push(value.key.clone());
-        }
-    }
-    for value in &before.effective {
-        if after.effective.iter().all(|it| it.key != value.key) {
-            keys.push(value.key.clone());
-        }
-    }
-    let stays = |it: &String| {
-        let of_start = ["listen", "data", "otlp.grpc", "otlp.http"];
-        of_start.contains(&it.as_str()) || it.starts_with("telemetry.")
-    };
-    keys.retain(|it| !stays(it));
-    keys.join(", ")
 }
 
 /// Creates the data directory for this user alone.
@@ -445,10 +432,12 @@ fn token(data: &Path) -> anyhow::Result<Secret<String>> {
         make_private(&path)?;
         return Ok(Secret::new(kept.trim().to_owned()));
     }
-    let mut random = [0; tidegate_ledger::keys::SECRET_BYTES];
+    let mut random = [0; keys::SECRET_BYTES];
     getrandom::fill(&mut random).context("the system gives no randomness")?;
-    let token = tidegate_ledger::keys::secret(&random);
-    let token = token.expose().replacen("tg-", "tgl-", 1);
+    let token = keys::secret(&random);
+    let token = token
+        .expose()
+        .replacen(keys::SECRET_PREFIX, keys::LOCAL_PREFIX, 1);
     write_private(&path, &token)?;
     Ok(Secret::new(token))
 }

@@ -78,6 +78,9 @@ fn credential(
     Ok(Some((HeaderName::from_static(header), value)))
 }
 
+/// The folder of the journal in the data directory.
+pub(crate) const JOURNAL: &str = "journal";
+
 /// The engine on the data directory, which it has for itself from here on, what delivers its notices,
 /// and who is signed in there.
 pub(crate) fn engine(
@@ -90,7 +93,7 @@ pub(crate) fn engine(
     let lock = DirectoryLock::take(&from.data, clock.now())?;
     let store = Arc::new(SqliteStore::open(lock)?);
     let moved = crate::moving::move_calls(&from.data, &own);
-    let folder = from.data.join("journal");
+    let folder = from.data.join(JOURNAL);
     crate::serve::create_private(&folder)?;
     let journal = FileJournal::open(&folder)
         .with_context(|| format!("the journal in `{}`", from.data.display()))?;

@@ -82,7 +82,7 @@ fn a_fresh_gateway_shows_its_limits_and_finds_nothing_wrong() {
             telemetry  fine  56.1 KiB
             credential  fine  anthropic: each caller's own is forwarded
             credential  fine  openai: each caller's own is forwarded
-            limits  note  only watched for calls without a key: organisation, user_month, user_day, llm, tools, infrastructure, task, quotas.user, claude_code.units, sonnet.units; enforce them with `tidegate serve --enforce`
+            limits  note  only watched for calls without a key: claude_code.units, sonnet.units, quotas.user, organisation, user_month, user_day, llm, tools, infrastructure, task; enforce them with `tidegate serve --enforce`
         "#]],
     );
 }
@@ -287,6 +287,27 @@ fn one_call_is_shown_with_every_figure_and_the_ledger_row_by_row() {
 }
 
 #[test]
+fn what_is_printed_to_a_reader_that_has_enough_ends_quietly() {
+    let (world, _provider) = World::with_provider();
+    let _gateway = after_three_calls(&world);
+    for line in ["ledger export", "prices", "logs --follow"] {
+        // Gone before the first byte.
+        let mut command = world.command("sh");
+        let shell = format!(
+            "{{ {} {line}; echo \"code $?\" >&2; }} | exec 0<&-",
+            env!("CARGO_BIN_EXE_tidegate")
+        );
+        command.args(["-c", &shell]);
+        let answer = crate::world::Program::start(command).end();
+        assert_eq!(
+            answer.err.lines().next(),
+            Some("code 0"),
+            "{line}: {answer:?}"
+        );
+    }
+}
+
+#[test]
 fn calls_are_found_by_session_task_user_and_time() {
     let (world, _provider) = World::with_provider();
     let _gateway = after_three_calls(&world);
@@ -426,6 +447,7 @@ fn an_admission_is_listed_and_can_be_settled_by_hand() {
     assert_eq!(again.code, 1);
     expect![[r#"
         tidegate: there is no open reservation resv_ID: it has ended, or never was
+          where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
     "#]]
     .assert_eq(&world.normal(&again.err));
 }

@@ -139,3 +139,44 @@ fn the_reference_is_a_file_that_changes_nothing() {
     let with_it = format!("config show --json --config {}", file.display());
     assert_eq!(values(&with_it), values("config show --json"));
 }
+
+#[test]
+fn a_gateway_is_looked_at_also_where_the_file_is_wrong_meanwhile() {
+    let (mut world, _provider) = World::with_provider();
+    world.configure("[budgets.task]\nhard = \"7\"\n");
+    let _gateway = world.serve();
+    world.configure("[budgets.task]\nhard = \"five\"\n");
+    for line in ["status", "budget", "calls", "quota", "config show"] {
+        let answer = world.ask(line);
+        assert_eq!(answer.code, 0, "{line}: {answer:?}");
+        let warned = answer.err.contains("warning: the configuration is wrong");
+        assert!(
+            warned && answer.err.contains("tidegate.toml:3:8"),
+            "{answer:?}"
+        );
+    }
+    let shown = world.normal(&world.said("config show"));
+    assert!(shown.contains("budgets.task.hard  \"7\""), "{shown}");
+    let doctor = world.ask("doctor");
+    assert_eq!(doctor.code, 1);
+    let told = world.normal(&doctor.out);
+    assert!(told.contains("configuration  WRONG"), "{told}");
+    assert!(told.contains("gateway  fine  answers at ADDRESS"), "{told}");
+}
+
+#[test]
+fn the_doctor_asks_the_gateway_which_limits_only_watch() {
+    let (world, _provider) = World::with_provider();
+    let _gateway = world.serve();
+    world.said("budget set user_day 5");
+    world.said("budget set llm none");
+    let told = world.said("doctor");
+    assert!(
+        told.contains("only watched for calls without a key: "),
+        "{told}"
+    );
+    assert!(
+        !told.contains("user_day") && !told.contains("llm"),
+        "{told}"
+    );
+}

@@ -221,3 +221,76 @@ fn changes_need_the_token_and_pages_of_other_sites_get_nothing() {
         assert!(matches!(call.status, 401 | 403), "{call:?}");
     }
 }
+
+#[test]
+fn hints_work_as_they_are_printed() {
+    let (world, _provider) = paid();
+    let data = world.path("my data").display().to_string();
+    let refused = world
+        .start_with(&["--data", &data, "serve", "--listen", "0.0.0.0:0"])
+        .end();
+    let hint = format!("`tidegate --data '{data}' keys add NAME --user USER`");
+    assert!(refused.err.contains(&hint), "{refused:?}");
+    let program = world.start_with(&["--data", &data, "serve", "--listen", "127.0.0.1:0"]);
+    let answer = Gateway::greeting(program).program.stop();
+    let hint = format!(
+        "enforce them with `tidegate --data '{data}' serve --listen 127.0.0.1:0 --enforce`"
+    );
+    assert!(answer.err.contains(&hint), "{answer:?}");
+}
+
+#[test]
+fn a_gateway_of_another_folder_is_not_taken_for_that_of_the_folder_that_was_named() {
+    let (mut world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let served = world.data().display().to_string();
+    world.set("TIDEGATE_LISTEN", &gateway.address.to_string());
+    let other = world.path("other").display().to_string();
+    for line in ["status", "budget", "keys list"] {
+        let answer = world.ask(&format!("--data {other} {line}"));
+        assert_eq!(answer.code, 1, "{answer:?}");
+        let told = format!("serves another data folder than `{other}`, `{served}`");
+        assert!(answer.err.contains(&told), "{line}: {answer:?}");
+    }
+    let doctor = world.ask(&format!("--data {other} doctor"));
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.out.contains("another data folder"), "{doctor:?}");
+    // A run has one of its own.
+    let run = world.ask(&format!("--data {other} run -- env"));
+    assert_eq!(run.code, 0, "{run:?}");
+    let its = format!("ANTHROPIC_BASE_URL=http://{}\n", gateway.address);
+    assert!(!run.out.contains(&its), "{run:?}");
+}
+
+#[test]
+fn a_change_without_the_token_says_which_folder_has_it() {
+    let (world, _provider) = World::with_provider();
+    let gateway = world.serve();
+    let command = |line: &str| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_tidegate"));
+        command.env_remove("TIDEGATE_DATA");
+        command.env("TIDEGATE_LISTEN", gateway.address.to_string());
+        command.args(line.split(' '));
+        crate::world::Program::start(command).end()
+    };
+    // Whoever names no folder may look.
+    assert_eq!(command("status").code, 0);
+    let refused = command("budget set task 5");
+    assert_eq!(refused.code, 1);
+    let told = format!(
+        "the gateway at {}, `{}`",
+        gateway.address,
+        world.data().display()
+    );
+    assert!(refused.err.contains(&told), "{refused:?}");
+    // And where the token is gone that is said, by the doctor too.
+    std::fs::remove_file(world.data().join("token")).unwrap();
+    let refused = world.ask("budget set task 5");
+    assert!(
+        refused.err.contains("start the gateway anew"),
+        "{refused:?}"
+    );
+    let doctor = world.ask("doctor");
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.out.contains("no change is taken"), "{doctor:?}");
+}

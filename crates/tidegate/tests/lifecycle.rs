@@ -57,6 +57,38 @@ fn the_api_reloads_and_says_what_is_new() {
 }
 
 #[test]
+fn a_reload_names_what_takes_effect_at_the_next_start() {
+    let (mut world, _provider) = World::with_provider();
+    world.configure("");
+    let gateway = world.serve();
+    let bearer = format!("Bearer {}", world.token());
+    let token = [("authorization", bearer.as_str())];
+    world
+        .configure("[telemetry]\nenabled = false\n[server]\nbody_max = \"1 MB\"\ndrain = \"3s\"\n");
+    let reload = || post(gateway.address, "/api/v1/reload", &token, &json!({})).json();
+    let first = reload();
+    assert_eq!(first["changed"], "server.drain", "{first}");
+    let later = json!(["server.body_max", "telemetry.enabled"]);
+    assert_eq!(first["at_next_start"], later, "{first}");
+    // They are not in effect, so that they are named again, and shown as they were.
+    assert_eq!(reload(), json!({ "changed": "", "at_next_start": later }));
+    let config = get(gateway.address, "/api/v1/config", &[]).json();
+    let telemetry = config.as_array().unwrap().iter();
+    let mut telemetry = telemetry.filter(|it| it["key"] == "telemetry.enabled");
+    assert_eq!(telemetry.next().unwrap()["value"], "true");
+    gateway.program.signal(Signal::HUP);
+    until("the log names them", || {
+        let log = std::fs::read_to_string(world.data().join("log/tidegate.jsonl")).unwrap();
+        log.matches("restart_needed").count() == 3
+    });
+    let log = std::fs::read_to_string(world.data().join("log/tidegate.jsonl")).unwrap();
+    assert!(
+        log.contains("\"server.body_max, telemetry.enabled\""),
+        "{log}"
+    );
+}
+
+#[test]
 fn the_first_signal_to_stop_lets_streams_end() {
     let (world, _provider) = World::with_provider();
     let gateway = world.serve();

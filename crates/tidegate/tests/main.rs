@@ -5,6 +5,7 @@
     reason = "a step that can't be taken is the test's failure"
 )]
 
+mod books;
 mod commands;
 mod configuration;
 mod keys;

@@ -172,6 +172,92 @@ fn a_signal_to_stop_is_the_programs_to_answer() {
     assert_eq!(run.end().code, 9);
 }
 
+/// A program that counts its interrupts aloud until it is told to end, and then ends with 7.
+const COUNTS: &str = "trap 'echo interrupted' INT; echo ready; while [ \"$line\" != end ]; do read line; done; exit 7";
+
+#[test]
+fn an_interrupt_sent_to_it_alone_is_passed_on() {
+    let world = World::new();
+    // Without a terminal, as below a supervisor.
+    let mut run = without_terminal(&world, &["run", "--", "sh", "-c", COUNTS]);
+    run.line("ready");
+    run.signal(Signal::INT);
+    run.line("interrupted");
+    run.tell("end");
+    assert_eq!(run.end().code, 7);
+}
+
+/// Starts `tidegate` in a session of its own, which has no terminal.
+fn without_terminal(world: &World, arguments: &[&str]) -> Program {
+    let mut command = world.command("setsid");
+    command.args(["--wait", env!("CARGO_BIN_EXE_tidegate")]);
+    command.args(arguments);
+    Program::start(command)
+}
+
+#[test]
+fn an_interrupt_that_is_typed_reaches_the_program_once() {
+    let world = World::new();
+    let line = format!(
+        "exec {} run -- sh -c '{}'",
+        env!("CARGO_BIN_EXE_tidegate"),
+        COUNTS.replace('\'', "'\\''")
+    );
+    let mut command = world.command("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut run = Program::start(command);
+    run.line("ready");
+    // Two signals may meet in one; not each time.
+    for _ in 0..12 {
+        run.tell("\u{3}");
+        run.line("interrupted");
+    }
+    run.tell("end");
+    let answer = run.end();
+    assert_eq!(answer.code, 7, "{answer:?}");
+    assert_eq!(answer.out.matches("interrupted").count(), 12, "{answer:?}");
+}
+
+#[test]
+fn calls_that_go_past_the_gateway_are_said_to() {
+    let (mut world, _provider) = World::with_provider();
+    let claude = claude(&mut world);
+    world.set("CLAUDE_CODE_USE_BEDROCK", "1");
+    let mut run = world.start_with(&["run", "--", &claude]);
+    run.line("ready");
+    run.tell("end");
+    let answer = run.end();
+    assert_eq!(answer.code, 7);
+    assert!(!answer.out.contains("ANTHROPIC_BASE_URL"), "{answer:?}");
+    let line =
+        "calls do NOT go through the gateway: CLAUDE_CODE_USE_BEDROCK sends them to Amazon Bedrock";
+    assert!(answer.err.contains(line), "{answer:?}");
+    let answer = world.start_with(&["run", "--budget", "5", "--", &claude]);
+    let answer = answer.end();
+    assert_eq!(answer.code, 1);
+    assert!(answer.err.contains("leave --budget out"), "{answer:?}");
+}
+
+#[test]
+fn a_base_url_of_the_users_own_is_not_replaced() {
+    let (mut world, _provider) = World::with_provider();
+    let url = "https://me:secret@llm.corp.example/anthropic?key=secret";
+    world.set("ANTHROPIC_BASE_URL", url);
+    let answer = world.start_with(&["run", "--", "echo", "it ran"]).end();
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert_eq!(answer.out, "");
+    expect_test::expect![[r#"
+        tidegate: `ANTHROPIC_BASE_URL` is `https://llm.corp.example/anthropic`, and calls through the gateway go to `http://ADDRESS`, with the credential that is meant for the former: unset it, or set providers.anthropic.base_url to it and reload the gateway
+    "#]].assert_eq(&world.normal(&answer.err));
+    // Where the gateway sends them there, the same origin is paid.
+    world.set(
+        "TIDEGATE__PROVIDERS__ANTHROPIC__BASE_URL",
+        "https://a.example",
+    );
+    world.set("ANTHROPIC_BASE_URL", "https://a.example/");
+    assert_eq!(world.ask("run -- true").code, 0);
+}
+
 /// Somebody who only needs a gateway: shows where it is, says `ready`, and ends when told.
 const WAITS: [&str; 5] = ["run", "--", "sh", "-c", "env; echo ready; read line"];
 

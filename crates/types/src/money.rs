@@ -71,11 +71,25 @@ impl fmt::Display for NanoUsd {
 
 /// A text that is not an amount of dollars.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseMoneyError(String);
+pub struct ParseMoneyError {
+    text: String,
+    too_large: bool,
+}
+
+impl ParseMoneyError {
+    /// Whether it is an amount, above the largest that can be held.
+    pub const fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+}
 
 impl fmt::Display for ParseMoneyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = &self.0;
+        let text = &self.text;
+        if self.too_large {
+            let most = NanoUsd(u64::MAX);
+            return write!(f, "`{text}` is too large: the largest amount is {most}");
+        }
         write!(
             f,
             "`{text}` is not an amount in dollars: write it like 5, 0.25 or $12.50, with at most nine decimals"
@@ -90,7 +104,11 @@ impl FromStr for NanoUsd {
     type Err = ParseMoneyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = || ParseMoneyError(text.chars().take(40).collect());
+        let refused = |too_large| ParseMoneyError {
+            text: text.chars().take(40).collect(),
+            too_large,
+        };
+        let refuse = || refused(false);
         let plain = text.trim();
         let plain = plain.strip_prefix('$').unwrap_or(plain);
         let (dollars, decimals) = plain.split_once('.').unwrap_or((plain, "0"));
@@ -98,13 +116,13 @@ impl FromStr for NanoUsd {
         if !digits(dollars) || !digits(decimals) || decimals.len() > 9 {
             return Err(refuse());
         }
-        let dollars: u64 = dollars.parse().map_err(|_| refuse())?;
+        let dollars: u64 = dollars.parse().map_err(|_| refused(true))?;
         let nanos: u64 = format!("{decimals:0<9}").parse().map_err(|_| refuse())?;
         dollars
             .checked_mul(1_000_000_000)
             .and_then(|it| it.checked_add(nanos))
             .map(Self)
-            .ok_or_else(refuse)
+            .ok_or_else(|| refused(true))
     }
 }
 
@@ -141,6 +159,17 @@ mod tests {
         ] {
             let error = text.parse::<NanoUsd>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_amount_above_the_largest_is_refused_with_that() {
+        for text in ["99999999999999999999", "18446744073.709551616"] {
+            let error = text.parse::<NanoUsd>().unwrap_err();
+            assert!(error.is_too_large());
+            let told =
+                format!("`{text}` is too large: the largest amount is $18446744073.709551615");
+            assert_eq!(error.to_string(), told);
         }
     }
 

@@ -10,8 +10,8 @@ use http::StatusCode;
 use tidegate_admission::Wait;
 use tidegate_engine::{
     admissions::{
-        Actual, AdmissionAsk, AdmissionError, Admitted, Answer, LIFE_MAX, NotAdmitted,
-        ReservationView,
+        Actual, AdmissionAsk, AdmissionError, Admitted, Answer, CorrectionError, LIFE_MAX,
+        NotAdmitted, ReservationView,
     },
     identity::Principal,
     keys::Change,
@@ -31,8 +31,9 @@ use crate::{
     limits::{EXPIRED_LIST_MAX, OPEN_LIST_MAX, TOKENS_MAX},
     read::{Body, bounded, maybe_name, maybe_text, money, word},
     wire::{
-        Admission, AdmissionRequest, Expired, ExtendRequest, Extended, Released, Reservation,
-        Reservations, SettleRequest, Settled, Shortage, UsageRequest, WaitFor,
+        Admission, AdmissionRequest, CorrectRequest, Corrected, Expired, ExtendRequest, Extended,
+        Released, Reservation, Reservations, SettleRequest, Settled, Shortage, UsageRequest,
+        WaitFor,
     },
 };
 
@@ -262,6 +263,36 @@ pub(crate) async fn settle(
     }))
 }
 
+/// Correct the cost of a reservation that was settled at an estimate, or that expired at its bound.
+///
+/// The next correction starts from this one's cost; to say the same cost again changes nothing.
+/// Budgets follow, those of windows that are over too.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/correct", tag = "admissions",
+    params(("id" = String, Path, description = "The reservation")),
+    request_body = CorrectRequest, responses((status = 200, body = Corrected)))]
+pub(crate) async fn correct(
+    State(control): State<Arc<Control>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+    Body(request): Body<CorrectRequest>,
+) -> Result<Json<Corrected>, Error> {
+    let to = money("cost_usd", request.cost_usd)?;
+    let id = reservation_id(&id)?;
+    let corrected = control.waiting(move |it| {
+        let corrected = it.engine.correct_reservation(&visitor.principal, id, to);
+        corrected.map_err(|refused| match refused {
+            CorrectionError::Store(_) => it.store_failed(&refused),
+            other => Error::Correction(other),
+        })
+    });
+    let corrected = corrected.await??;
+    Ok(Json(Corrected {
+        reservation: id,
+        from: corrected.from.into(),
+        to: corrected.to.into(),
+    }))
+}
+
 fn usage(usage: UsageRequest) -> Result<Usage, Error> {
     let tokens = |key, it| bounded(key, it, TOKENS_MAX).map(Tokens);
     Ok(Usage {
@@ -342,13 +373,14 @@ pub(crate) async fn release(
     }))
 }
 
+fn reservation_id(id: &str) -> Result<ReservationId, Error> {
+    let wanted = "a reservation's id, resv_ and 16 hexadecimal digits";
+    word("id", id, wanted)
+}
+
 /// The open reservation of this id, if it is the visitor's to end. To others it does not exist.
 fn open(control: &Control, visitor: &Visitor, id: &str) -> Result<ReservationView, Error> {
-    let id: ReservationId = word(
-        "id",
-        id,
-        "a reservation's id, resv_ and 16 hexadecimal digits",
-    )?;
+    let id = reservation_id(id)?;
     let theirs = |it: &ReservationView| {
         let own = it.path.user == visitor.principal.user || visitor.operates();
         own && visitor.sight().sees_path(&it.path)

@@ -85,13 +85,16 @@ pub(crate) async fn reload(
     Extension(visitor): Extension<Visitor>,
 ) -> Result<Json<Reloaded>, Error> {
     visitor.must_be_at_home()?;
-    let changed = control
+    let reloaded = control
         .waiting(move |control| {
             // A limit that is being set is set before or after, not in between.
             let _one_at_a_time = control.limits.lock();
             control.operations.reload(visitor.actor())
         })
         .await?;
-    let changed = changed.map_err(Error::ReloadRefused)?;
-    Ok(Json(Reloaded { changed }))
+    let reloaded = reloaded.map_err(Error::ReloadRefused)?;
+    Ok(Json(Reloaded {
+        changed: reloaded.changed,
+        at_next_start: reloaded.at_next_start,
+    }))
 }

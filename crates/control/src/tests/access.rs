@@ -94,6 +94,7 @@ fn every_route_opens_to_those_who_may_and_to_nobody_else() {
         POST   /api/v1/reservations/{id}/settle     403 403 403 403 404 200 403 403 200 200 404 404 200
         POST   /api/v1/reservations/{id}/extend     403 403 403 403 404 200 403 403 200 200 404 404 200
         POST   /api/v1/reservations/{id}/release    403 403 403 403 404 200 403 403 200 200 404 404 200
+        POST   /api/v1/reservations/{id}/correct    403 403 403 403 401 403 403 403 400 400 403 400 400
         GET    /api/v1/status                       403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/limits                       403 403 403 403 200 200 200 200 200 200 200 200 200
         GET    /api/v1/budgets                      403 403 403 403 200 200 200 200 200 200 200 200 200

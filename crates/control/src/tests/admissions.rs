@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use expect_test::expect;
-use tidegate_ledger::verify_store;
+use tidegate_ledger::{Entry, Event, LedgerStore as _, verify_store};
 use tidegate_store::MemoryStore;
+use tidegate_types::ReservationId;
 use tokio::task::JoinSet;
 
 use super::world::{World, check, check_in, run};
@@ -28,7 +29,7 @@ fn an_admission_is_approved_extended_and_settled_once() {
             > caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07, "tokens": 60, "usage": {"input": 10, "output": 5}, "model": "claude-opus-5-5"}
             200 {cost: $0.07, reservation: "resv_19f607f8e0000007"}
             > caller POST /api/v1/reservations/{last}/settle {"cost_usd": 0.07}
-            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was · where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
             > caller GET /api/v1/budgets?level=task
             200 {budgets: [{held: $0.00, in_use: true, left: $4.93, level: "task", limit: [$1.00/$5.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.07, task: "t-1", user: "ann", window: null, would_refuse: 0}], more: 0}
         "#]],
@@ -206,7 +207,7 @@ fn a_budget_that_is_short_is_told_in_figures() {
               expires_at: null
               limit: "task"
               platform: "claude_code"
-              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"]
+              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller cost_usd"]
               reservation: null
               shortage: {asked: $5.01, held: $0.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
               wait_time: null
@@ -219,7 +220,7 @@ fn a_budget_that_is_short_is_told_in_figures() {
               expires_at: null
               limit: "user_day"
               platform: "claude_code"
-              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input"]
+              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"]
               reservation: null
               shortage: {asked: $20.01, held: $0.00, level: "user_day", limit: $20.00, resets_at: "2026-07-15T00:00:00Z", spent: $0.00}
               wait_for: "reset"
@@ -228,7 +229,7 @@ fn a_budget_that_is_short_is_told_in_figures() {
             > caller POST /api/v1/admissions {"cost_usd": 15}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > caller POST /api/v1/reservations/{last}/extend {"cost_usd": 10}
-            409 short: the reservation can't be extended: budget `user_day` of $20.00 can't hold this call: $0.00 spent, $15.00 held by running calls, $10.00 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input
+            409 short: the reservation can't be extended: budget `user_day` of $20.00 can't hold this call: $0.00 spent, $15.00 held by running calls, $10.00 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd
             > caller POST /api/v1/admissions {"cost_usd": 10}
             200 {
               alternative: null
@@ -262,11 +263,11 @@ fn another_keys_reservation_does_not_exist() {
             > caller POST /api/v1/admissions {"tokens": 1, "cost_usd": 1}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
             > stranger POST /api/v1/reservations/{last}/settle {"cost_usd": 0}
-            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was · where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
             > boss POST /api/v1/reservations/{last}/release
-            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was · where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
             > nobody POST /api/v1/reservations/{last}/release
-            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was · where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
             > viewer POST /api/v1/reservations/{last}/release
             403 role_needed: a key with the role viewer may look but not ask for admissions · ask an admin for a key with that right (`tidegate keys add`)
             > stranger GET /api/v1/reservations
@@ -319,7 +320,7 @@ fn what_nobody_settles_is_settled_at_its_bound_and_listed() {
 }
 
 #[test]
-fn what_a_crash_left_open_is_ended_by_an_operator_only() {
+fn what_a_crash_left_open_is_its_holders_if_it_was_promised_and_else_an_operators() {
     let store = Arc::new(MemoryStore::default());
     let before = World::with_store(&store);
     let body = r#"{"tokens": 1, "cost_usd": "0.25"}"#;
@@ -328,10 +329,12 @@ fn what_a_crash_left_open_is_ended_by_an_operator_only() {
     before.engine.flush();
     // Killed: nothing of it ends in good order.
     std::mem::forget(before);
+    let promised = text.split('"').find(|it| it.starts_with("resv_")).unwrap();
+    let id = of_a_call(&store);
     let after = World::with_store(&store);
-    let id = text.split('"').find(|it| it.starts_with("resv_")).unwrap();
     let script = format!(
         r#"nobody GET /api/v1/reservations
+           nobody POST /api/v1/reservations/{promised}/settle {{"cost_usd": "0.1"}}
            nobody POST /api/v1/reservations/{id}/settle {{"cost_usd": 0}}
            token POST /api/v1/reservations/{id}/settle {{"cost_usd": "0.2"}}
            token GET /api/v1/audit?limit=1"#
@@ -340,16 +343,33 @@ fn what_a_crash_left_open_is_ended_by_an_operator_only() {
         &after,
         &script,
         expect![[r#"
-        > nobody GET /api/v1/reservations
-        200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T12:15:00Z", held: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", unknown: true, user: "local"}]}
-        > nobody POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": 0}
-        403 unknown_reservation: `resv_19f607f8e0000007` was left open by a crash, and whether it was answered is not known: an operator settles or releases it
-        > token POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": "0.2"}
-        200 {cost: $0.20, reservation: "resv_19f607f8e0000007"}
-        > token GET /api/v1/audit?limit=1
-        200 {changes: [{action: "unknown_settled", at: "2026-07-14T12:00:00.000000Z", object: "resv_19f607f8e0000007", organisation: "local", role: "admin", who: "local"}]}
-    "#]],
+            > nobody GET /api/v1/reservations
+            200 {expired: [], more: 0, open: [{expires_at: "2026-07-14T12:15:00Z", held: $0.25, organisation: "local", reservation: "resv_19f607f8e0000007", service: "llm", unknown: false, user: "local"}, {expires_at: "2026-07-14T12:15:00Z", held: $0.25, organisation: "local", reservation: "resv_19f607f8e0000008", service: "llm", unknown: true, user: "local"}]}
+            > nobody POST /api/v1/reservations/resv_19f607f8e0000007/settle {"cost_usd": "0.1"}
+            200 {cost: $0.10, reservation: "resv_19f607f8e0000007"}
+            > nobody POST /api/v1/reservations/resv_19f607f8e0000008/settle {"cost_usd": 0}
+            403 unknown_reservation: `resv_19f607f8e0000008` was left open by a crash, and whether it was answered is not known: an operator settles or releases it
+            > token POST /api/v1/reservations/resv_19f607f8e0000008/settle {"cost_usd": "0.2"}
+            200 {cost: $0.20, reservation: "resv_19f607f8e0000008"}
+            > token GET /api/v1/audit?limit=1
+            200 {changes: [{action: "unknown_settled", at: "2026-07-14T12:00:00.000000Z", object: "resv_19f607f8e0000008", organisation: "local", role: "admin", who: "local"}]}
+        "#]],
     );
+}
+
+/// Opens a reservation like the last, but of a call.
+fn of_a_call(store: &MemoryStore) -> ReservationId {
+    let rows = store.rows(1, usize::MAX).unwrap();
+    let Entry::Call(mut call) = rows.last().unwrap().entry().unwrap() else {
+        panic!("a call's entry")
+    };
+    call.reservation = ReservationId::from_raw(call.reservation.raw() + 1);
+    if let Event::Reserve { asked, .. } = &mut call.event {
+        *asked = None;
+    }
+    let reservation = call.reservation;
+    store.append(&[Entry::Call(call)]).unwrap();
+    reservation
 }
 
 #[test]
@@ -397,4 +417,97 @@ fn of_a_thousand_at_once_exactly_those_are_admitted_that_the_budget_holds() {
         admitted.into_iter().filter(|it| *it).count()
     });
     assert_eq!(admitted, 200);
+}
+
+#[test]
+fn what_expired_is_corrected_by_an_operator_and_again_from_there() {
+    check(
+        r#"nobody POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25", "task": "t"}
+           pass 901
+           caller POST /api/v1/reservations/{last}/settle {"cost_usd": "0.1"}
+           caller POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           boss POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": 0.3}
+           operator GET /api/v1/reservations
+           nobody GET /api/v1/budgets?level=task
+           admin GET /api/v1/audit
+           token POST /api/v1/ledger/verify | clean, rows, overruns_total"#,
+        expect![[r#"
+            > nobody POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25", "task": "t"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > pass 901
+            > caller POST /api/v1/reservations/{last}/settle {"cost_usd": "0.1"}
+            404 not_open: there is no open reservation resv_19f607f8e0000007: it has ended, or never was · where it was settled at an estimate, an operator corrects it with `tidegate ledger correct RESERVATION COST`
+            > caller POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            403 role_needed: this needs the role operator, and the key has the role caller · ask an admin for a key with that right (`tidegate keys add`)
+            > boss POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            404 not_found: there is no reservation resv_19f607f8e0000007
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            200 {from: $0.25, reservation: "resv_19f607f8e0000007", to: $0.10}
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            200 {from: $0.10, reservation: "resv_19f607f8e0000007", to: $0.10}
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": 0.3}
+            200 {from: $0.10, reservation: "resv_19f607f8e0000007", to: $0.30}
+            > operator GET /api/v1/reservations
+            200 {expired: [], more: 0, open: []}
+            > nobody GET /api/v1/budgets?level=task
+            200 {budgets: [{held: $0.00, in_use: true, left: $4.70, level: "task", limit: [$1.00/$5.00 built in: watch/enforce], notional: $0.00, organisation: "local", soft_passed: false, spent: $0.30, task: "t", user: "local", window: null, would_refuse: 0}], more: 0}
+            > admin GET /api/v1/audit
+            200 {
+              changes: [
+                {action: "estimate_corrected", after: {cost_usd: "0.30"}, at: "2026-07-14T12:15:01.000000Z", before: {cost_usd: "0.10"}, object: "resv_19f607f8e0000007", organisation: "local", role: "operator", who: "key_19f607f8e0000003"}
+                {action: "estimate_corrected", after: {cost_usd: "0.10"}, at: "2026-07-14T12:15:01.000000Z", before: {cost_usd: "0.25"}, object: "resv_19f607f8e0000007", organisation: "local", role: "operator", who: "key_19f607f8e0000003"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000006", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000005", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000004", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000003", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000002", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000001", organisation: "local", role: "caller", who: "local"}
+                {action: "key_added", at: "2026-07-14T12:00:00.000000Z", object: "key_19f607f8e0000000", organisation: "local", role: "caller", who: "local"}
+              ]
+            }
+            > token POST /api/v1/ledger/verify | clean, rows, overruns_total
+            200 {clean: true, overruns_total: 1, rows: 5}
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_estimate_is_not_corrected_and_it_is_said_what_else_to_do() {
+    check(
+        r#"operator POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/{last}/settle {"cost_usd": "0.2"}
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+           operator POST /api/v1/reservations/{last}/release
+           operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/resv_0000000000000001/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/nothing/correct {"cost_usd": "0.1"}
+           operator POST /api/v1/reservations/{last}/correct {}"#,
+        expect![[r#"
+            > operator POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            409 open: resv_19f607f8e0000007 is open, and nothing is booked on it yet: settle it (`tidegate ledger settle resv_19f607f8e0000007 COST`)
+            > operator POST /api/v1/reservations/{last}/settle {"cost_usd": "0.2"}
+            200 {cost: $0.20, reservation: "resv_19f607f8e0000007"}
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            409 not_estimated: resv_19f607f8e0000007 was settled at $0.20, which is no estimate, and stands: what a price table had wrong, `tidegate prices reprice` shows
+            > operator POST /api/v1/admissions {"tokens": 1, "cost_usd": "0.25"}
+            200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000008", wait_time: null}
+            > operator POST /api/v1/reservations/{last}/release
+            200 {reservation: "resv_19f607f8e0000008"}
+            > operator POST /api/v1/reservations/{last}/correct {"cost_usd": "0.1"}
+            409 released: resv_19f607f8e0000008 was released and cost nothing: to book a cost, ask for another admission and settle that
+            > operator POST /api/v1/reservations/resv_0000000000000001/correct {"cost_usd": "0.1"}
+            404 not_found: there is no reservation resv_0000000000000001
+            > operator POST /api/v1/reservations/nothing/correct {"cost_usd": "0.1"}
+            400 bad_value: `id`: `nothing` is not a reservation's id, resv_ and 16 hexadecimal digits
+            > operator POST /api/v1/reservations/{last}/correct {}
+            400 bad_body: the body: missing field `cost_usd` at line 1 column 2
+        "#]],
+    );
 }

@@ -236,7 +236,7 @@ fn a_reload_says_what_changed_or_why_not() {
         "operator POST /api/v1/reload",
         expect![[r#"
         > operator POST /api/v1/reload
-        200 {changed: "nothing"}
+        200 {at_next_start: ["listen"], changed: "nothing"}
     "#]],
     );
     world.break_configuration();
@@ -271,14 +271,14 @@ fn the_ledger_is_verified_and_exported() {
             > caller POST /api/v1/reservations/{last}/settle {"cost_usd": "0.4"}
             200 {cost: $0.40, reservation: "resv_19f607f8e0000007"}
             > operator POST /api/v1/ledger/verify
-            200 {clean: true, findings: [], findings_total: 0, head: "03f1c180215dd199f57b2463b3043cadf5ea091124c2d8f7d2b1847bc30a9937", held: $0.00, open: 0, overruns: [{at: "2026-07-14T12:00:00.000000Z", by: $0.15, cause: "settled above its hold", reservation: "resv_19f607f8e0000007"}], overruns_total: 1, reservations: 1, rows: 3}
+            200 {clean: true, findings: [], findings_total: 0, head: "111e59dbd5a1424c1d08b68b360899c3c3a970d499fb1e195df29aca7d38c541", held: $0.00, open: 0, overruns: [{at: "2026-07-14T12:00:00.000000Z", by: $0.15, cause: "settled above its hold", reservation: "resv_19f607f8e0000007"}], overruns_total: 1, reservations: 1, rows: 3}
             > caller GET /api/v1/ledger/entries?limit=2
             200 {
               next: 3
               rows: [
                 {
-                  chain: "863e4751db2bdfef9700c39b4c69d0df767734e3709c64d0452b4b3a8dcecf33"
-                  payload: "{\"call\":{\"reservation\":\"resv_19f607f8e0000007\",\"ordinal\":0,\"at\":1784030400000000000,\"path\":{\"organisation\":\"local\",\"user\":\"ann\",\"service\":\"llm\",\"month\":{\"opens\":\"2026-07-01\",\"start\":1782864000000000000,\"end\":1785542400000000000},\"day\":{\"opens\":\"2026-07-14\",\"start\":1783987200000000000,\"end\":1784073600000000000}},\"enforced\":15,\"event\":{\"reserve\":{\"bound\":250000000,\"expected\":250000000}}}}"
+                  chain: "e39ad3b7ec221d2fb08c9f3120c3b9c219c17a3e790bb5dd53f02d378f02ee72"
+                  payload: "{\"call\":{\"reservation\":\"resv_19f607f8e0000007\",\"ordinal\":0,\"at\":1784030400000000000,\"path\":{\"organisation\":\"local\",\"user\":\"ann\",\"service\":\"llm\",\"month\":{\"opens\":\"2026-07-01\",\"start\":1782864000000000000,\"end\":1785542400000000000},\"day\":{\"opens\":\"2026-07-14\",\"start\":1783987200000000000,\"end\":1784073600000000000}},\"enforced\":15,\"event\":{\"reserve\":{\"bound\":250000000,\"expected\":250000000,\"asked\":{\"until\":1784031300000000000,\"platform\":\"claude_code\"}}}}}"
                   seq: 2
                 }
               ]

@@ -33,6 +33,31 @@ fn the_gate_and_the_description_know_the_same_routes() {
 }
 
 #[test]
+fn a_parameter_is_in_the_path_where_its_template_names_it() {
+    let description = described();
+    let mut seen = 0;
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            for parameter in parameters {
+                let name = parameter["name"].as_str().unwrap();
+                let is_of_path = path.contains(&format!("{{{name}}}"));
+                let place = if is_of_path { "path" } else { "query" };
+                assert_eq!(parameter["in"], place, "{method} {path}: {name}");
+                seen += usize::from(is_of_path);
+            }
+        }
+    }
+    let named = description["paths"].as_object().unwrap().keys();
+    assert!(seen >= named.filter(|it| it.contains('{')).count());
+    let wait = &description["paths"]["/api/v1/admissions/{id}"]["get"]["parameters"][1];
+    assert_eq!(
+        (&wait["name"], &wait["required"]),
+        (&"wait".into(), &false.into())
+    );
+}
+
+#[test]
 fn everything_the_description_refers_to_is_in_it() {
     let description = described();
     let schemas = description["components"]["schemas"].as_object().unwrap();

@@ -120,7 +120,7 @@ fn an_absurd_admission_is_refused_with_its_key_and_value() {
             > caller POST /api/v1/admissions ["claude_code", 5]
             400 bad_body: the body: not a JSON object
             > caller POST /api/v1/admissions {"tokens": 1
-            400 bad_body: `?`: EOF while parsing an object at line 1 column 12
+            400 bad_body: the body is not JSON: EOF while parsing an object at line 1 column 12
         "#]],
     );
 }

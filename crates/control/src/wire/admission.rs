@@ -175,9 +175,11 @@ pub enum AdmissionState {
 /// How long to wait for a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AdmissionQuery {
     /// Answers when it is decided, or after so many seconds; 55 at most. Left out: at once.
     #[serde(default)]
+    #[param(value_type = Option<u64>)]
     pub wait: u64,
 }
 
@@ -244,6 +246,26 @@ pub struct Settled {
     pub reservation: ReservationId,
     /// What was booked.
     pub cost: Money,
+}
+
+/// What a reservation really cost that was settled at an estimate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorrectRequest {
+    /// What it cost.
+    pub cost_usd: Usd,
+}
+
+/// A cost that stands corrected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Corrected {
+    /// Which.
+    #[schema(value_type = String)]
+    pub reservation: ReservationId,
+    /// As it was booked before.
+    pub from: Money,
+    /// As it is.
+    pub to: Money,
 }
 
 /// More for a reservation, for longer. At least one of the two.

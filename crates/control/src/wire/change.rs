@@ -52,4 +52,7 @@ pub struct ChangeQuery {
 pub struct Reloaded {
     /// What is new, in words.
     pub changed: String,
+    /// Keys that have new values, which take effect at the next start; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_next_start: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tidegate_admission::Wait;
-use tidegate_ledger::{CallEntry, Event};
+use tidegate_ledger::{Asked, CallEntry, Event};
 use tidegate_types::{Priority, Role};
 
 use super::{
@@ -186,6 +186,8 @@ impl Engine {
         let path = Arc::clone(sought.path.entry());
         let reservation = self.ids.next(now.wall);
         let need = need_of(ask);
+        let life = ask.estimated_duration.unwrap_or_default().min(LIFE_MAX);
+        let expires_at = now.wall.after((life * 2).max(LIFE_DEFAULT));
         let entry = CallEntry {
             reservation,
             ordinal: 0,
@@ -196,6 +198,10 @@ impl Engine {
                 bound: holding.bound(),
                 expected: holding.bound(),
                 would_refuse: found.would_refuse,
+                asked: Some(Asked {
+                    until: expires_at,
+                    platform: Arc::clone(&platform.name),
+                }),
             },
         };
         let writable = self.writer.health().is_writable();
@@ -212,8 +218,6 @@ impl Engine {
             let why = self.writer.health().why().unwrap_or_default();
             return Err(AdmissionError::Unwritable(why));
         }
-        let life = ask.estimated_duration.unwrap_or_default().min(LIFE_MAX);
-        let expires_at = now.wall.after((life * 2).max(LIFE_DEFAULT));
         let open = OpenReservation {
             holding,
             path,
@@ -248,7 +252,10 @@ impl Engine {
         obstacle: Obstacle,
         now: Moment,
     ) -> NotAdmitted {
-        let told = self.explain(&sought.platform, &sought.user, obstacle);
+        let mut told = self.explain(&sought.platform, &sought.user, obstacle);
+        if let Obstacle::Budget(shortage) = &obstacle {
+            told.sentence = crate::views::sentence_of_ask(shortage);
+        }
         let alternative = match obstacle {
             Obstacle::Budget(_)
             | Obstacle::Approval(_)

@@ -27,6 +27,11 @@ impl Engine {
                 if more.is_zero() {
                     return Ok(open.last_until(self.clock.now(), longer));
                 }
+                // What a budget has no room for is not asked of the store.
+                let fits = open
+                    .holding
+                    .with_hold(|books, hold| books.check_extension(hold, more, Caller::Asking));
+                fits.transpose().map_err(|it| short(&it))?;
                 (Arc::clone(&open.path), open.holding.enforced())
             };
             let covered = self.cover(&path, enforced, more);
@@ -64,7 +69,10 @@ impl Engine {
             at: now,
             path: Arc::clone(&open.path),
             enforced,
-            event: Event::Extend { by: more },
+            event: Event::Extend {
+                by: more,
+                until: Some(open.lasts_until(now, longer)),
+            },
         }));
         let extended = open.holding.with_hold(|books, hold| {
             books.extend(hold, more, Caller::Asking)?;
@@ -72,7 +80,7 @@ impl Engine {
             Ok::<(), Shortage>(())
         });
         let extended = extended.ok_or(AdmissionError::NotOpen(id))?;
-        extended.map_err(|it| AdmissionError::Short(crate::views::sentence(&it)))?;
+        extended.map_err(|it| short(&it))?;
         open.next_ordinal += 1;
         Ok(Some(open.last_until(now, longer)))
     }
@@ -87,4 +95,8 @@ impl Engine {
             .filter(|it| principal.may_touch(&it.path.organisation, &it.path.user));
         open.ok_or(AdmissionError::NotOpen(id))
     }
+}
+
+fn short(shortage: &Shortage) -> AdmissionError {
+    AdmissionError::Short(crate::views::sentence_of_ask(shortage))
 }

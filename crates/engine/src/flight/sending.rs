@@ -103,6 +103,7 @@ impl Engine {
                     bound: holding.bound(),
                     expected: routed.expected.min(holding.bound()),
                     would_refuse: reserved.found.would_refuse,
+                    asked: None,
                 },
             };
             self.queue_reserve(entry, &routed.platform.name, &routed.need)

@@ -68,7 +68,7 @@ fn a_call_from_this_machine_needs_no_key() {
         "127.0.0.1",
         "host: 127.0.0.1:8787
          x-api-key: sk-ant-api-1",
-        expect!["local/local Keyless own credential Key"],
+        expect!["local/local Keyless own credential KeyOf(Anthropic)"],
     );
     check(
         "::1",
@@ -175,6 +175,20 @@ fn an_unknown_or_revoked_key_is_refused_also_on_this_machine() {
     for line in ["x-api-key: tg-of-bob", "x-tidegate-key: nonsense"] {
         let expected = expect![
             "the Tidegate key is unknown or revoked: ask an admin for one (`tidegate keys add`)"
+        ];
+        check("127.0.0.1", &format!("host: localhost\n{line}"), expected);
+    }
+}
+
+#[test]
+fn the_token_for_changes_is_taken_for_ours_and_sends_no_calls() {
+    for line in [
+        "x-api-key: tgl-of-this-machine",
+        "authorization: Bearer tgl-of-this-machine",
+        "x-tidegate-key: tgl-of-this-machine",
+    ] {
+        let expected = expect![
+            "the token of the data directory changes things through /api/v1 and sends no calls: send a Tidegate key, or none"
         ];
         check("127.0.0.1", &format!("host: localhost\n{line}"), expected);
     }

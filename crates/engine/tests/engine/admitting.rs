@@ -257,12 +257,20 @@ fn a_reservation_holds_more_and_longer_where_there_is_room() {
     };
     let until = extend("0.15").unwrap();
     assert_eq!(until.since(world.clock.now()), Duration::from_hours(1));
-    let refused = extend("0.01").unwrap_err();
-    assert!(matches!(refused, AdmissionError::Short(_)), "{refused}");
+    // Also what is more than a lease could ever cover.
+    for more in ["0.01", "400"] {
+        let refused = extend(more).unwrap_err();
+        assert!(matches!(refused, AdmissionError::Short(_)), "{refused}");
+    }
     world.clock.advance(Duration::from_mins(59));
     world.engine.tidy();
     let cost = world.engine.settle_reservation(&ada, id, Actual::default());
     assert_eq!(cost.unwrap(), usd("0.25"));
+    let spent = world.measured("tidegate_ledger_spent");
+    assert_eq!(
+        spent,
+        "tidegate_ledger_spent_dollars_total{organisation=\"local\",service=\"llm\",platform=\"sonnet\"} 0.25\n"
+    );
     expect![[r#"
         0: reserve $0.10
         0: extend $0.15
@@ -407,7 +415,7 @@ fn a_refusal_names_the_limit_the_wait_and_what_would_take_it() {
     let refused = refused.unwrap_err();
     assert_eq!(&*refused.limit, "user_day");
     assert!(refused.shortage.unwrap().resets_at.is_some());
-    expect!["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $21.00 needed at most · resets at 2026-07-16T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller max_tokens or input"].assert_eq(&refused.reasons.join("\n"));
+    expect!["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $21.00 needed at most · resets at 2026-07-16T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"].assert_eq(&refused.reasons.join("\n"));
 }
 
 #[test]

@@ -103,6 +103,17 @@ pub(crate) fn platform(name: &str, enforcement: Enforcement) -> Platform {
 }
 
 /// Two platforms, with the limits of B1 but for these changes.
+/// A table of an operator's own, in which a call of ours weighs a hundredth of the platform's bucket.
+fn ten_units() -> Weights {
+    let mut weights = Weights::default();
+    for rule in &mut weights.rules {
+        if rule.models == ["opus"] {
+            rule.units = 10;
+        }
+    }
+    weights
+}
+
 pub(crate) fn settings(change: impl FnOnce(&mut Limits)) -> Settings {
     let mut table = LimitTable::default();
     change(&mut table.defaults);
@@ -124,7 +135,7 @@ pub(crate) fn settings(change: impl FnOnce(&mut Limits)) -> Settings {
         ),
         quotas: Arc::new(tidegate_admission::QuotaTable::unlimited()),
         reserve: ReserveRules::default(),
-        weights: Weights::default(),
+        weights: ten_units(),
         redactor: tidegate_observe::redact::Redactor::default(),
     }
 }
@@ -322,7 +333,7 @@ impl World {
 fn said(event: &Event) -> String {
     match event {
         Event::Reserve { bound, .. } => format!("reserve {bound}"),
-        Event::Extend { by } => format!("extend {by}"),
+        Event::Extend { by, .. } => format!("extend {by}"),
         Event::Settle(it) => {
             let estimated = if it.estimated { ", estimated" } else { "" };
             let cause = it.cause.as_deref().map(|it| format!(" ({it})"));

@@ -10,6 +10,7 @@
 mod admitting;
 mod alerts;
 mod awaiting;
+mod correcting;
 mod gated;
 mod harness;
 mod headers;

@@ -6,7 +6,6 @@ use expect_test::{Expect, expect};
 use tidegate_engine::{
     admissions::{Actual, AdmissionAsk},
     call::Signals,
-    flight::End,
     identity::Principal,
     reserve::Obstacle,
 };
@@ -34,7 +33,9 @@ fn fares(principal: &Principal, max_tokens: u64) -> String {
                 if warned { ", would be refused" } else { "" }
             );
             let sent = world.engine.send(reserved, world.engine.now());
-            sent.map_err(|it| it.1).unwrap().settle(End::unsent());
+            sent.map_err(|it| it.1)
+                .unwrap()
+                .release(Outcome::ClientGone);
             world.assert_sound();
             told
         }
@@ -117,7 +118,7 @@ fn the_cap_is_lowered_from_quarter_to_quarter_then_to_its_floors_then_refused() 
     assert!(
         world
             .reserve(&keyed("ada"), 1_000)
-            .map(End::of_unsent(&world))
+            .map(unused(&world))
             .is_ok()
     );
 }
@@ -147,7 +148,7 @@ fn told_beside(spent: &str, held: &str, day: &str, max_tokens: u64) -> String {
     let runs = (usd(held) > NanoUsd::ZERO).then(|| admit(held));
     let obstacle = match world.reserve(&ada, max_tokens) {
         Ok(reserved) => {
-            End::of_unsent(&world)(reserved);
+            unused(&world)(reserved);
             return "passes".to_owned();
         }
         Err(obstacle) => obstacle,
@@ -162,7 +163,7 @@ fn told_beside(spent: &str, held: &str, day: &str, max_tokens: u64) -> String {
     let later = world.reserve(&ada, max_tokens);
     assert_eq!(later.is_ok(), matches!(obstacle, Obstacle::Held { .. }));
     if let Ok(reserved) = later {
-        End::of_unsent(&world)(reserved);
+        unused(&world)(reserved);
     }
     let wait = told
         .wait
@@ -209,7 +210,7 @@ fn levels_refuse_in_their_order() {
         match world.reserve(&keyed("ada"), 1_000) {
             Ok(reserved) => {
                 told += "passes\n";
-                End::of_unsent(&world)(reserved);
+                unused(&world)(reserved);
             }
             Err(Obstacle::Budget(it)) => {
                 let resets = if it.resets_at.is_some() {
@@ -319,13 +320,13 @@ fn each_end_is_booked_once_and_estimates_are_flagged() {
         answered $0.000188
         answered $0.000076, estimated
         client_gone $0.000268, estimated
-        client_gone $0.000076, estimated
+        client_gone $0.008316, estimated
         upstream_lost $0.000268, estimated
         upstream_lost $0.000076, estimated
         stream_error $0.000268, estimated
         upstream_error $0.00
         upstream_unreachable $0.00
-        interrupted $0.000076, estimated
+        interrupted $0.008316, estimated
     "#]]
     .assert_eq(&told);
     expect![[r#"
@@ -336,7 +337,7 @@ fn each_end_is_booked_once_and_estimates_are_flagged() {
         2: reserve $0.020076
         2: settle $0.000268, estimated (client hung up)
         3: reserve $0.020076
-        3: settle $0.000076, estimated (client hung up)
+        3: settle $0.008316, estimated (client hung up)
         4: reserve $0.020076
         4: settle $0.000268, estimated (upstream broke off)
         5: reserve $0.020076
@@ -348,9 +349,62 @@ fn each_end_is_booked_once_and_estimates_are_flagged() {
         8: reserve $0.020076
         8: settle $0.00
         9: reserve $0.020076
-        9: settle $0.000076, estimated (interrupted by a stop)
+        9: settle $0.008316, estimated (interrupted by a stop)
     "#]]
     .assert_eq(&world.rows());
+}
+
+/// Of Anthropic's `speed` and `inference_geo`.
+#[test]
+fn an_answer_that_does_not_name_its_modifiers_costs_what_was_asked_for() {
+    let world = World::start(settings(|_| {}));
+    let cost = |asked: &str, said: &str| {
+        let body = body(1_000).replacen('{', &format!("{{{asked}"), 1);
+        let call = world.identify(&keyed("ada"), &Signals::default(), &body);
+        let reserved = world
+            .engine
+            .reserve(world.route(call, "sonnet"), world.engine.now());
+        let sent = world
+            .engine
+            .send(reserved.map_err(|it| it.1).unwrap(), world.engine.now());
+        let mut meter = Meter::new(Dialect::Anthropic, false);
+        let answer = format!(
+            r#"{{"type":"message","usage":{{"input_tokens":1000,"output_tokens":1000,"service_tier":"standard"{said}}}}}"#
+        );
+        meter.observe(answer.as_bytes());
+        let end = end(Some(meter.finish()), Outcome::Answered);
+        sent.map_err(|it| it.1).unwrap().settle(end).cost.0
+    };
+    let plain = cost("", "");
+    let fast = r#""speed":"fast","#;
+    assert_eq!(cost(fast, ""), 2 * plain);
+    assert_eq!(cost(fast, r#","speed":"fast""#), 2 * plain);
+    assert_eq!(cost(fast, r#","speed":"standard""#), plain);
+    let regional = r#""inference_geo":"us","#;
+    assert_eq!(cost(regional, ""), plain * 11 / 10);
+    assert_eq!(cost(regional, r#","inference_geo":"global""#), plain);
+}
+
+/// Of a stream all that was made is seen, of a whole answer nothing before its end.
+#[test]
+fn an_unseen_answer_costs_what_is_usual_within_its_cap_and_an_unseen_stream_its_input() {
+    let world = World::start(settings(|_| {}));
+    let cost = |max_tokens: u64, stream: bool| {
+        let body = body(max_tokens).replacen('{', &format!("{{\"stream\":{stream},"), 1);
+        let call = world.identify(&keyed("ada"), &Signals::default(), &body);
+        let reserved = world
+            .engine
+            .reserve(world.route(call, "sonnet"), world.engine.now());
+        let sent = world
+            .engine
+            .send(reserved.map_err(|it| it.1).unwrap(), world.engine.now());
+        let gone = end(None, Outcome::ClientGone);
+        sent.map_err(|it| it.1).unwrap().settle(gone).cost
+    };
+    let input = cost(1_000, true);
+    // 20 $ for a million tokens of output.
+    assert_eq!(cost(10, false), input.saturating_add(usd("0.0002")));
+    assert!(cost(1_000, false) > cost(10, false));
 }
 
 #[test]
@@ -377,11 +431,16 @@ fn a_try_that_is_given_up_is_charged_and_the_calls_record_has_both() {
 fn a_call_that_is_never_sent_leaves_nothing_held() {
     let world = World::start(settings(|_| {}));
     let call = world.send(&keyed("ada"), 1_000);
-    let record = call.settle(End::unsent());
-    assert_eq!(line(&record), "upstream_unreachable $0.00");
+    let taken = world.units("sonnet");
+    let identified = call.unsent();
+    assert!(
+        world.units("sonnet") > taken,
+        "units of a call that was not sent"
+    );
+    assert_eq!(identified.record.tried, [std::sync::Arc::from("sonnet")]);
     expect![[r#"
         0: reserve $0.020184
-        0: settle $0.00
+        0: release $0.020184
     "#]]
     .assert_eq(&world.rows());
     let held: u64 = world.engine.levels(None).iter().map(|it| it.held.0).sum();
@@ -407,7 +466,7 @@ fn a_call_pays_into_the_day_of_its_reservation() {
         .unwrap();
     let day = reserved.routed.path.entry().day;
     assert!((day.start..day.end).contains(&now.wall));
-    End::of_unsent(&world)(reserved);
+    unused(&world)(reserved);
     world.rows();
 }
 
@@ -471,15 +530,11 @@ fn watched_buckets_note_the_wait_and_enforced_ones_make_it() {
 }
 
 /// Ends a reservation that a test does not use.
-trait Unsent {
-    fn of_unsent(world: &World) -> impl Fn(tidegate_engine::reserve::Reserved) + '_;
-}
-
-impl Unsent for End {
-    fn of_unsent(world: &World) -> impl Fn(tidegate_engine::reserve::Reserved) + '_ {
-        |reserved| {
-            let sent = world.engine.send(reserved, world.engine.now());
-            sent.map_err(|it| it.1).unwrap().settle(Self::unsent());
-        }
+fn unused(world: &World) -> impl Fn(tidegate_engine::reserve::Reserved) + '_ {
+    |reserved| {
+        let sent = world.engine.send(reserved, world.engine.now());
+        sent.map_err(|it| it.1)
+            .unwrap()
+            .release(Outcome::ClientGone);
     }
 }

@@ -243,14 +243,22 @@ fn killed(directory: &Path, clock: &Arc<ManualClock>, lags: bool) -> [Reservatio
     open
 }
 
+/// The same after so long that what was promised to those who hold the open ones is over.
+fn after_a_crash(check: impl Fn(&Path, &Arc<ManualClock>, &Run, [ReservationId; 2])) -> String {
+    back_after(Duration::from_mins(15), check)
+}
+
 /// Runs `check` after a crash that found the store up to date, and after one that found it behind,
 /// and gives the ledger's rows, which must be the same.
-fn after_a_crash(check: impl Fn(&Path, &Arc<ManualClock>, &Run, [ReservationId; 2])) -> String {
+fn back_after(
+    downtime: Duration,
+    check: impl Fn(&Path, &Arc<ManualClock>, &Run, [ReservationId; 2]),
+) -> String {
     let [up_to_date, behind] = [false, true].map(|lags| {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::start();
         let open = killed(directory.path(), &clock, lags);
-        clock.advance(Duration::from_secs(5));
+        clock.advance(downtime);
         let run = Run::start(directory.path(), &clock);
         check(directory.path(), &clock, &run, open);
         run.world.rows()
@@ -289,6 +297,50 @@ fn what_was_settled_stays_settled_and_what_was_open_is_unknown_at_its_bound() {
 }
 
 #[test]
+fn what_was_promised_is_its_holders_to_settle_after_a_restart_too() {
+    for lags in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::start();
+        let began = clock.now();
+        let [first, second] = killed(directory.path(), &clock, lags);
+        clock.advance(Duration::from_mins(14));
+        let run = Run::start(directory.path(), &clock);
+        let (engine, ada) = (&run.world.engine, keyed("ada"));
+        assert_eq!(task(&run), "$1.50 spent, $2.00 held");
+        assert_eq!(engine.unknown_reservations(), 0);
+        for view in engine.reservations(|_| true) {
+            assert_eq!(view.expires_at.since(began), Duration::from_mins(15));
+        }
+        let actual = Actual {
+            cost: Some(usd("0.25")),
+            ..Actual::default()
+        };
+        engine.settle_reservation(&ada, first, actual).unwrap();
+        engine
+            .extend_reservation(&ada, second, usd("0.50"), Duration::from_hours(1))
+            .unwrap();
+        run.kill();
+        clock.advance(Duration::from_mins(59));
+        let run = Run::start(directory.path(), &clock);
+        assert_eq!(task(&run), "$1.75 spent, $1.50 held");
+        let released = run.world.engine.release_reservation(&ada, second);
+        released.unwrap();
+        expect![[r#"
+            0: reserve $1.00
+            1: reserve $1.00
+            2: reserve $1.00
+            3: reserve $1.00
+            0: settle $0.50
+            1: settle $1.00, estimated
+            2: settle $0.25
+            3: extend $0.50
+            3: release $1.50
+        "#]]
+        .assert_eq(&run.world.rows());
+    }
+}
+
+#[test]
 fn what_the_crash_left_binds_at_once_and_the_rest_can_be_spent_at_once() {
     after_a_crash(|_, _, run, _| {
         let admit = |cost: &str| run.world.engine.admit(&keyed("ada"), &ask(cost)).unwrap();
@@ -300,7 +352,7 @@ fn what_the_crash_left_binds_at_once_and_the_rest_can_be_spent_at_once() {
 
 #[test]
 fn quotas_are_not_forgotten_by_a_crash() {
-    after_a_crash(|_, _, run, _| {
+    back_after(Duration::from_secs(5), |_, _, run, _| {
         // Its counts are read back when the user comes again.
         let mut used = Vec::new();
         assert!(

@@ -87,6 +87,24 @@ fn our_key_never_leaves_and_the_operators_takes_its_place() {
 }
 
 #[test]
+fn no_secret_of_ours_leaves_in_whatever_form() {
+    check_upward(
+        "authorization: Basic tgl-secret
+         x-api-key: tgl-secret
+         cookie: a=b, tg-secret
+         x-goog-api-key: theirs",
+        false,
+        Put::Nothing,
+        expect![[r#"
+            x-goog-api-key: theirs
+            host: api.example.com
+            accept-encoding: identity
+            content-length: 7
+        "#]],
+    );
+}
+
+#[test]
 fn an_answers_headers_pass_but_the_connections_own() {
     let mut headers = headers(
         "request-id: req_1

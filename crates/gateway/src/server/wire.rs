@@ -1,4 +1,4 @@
-//! A client's connection, on which a head that is too large to be read is refused in words.
+//! A client's connection, on which a head that can't be taken is refused in words.
 //!
 //! The HTTP library answers such a head itself, with a bare status and no hook to say more. What it
 //! writes is recognised here, and ours is written in its place.
@@ -22,15 +22,18 @@ use tokio::{
 };
 
 use super::{
-    Answerer, HEAD_BYTES_MAX,
+    Answerer, BadHead, HEAD_BYTES_MAX,
     early::{Early, Taken},
 };
 
 /// Bytes of a request's beginning that are kept: method and path of everything that has a route.
 const BEGINNING_BYTES: usize = 128;
 
-/// What the library's own refusal begins with.
-const BARE: &[u8] = b"HTTP/1.1 431 ";
+/// What the library's own refusals begin with.
+const BARE: [(&[u8], BadHead); 2] = [
+    (b"HTTP/1.1 431 ", BadHead::TooLarge),
+    (b"HTTP/1.1 400 ", BadHead::Malformed),
+];
 
 /// What says only that the rest of a request may come.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 ";
@@ -95,10 +98,12 @@ impl Wire {
     /// True where this was the library's refusal: ours goes out instead.
     fn replaces(&mut self, written: &[u8]) -> bool {
         self.begins |= !written.starts_with(CONTINUE);
-        if !written.starts_with(BARE) || self.reached.load(Ordering::Relaxed) {
+        let bare = BARE.iter().find(|(bare, _)| written.starts_with(bare));
+        let Some((_, why)) = bare.filter(|_| !self.reached.load(Ordering::Relaxed)) else {
             return false;
-        }
-        let ours = self.answerer.refuse_head(&self.beginning[..self.known]);
+        };
+        let beginning = &self.beginning[..self.known];
+        let ours = self.answerer.refuse_head(beginning, *why);
         self.refusal = ours.map(|it| (it, 0));
         self.refusal.is_some()
     }
@@ -213,3 +218,6 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use tidegate_engine::identity::KEY_PREFIX;
 use tidegate_gateway::server::Phase;
-use tidegate_observe::calls::Outcome;
+use tidegate_observe::calls::{CallRecord, Outcome};
 
 use crate::harness::{Ask, Client, Ended, Scripted, Step, World};
 
@@ -141,15 +141,61 @@ fn a_gateway_that_drains_lets_streams_end_and_takes_no_more() {
     }
 }
 
+/// As the second signal does, or the end of the time to drain.
+fn stop_at_once(world: &World) {
+    world.phase.send_replace(Phase::Draining);
+    world.gateway.close();
+    world.phase.send_replace(Phase::Closing);
+}
+
+#[test]
+fn whoever_is_cut_by_a_stop_is_told_so_in_its_dialect() {
+    let world = World::plain();
+    let streams = Ask::in_all_dialects("sim:tokens 400 sim:fault stall-mid-stream=12", true);
+    let mut streams = streams.map(|ask| {
+        let mut client = world.connect();
+        client.send(&ask.bytes());
+        client
+    });
+    for client in &mut streams {
+        client.until(b"gate opens").unwrap();
+    }
+    let silent = Ask::in_all_dialects("sim:sleep-ms 60000", false);
+    let mut silent = silent.map(|ask| {
+        let mut client = world.connect();
+        client.send(&ask.bytes());
+        client
+    });
+    world.until(|| world.engine.registry().open_calls.with([]).value() == 6);
+    stop_at_once(&world);
+    for client in &mut streams {
+        client.until(b"the gateway is being stopped").unwrap();
+        // The end of its chunks: it is well formed.
+        client.until(b"0\r\n\r\n").unwrap();
+    }
+    for client in &mut silent {
+        let heard = client.answer().unwrap();
+        assert_eq!((heard.status, heard.ended), (503, Ended::Whole));
+        assert_eq!(heard.header("retry-after"), Some("5"));
+        assert!(heard.text().contains("the gateway is being stopped"));
+    }
+    let records = world.settled(6);
+    let interrupted = |it: &&CallRecord| matches!(it.outcome, Outcome::Interrupted);
+    assert_eq!(records.iter().filter(interrupted).count(), 6);
+    // Of the others it depends on the moment whether anything of them had been sent.
+    let begun = records.iter().filter(|it| it.answer_bytes > 0);
+    let charged = begun.filter(|it| it.estimated && it.cost.0 > 0);
+    assert_eq!(charged.count(), 3);
+    world.assert_sound();
+}
+
 #[test]
 fn a_gateway_that_is_closed_settles_what_it_cuts() {
     let world = World::plain();
     let mut client = world.connect();
     client.send(&Ask::messages("sim:tokens 400 sim:fault stall-mid-stream=12", true).bytes());
     client.until(b"gate opens").unwrap();
-    world.phase.send_replace(Phase::Draining);
-    world.gateway.close();
-    world.phase.send_replace(Phase::Closing);
+    stop_at_once(&world);
     assert!(client.until(b"message_stop").is_err());
     let [record] = &world.settled(1)[..] else {
         panic!("one record")

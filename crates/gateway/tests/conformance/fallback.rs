@@ -76,14 +76,14 @@ fn a_refused_connection_costs_nothing_and_the_call_goes_on_elsewhere() {
         &Ask::messages("hello", true),
         gone,
         expect![[r#"
-        client:   200 content-type=text/event-stream; charset=utf-8
-                  message_start content_block_start ping content_block_delta content_block_stop message_delta message_stop
-        spare: /v1/messages 200
-        ledger:   reserve, settle $0.00
-        ledger:   reserve, settle $0.000676
-        record:   answered 200 $0.000676
-        platform: spare, tried ["sonnet"]
-    "#]],
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      message_start content_block_start ping content_block_delta content_block_stop message_delta message_stop
+            spare: /v1/messages 200
+            ledger:   reserve, release
+            ledger:   reserve, settle $0.000676
+            record:   answered 200 $0.000676
+            platform: spare, tried ["sonnet"]
+        "#]],
     );
 }
 
@@ -118,27 +118,27 @@ fn the_first_providers_refusal_is_told_where_no_other_does_better() {
         &Ask::messages("hello", true),
         with("429=7"),
         expect![[r#"
-        client:   429 retry-after=7 content-type=application/json
-                  rate_limit_error: This request would exceed your organization's rate limit
-        home: /v1/messages 429
-        ledger:   reserve, settle $0.00
-        ledger:   reserve, settle $0.00
-        record:   upstream_error 429 $0.00
-        platform: spare, tried ["sonnet", "spare"]
-    "#]],
+            client:   429 retry-after=7 content-type=application/json
+                      rate_limit_error: This request would exceed your organization's rate limit
+            home: /v1/messages 429
+            ledger:   reserve, settle $0.00
+            ledger:   reserve, release
+            record:   upstream_error 429 $0.00
+            platform: spare, tried ["sonnet"]
+        "#]],
     );
     check(
         &Ask::messages("hello", false),
         with("529"),
         expect![[r#"
-        client:   529 content-type=application/json
-                  overloaded_error: Overloaded
-        home: /v1/messages 529
-        ledger:   reserve, settle $0.00
-        ledger:   reserve, settle $0.00
-        record:   upstream_error 529 $0.00
-        platform: spare, tried ["sonnet", "spare"]
-    "#]],
+            client:   529 content-type=application/json
+                      overloaded_error: Overloaded
+            home: /v1/messages 529
+            ledger:   reserve, settle $0.00
+            ledger:   reserve, release
+            record:   upstream_error 529 $0.00
+            platform: spare, tried ["sonnet"]
+        "#]],
     );
 }
 
@@ -186,9 +186,9 @@ fn without_a_fallback_a_refused_connection_is_a_502_in_the_dialect() {
         expect![[r#"
             client:   502 content-type=application/json
                       api_error: no connection to http://UPSTREAM; there is no other platform that could take over
-            ledger:   reserve, settle $0.00
+            ledger:   reserve, release
             record:   upstream_unreachable 502 $0.00
-            platform: sonnet, tried ["sonnet"]
+            platform: sonnet, tried []
         "#]],
     );
 }

@@ -280,27 +280,27 @@ fn half_an_event_never_reaches_the_client() {
         "close-mid-event=3",
         true,
         expect![[r#"
-        client:   200 content-type=text/event-stream; charset=utf-8
-                  message_start content_block_start ping error
-                  api_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.00008 (upstream broke off)
-        record:   upstream_lost 200 $0.00008, estimated
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      message_start content_block_start ping error
+                      api_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.00026 (upstream broke off)
+            record:   upstream_lost 200 $0.00026, estimated
 
-        client:   200 content-type=text/event-stream; charset=utf-8
-                  chunk error
-                  server_error/server_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
-        upstream: POST /v1/chat/completions body altered, 200 not whole
-        ledger:   reserve, settle $0.0001875 (upstream broke off)
-        record:   upstream_lost 200 $0.0001875, estimated
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      chunk error
+                      server_error/server_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
+            upstream: POST /v1/chat/completions body altered, 200 not whole
+            ledger:   reserve, settle $0.0005075 (upstream broke off)
+            record:   upstream_lost 200 $0.0005075, estimated
 
-        client:   200 content-type=text/event-stream; charset=utf-8
-                  response.created response.in_progress response.output_item.added error
-                  error/server_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.000035 (upstream broke off)
-        record:   upstream_lost 200 $0.000035, estimated
-    "#]],
+            client:   200 content-type=text/event-stream; charset=utf-8
+                      response.created response.in_progress response.output_item.added error
+                      error/server_error: upstream ended its answer without an end: the answer is not complete; what came of it is accounted
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.000245 (upstream broke off)
+            record:   upstream_lost 200 $0.000245, estimated
+        "#]],
     );
 }
 
@@ -370,47 +370,47 @@ fn an_answer_that_is_not_streamed_and_breaks_off_is_a_502_in_the_dialect() {
         "cut-mid-stream",
         false,
         expect![[r#"
-        client:   502 content-type=application/json
-                  api_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.000148 (upstream broke off)
-        record:   upstream_lost 502 $0.000148, estimated
+            client:   502 content-type=application/json
+                      api_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.000728 (upstream broke off)
+            record:   upstream_lost 502 $0.000728, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/chat/completions body as sent, 200 not whole
-        ledger:   reserve, settle $0.0000475 (upstream broke off)
-        record:   upstream_lost 502 $0.0000475, estimated
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/chat/completions body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003375 (upstream broke off)
+            record:   upstream_lost 502 $0.0003375, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.00003375 (upstream broke off)
-        record:   upstream_lost 502 $0.00003375, estimated
-    "#]],
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.00096375 (upstream broke off)
+            record:   upstream_lost 502 $0.00096375, estimated
+        "#]],
     );
     check(
         "reset-mid-stream",
         false,
         expect![[r#"
-        client:   502 content-type=application/json
-                  api_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.000152 (upstream broke off)
-        record:   upstream_lost 502 $0.000152, estimated
+            client:   502 content-type=application/json
+                      api_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.000732 (upstream broke off)
+            record:   upstream_lost 502 $0.000732, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/chat/completions body as sent, 200 not whole
-        ledger:   reserve, settle $0.0000475 (upstream broke off)
-        record:   upstream_lost 502 $0.0000475, estimated
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/chat/completions body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003375 (upstream broke off)
+            record:   upstream_lost 502 $0.0003375, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.000035 (upstream broke off)
-        record:   upstream_lost 502 $0.000035, estimated
-    "#]],
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.000965 (upstream broke off)
+            record:   upstream_lost 502 $0.000965, estimated
+        "#]],
     );
 }
 
@@ -420,24 +420,24 @@ fn an_answer_that_is_not_streamed_and_stalls_is_given_up() {
         "stall-mid-stream",
         false,
         expect![[r#"
-        client:   502 content-type=application/json
-                  api_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.000152 (upstream broke off)
-        record:   upstream_lost 502 $0.000152, estimated
+            client:   502 content-type=application/json
+                      api_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.000732 (upstream broke off)
+            record:   upstream_lost 502 $0.000732, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/chat/completions body as sent, 200 not whole
-        ledger:   reserve, settle $0.0000475 (upstream broke off)
-        record:   upstream_lost 502 $0.0000475, estimated
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/chat/completions body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003375 (upstream broke off)
+            record:   upstream_lost 502 $0.0003375, estimated
 
-        client:   502 content-type=application/json
-                  server_error/server_error: the upstream connection was lost in the middle of the answer
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.000035 (upstream broke off)
-        record:   upstream_lost 502 $0.000035, estimated
-    "#]],
+            client:   502 content-type=application/json
+                      server_error/server_error: the upstream connection was lost in the middle of the answer
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.000965 (upstream broke off)
+            record:   upstream_lost 502 $0.000965, estimated
+        "#]],
     );
 }
 
@@ -447,61 +447,61 @@ fn an_answer_that_is_no_answer_passes_and_is_booked_as_an_estimate() {
         "garbage",
         false,
         expect![[r#"
-        client:   200 content-type=text/html
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.00014 (answer without usage)
-        record:   answered 200 $0.00014, estimated
+            client:   200 content-type=text/html
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003 (answer without usage)
+            record:   answered 200 $0.0003, estimated
 
-        client:   200 content-type=text/html
-        upstream: POST /v1/chat/completions body as sent, 200 not whole
-        ledger:   reserve, settle $0.000045 (answer without usage)
-        record:   answered 200 $0.000045, estimated
+            client:   200 content-type=text/html
+            upstream: POST /v1/chat/completions body as sent, 200 not whole
+            ledger:   reserve, settle $0.000125 (answer without usage)
+            record:   answered 200 $0.000125, estimated
 
-        client:   200 content-type=text/html
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.00003125 (answer without usage)
-        record:   answered 200 $0.00003125, estimated
-    "#]],
+            client:   200 content-type=text/html
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.00011125 (answer without usage)
+            record:   answered 200 $0.00011125, estimated
+        "#]],
     );
     check(
         "garbage",
         true,
         expect![[r#"
-        client:   200 content-type=text/html
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.00014 (answer without usage)
-        record:   answered 200 $0.00014, estimated
+            client:   200 content-type=text/html
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003 (answer without usage)
+            record:   answered 200 $0.0003, estimated
 
-        client:   200 content-type=text/html
-        upstream: POST /v1/chat/completions body altered, 200 not whole
-        ledger:   reserve, settle $0.00004375 (answer without usage)
-        record:   answered 200 $0.00004375, estimated
+            client:   200 content-type=text/html
+            upstream: POST /v1/chat/completions body altered, 200 not whole
+            ledger:   reserve, settle $0.00012375 (answer without usage)
+            record:   answered 200 $0.00012375, estimated
 
-        client:   200 content-type=text/html
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.00003125 (answer without usage)
-        record:   answered 200 $0.00003125, estimated
-    "#]],
+            client:   200 content-type=text/html
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.00011125 (answer without usage)
+            record:   answered 200 $0.00011125, estimated
+        "#]],
     );
     check(
         "truncated-json",
         false,
         expect![[r#"
-        client:   200 content-type=application/json
-        upstream: POST /v1/messages body as sent, 200 not whole
-        ledger:   reserve, settle $0.000728 (answer without usage)
-        record:   answered 200 $0.000728, estimated
+            client:   200 content-type=application/json
+            upstream: POST /v1/messages body as sent, 200 not whole
+            ledger:   reserve, settle $0.000728 (answer without usage)
+            record:   answered 200 $0.000728, estimated
 
-        client:   200 content-type=application/json
-        upstream: POST /v1/chat/completions body as sent, 200 not whole
-        ledger:   reserve, settle $0.0003375 (answer without usage)
-        record:   answered 200 $0.0003375, estimated
+            client:   200 content-type=application/json
+            upstream: POST /v1/chat/completions body as sent, 200 not whole
+            ledger:   reserve, settle $0.0003375 (answer without usage)
+            record:   answered 200 $0.0003375, estimated
 
-        client:   200 content-type=application/json
-        upstream: POST /v1/responses body as sent, 200 not whole
-        ledger:   reserve, settle $0.00003375 (answer without usage)
-        record:   answered 200 $0.00003375, estimated
-    "#]],
+            client:   200 content-type=application/json
+            upstream: POST /v1/responses body as sent, 200 not whole
+            ledger:   reserve, settle $0.00096375 (answer without usage)
+            record:   answered 200 $0.00096375, estimated
+        "#]],
     );
 }
 

@@ -1,5 +1,7 @@
 //! Requests that are wrong: a clear error in the caller's dialect, and nothing upstream.
 
+use std::fmt::Write as _;
+
 use expect_test::expect;
 use tidegate_types::Role;
 
@@ -137,11 +139,11 @@ fn a_body_that_is_no_request_is_refused_in_its_dialect() {
         {"model":"m","max_tokens":"many","max_completion_tokens":"many","max_output_tokens":"many"}
             `max_tokens` is a string: send a whole number
         {"model":"m","max_tokens":-1,"max_completion_tokens":-1,"max_output_tokens":-1}
-            `max_tokens` is -1: send a whole number from 1 to 4294967295
+            `max_tokens` is -1: send a whole number from 0 to 4294967295
         {"model":"m","max_tokens":1e999,"max_completion_tokens":1e999,"max_output_tokens":1e999}
-            `max_tokens` is 1e999: send a whole number from 1 to 4294967295
+            `max_tokens` is 1e999: send a whole number from 0 to 4294967295
         {"model":"m","max_tokens":99999999999999999999,"max_completion_tokens":99999999999999999999,"max_output_tokens":99999999999999999999}
-            `max_tokens` is 99999999999999999999: send a whole number from 1 to 4294967295
+            `max_tokens` is 99999999999999999999: send a whole number from 0 to 4294967295
         {"model":"m","stream":"yes"}
             `stream` is a string: send true or false
         {"model":"m","model":"n"}
@@ -281,6 +283,37 @@ fn floods_of_headers_are_refused_in_the_dialect_with_the_limit() {
     let codes = records.iter().filter(|it| it.status == 431);
     assert_eq!(codes.count(), refused);
     world.assert_sound();
+}
+
+#[test]
+fn a_head_that_is_no_http_is_refused_in_the_dialect_of_its_path() {
+    let world = World::plain();
+    let mut told = String::new();
+    for (path, header) in [
+        ("/v1/messages", "content-length: -1"),
+        ("/v1/messages", "content-length: 5\r\ncontent-length: 6"),
+        ("/v1/chat/completions", "x-key: a\0b"),
+        ("/v1/responses", "transfer-encoding: gzip"),
+    ] {
+        let mut client = world.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\n{header}\r\n\r\n").as_bytes());
+        let heard = client.answer().unwrap();
+        let kind = kind(&heard);
+        writeln!(told, "{path} {header:?}: {} {kind}", heard.status).unwrap();
+        assert!(
+            heard.text().contains("head is no HTTP/1.1"),
+            "{}",
+            heard.text()
+        );
+        assert!(client.is_ended());
+    }
+    expect![[r#"
+        /v1/messages "content-length: -1": 400 invalid_request_error
+        /v1/messages "content-length: 5\r\ncontent-length: 6": 400 invalid_request_error
+        /v1/chat/completions "x-key: a\0b": 400 invalid_request_error
+        /v1/responses "transfer-encoding: gzip": 400 invalid_request_error
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]

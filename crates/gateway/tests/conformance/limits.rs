@@ -50,6 +50,12 @@ fn units(capacity: u64) -> impl FnOnce(&mut Setup) {
         enforcement: ENFORCED,
     };
     move |it| {
+        // Anthropic's calls weigh 10 of them, those of OpenAI 2.
+        for rule in &mut it.settings.weights.rules {
+            if rule.models == ["opus"] {
+                rule.units = 10;
+            }
+        }
         for name in ["sonnet", "openai"] {
             let bucket = bucket.clone();
             it.platform(name, |it| {
@@ -180,6 +186,21 @@ fn a_bucket_that_is_empty_refuses_with_the_wait() {
 
         "#]],
     );
+}
+
+#[test]
+fn whoever_stands_behind_others_is_told_when_its_own_turn_is() {
+    let world = World::start(units(10));
+    let key = world.key("ada", |_| {});
+    let ask = |prompt| Ask::messages(prompt, false).with("x-tidegate-key", &key);
+    assert_eq!(world.ask(&ask("one")).status, 200);
+    assert_eq!(world.ask(&ask("two")).status, 429);
+    let behind = world.ask(&ask("three"));
+    let wait = behind.header("x-tidegate-wait-seconds").unwrap();
+    let hours = wait.parse::<u64>().unwrap().div_ceil(3_600);
+    assert!(hours >= 20, "{wait}");
+    let (text, told) = (behind.text(), format!("its turn is in about {hours} h"));
+    assert!(text.contains(&told), "{told}: {text}");
 }
 
 #[test]

@@ -198,17 +198,71 @@ fn the_callers_credential_goes_to_no_other_origin() {
         it.fall_back();
     });
     let ask = Ask::messages("sim:fault 529", false)
-        .with("authorization", "Bearer sk-ant-oat01-login")
+        .with("authorization", "Bearer sk-other")
         .with("cookie", "session=secret");
     // Both kinds of credential at once, as a client with a helper sends them.
     let heard = world.ask(&ask);
     assert_eq!(heard.status, 200, "{}", heard.text());
     let seen = spare.seen();
     assert_eq!(seen.values("x-api-key"), [OPERATORS]);
-    for secret in ["sk-caller", "sk-ant-oat", "session=secret"] {
+    for secret in ["sk-caller", "sk-other", "session=secret"] {
         assert!(!seen.head.contains(secret), "{}", seen.head);
     }
     assert_eq!(seen.values("anthropic-version"), ["2023-06-01"]);
+}
+
+/// A login pays for its subscription and nothing else, nothing else pays for that, and what is told by
+/// its form goes to its own provider alone.
+#[test]
+fn a_credential_pays_only_where_it_belongs() {
+    let script = "messages login     -      200 spare
+                  messages login     sonnet 401 a claude.ai login
+                  messages anthropic -      200 sonnet
+                  messages anthropic spare  401 a key of Anthropic's
+                  messages openai    -      401 a key of OpenAI's
+                  messages other     -      200 sonnet
+                  messages other     spare  401 an API key
+                  chat     openai    -      200 openai
+                  chat     login     -      401 a claude.ai login
+                  chat     anthropic -      401 a key of Anthropic's
+                  chat     other     -      200 openai";
+    for line in script.lines().map(str::trim) {
+        let mut words = line.split_whitespace();
+        let mut next = || words.next().unwrap();
+        let ask = match next() {
+            "chat" => Ask::chat("hello", false),
+            _ => Ask::messages("hello", false),
+        };
+        let ask = ask.without("x-api-key").without("authorization");
+        let ask = match next() {
+            "login" => ask.with("authorization", "Bearer sk-ant-oat01-login"),
+            "anthropic" => ask.with("x-api-key", "sk-ant-api03-made-up"),
+            "openai" => ask.with("authorization", "Bearer sk-proj-made-up"),
+            _ => ask.with("x-api-key", "sk-1234"),
+        };
+        let ask = match next() {
+            "-" => ask,
+            platform => ask.with("x-tidegate-platform", platform),
+        };
+        let (status, said) = (next(), words.collect::<Vec<_>>().join(" "));
+        let world = World::start(|it| {
+            it.platform("spare", |it| {
+                it.provider = "anthropic".into();
+                it.subscription = true;
+                it.operators_credential = false;
+            });
+        });
+        let heard = world.ask(&ask);
+        let text = heard.text();
+        assert_eq!(heard.status.to_string(), status, "{line}: {text}");
+        match heard.header("x-tidegate-platform") {
+            Some(platform) => assert_eq!(platform, said, "{line}"),
+            None => assert!(
+                text.contains(&format!("came with {said}")),
+                "{line}: {text}"
+            ),
+        }
+    }
 }
 
 /// A server of one's own, say, that asks for no key.
@@ -451,6 +505,7 @@ fn the_providers_limit_headers_pass_on_successes_streamed_or_not() {
     let login = Ask::messages("hello", true)
         .without("x-api-key")
         .with("authorization", "Bearer sk-ant-oat01-fake");
+    let world = World::start(|it| it.platform("sonnet", |it| it.subscription = true));
     let heard = world.ask(&login);
     for name in ["status", "5h-utilization", "7d-utilization", "5h-reset"] {
         let name = format!("anthropic-ratelimit-unified-{name}");

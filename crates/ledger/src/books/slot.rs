@@ -261,6 +261,12 @@ impl Slot {
         self.spent = self.spent.saturating_add(cost.0).min(u64::MAX - self.held);
     }
 
+    /// Whether what is settled and expected is above its soft limit.
+    pub(super) const fn is_soft_passed(&self) -> bool {
+        // `expected` is part of `held`, and the sum with that is within 64 bits.
+        self.spent + self.expected > self.soft
+    }
+
     pub(super) fn correct(&mut self, from: NanoUsd, to: NanoUsd) {
         let without = self.spent.saturating_sub(from.0);
         self.spent = without.saturating_add(to.0).min(u64::MAX - self.held);

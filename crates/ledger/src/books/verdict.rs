@@ -18,6 +18,17 @@ pub struct MoneyAsk {
     pub caller: Caller,
 }
 
+impl MoneyAsk {
+    /// More for a call that was let through before.
+    pub(super) const fn more(bound: NanoUsd, caller: Caller) -> Self {
+        Self {
+            bound,
+            expected: NanoUsd::ZERO,
+            caller,
+        }
+    }
+}
+
 /// What a check says. Nothing has changed yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MoneyCheck {
@@ -99,6 +110,8 @@ pub struct SettledMoney {
     pub overrun: NanoUsd,
     /// Levels that it took over a threshold.
     pub crossed: ArrayVec<Crossing, LEVELS_MAX>,
+    /// Levels whose soft limit is passed by what is settled now, and was not by what was expected.
+    pub soft_crossed: ArrayVec<LevelKind, LEVELS_MAX>,
 }
 
 /// A level whose settled cost reached a part of its hard limit.

@@ -57,10 +57,14 @@ fn money_moves_between_available_held_and_spent() {
         bound: held,
         expected: NanoUsd(3),
         would_refuse: Levels::NONE,
+        asked: None,
     };
     check(reserve, expect!["Available -10, Held +10"]);
     check(
-        Event::Extend { by: NanoUsd(2) },
+        Event::Extend {
+            by: NanoUsd(2),
+            until: None,
+        },
         expect!["Available -2, Held +2"],
     );
     check(settle(4), expect!["Available +6, Held -10, Spent +4"]);
@@ -88,7 +92,13 @@ fn money_moves_between_available_held_and_spent() {
 #[test]
 fn a_path_names_its_folds() {
     let names = |task| -> Vec<String> {
-        let entry = call(task, Event::Extend { by: NanoUsd(1) });
+        let entry = call(
+            task,
+            Event::Extend {
+                by: NanoUsd(1),
+                until: None,
+            },
+        );
         entry.path.keys().iter().map(ToString::to_string).collect()
     };
     expect![[r#"

@@ -42,8 +42,12 @@ fn read(line: &str) -> Entry {
             bound: nanos(3),
             expected: NanoUsd(0),
             would_refuse: Levels::NONE,
+            asked: None,
         },
-        "extend" => Event::Extend { by: nanos(3) },
+        "extend" => Event::Extend {
+            by: nanos(3),
+            until: None,
+        },
         "settle" => Event::Settle(Box::new(Settlement {
             held: nanos(3),
             cost: nanos(4),

@@ -103,3 +103,25 @@ fn of_many_findings_the_first_are_kept_and_all_are_counted() {
     assert_eq!(report.findings.len(), FINDINGS_MAX);
     assert_eq!(report.findings_total, FINDINGS_MAX as u64 + 10);
 }
+
+#[test]
+fn a_balance_that_is_not_what_its_entries_lead_to_is_told_in_dollars() {
+    let stored = Balance {
+        spent: NanoUsd(840_005),
+        held: NanoUsd(250_000_000),
+        notional: NanoUsd(840_005),
+        would_refuse: 1,
+    };
+    let finding = Finding::Balance {
+        level: LevelKey {
+            kind: crate::LevelKind::Task,
+            organisation: "acme".into(),
+            user: None,
+            task: Some("t".into()),
+            opens: None,
+        },
+        stored,
+        folded: Balance::default(),
+    };
+    expect!["task acme/t is stored with $0.000840005 spent ($0.000840005 by list price), $0.25 held, 1 call that would have been refused, and its entries lead to $0.00 spent ($0.00 by list price), $0.00 held, 0 calls that would have been refused"].assert_eq(&finding.to_string());
+}

@@ -88,6 +88,15 @@ events! {
     }
     "soft_limit_crossed" from "ledger" says "a soft limit is passed from this call on" at Warning; // SoftLimitPassed counts its calls.
 
+    /// What was settled passed a soft limit: nobody had expected so much.
+    SoftLimitSpent<'a> {
+        /// The reservation.
+        reservation: ReservationId = shown,
+        /// The limit's name.
+        limit: &'a str = with,
+    }
+    "soft_limit_spent" from "ledger" says "a soft limit is passed by what a call cost" at Warning; // SoftLimitPassed counts the calls after it.
+
     /// Somebody has to approve before a soft limit is passed.
     ApprovalAsked<'a> {
         /// The request.
@@ -193,7 +202,7 @@ events! {
         /// The limit's name.
         limit: &'a str = with,
     }
-    "overage_used" from "ledger" says "a call passed a limit that allows overage" at Debug
+    "overage_used" from "ledger" says "a call passed a limit that allows overage" at Warning
     counts |it, registry| registry.soft_limit_calls.with([it.limit]).increment();
 
     /// A settlement cost more than was held for it.
@@ -224,6 +233,26 @@ events! {
     "unknown_settled" from "ledger" says "a reservation of unknown usage was settled" at Warning
     counts |it, registry| if it.by == "expiry" {
         registry.expired_reservations.with([]).increment();
+    };
+
+    /// A cost that was booked at an estimate was replaced by the real one.
+    EstimateCorrected<'a> {
+        /// The reservation.
+        reservation: ReservationId = shown,
+        /// Who pays.
+        organisation: &'a str = with,
+        /// What was bought.
+        service: &'a str = with,
+        /// As it was booked.
+        from: NanoUsd = shown,
+        /// As it is.
+        to: NanoUsd = shown,
+    }
+    "estimate_corrected" from "ledger" says "an estimated cost was corrected" at Info
+    counts |it, registry| {
+        let corrected = |direction| registry.corrected_dollars.with([it.organisation, it.service, direction]);
+        corrected("up").add_money(it.to.saturating_sub(it.from));
+        corrected("down").add_money(it.from.saturating_sub(it.to));
     };
 
     /// An answer broke off after it had begun.
@@ -336,6 +365,13 @@ events! {
     }
     "config_reloaded" from "engine" says "a configuration took effect" at Info
     counts |_it, registry| registry.config_reloads.with(["applied"]).increment();
+
+    /// Keys of a configuration that took effect have new values, and are read at the start alone.
+    RestartNeeded<'a> {
+        /// The keys, joined by commas.
+        keys: &'a str = with,
+    }
+    "restart_needed" from "engine" says "keys of the configuration changed that take effect at the next start" at Warning; // Counted as a reload.
 
     /// A configuration was refused; the earlier one stays in effect.
     ConfigRefused<'a> {

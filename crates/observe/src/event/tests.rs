@@ -138,4 +138,16 @@ fn events_of_the_ledger_count_money_and_reservations() {
     let cells = &registry.overrun_dollars;
     assert_eq!(cells.with(["sonnet", "server_tools"]).value(), 25);
     assert_eq!(registry.expired_reservations.with([]).value(), 1);
+    for to in [3, 12] {
+        let corrected = EstimateCorrected {
+            reservation,
+            organisation: "acme",
+            service: "llm",
+            from: NanoUsd(5),
+            to: NanoUsd(to),
+        };
+        corrected.count(&registry);
+    }
+    let moved = |it| registry.corrected_dollars.with(["acme", "llm", it]).value();
+    assert_eq!((moved("down"), moved("up")), (2, 7));
 }

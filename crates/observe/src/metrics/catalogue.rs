@@ -122,6 +122,8 @@ registry! {
     unknown_reservations: Gauge "tidegate_ledger_unknown_reservations" Unit::Count("reservations"), [];
     /// Reservations settled at their bound because nobody said what they used
     expired_reservations: Counter "tidegate_ledger_expired_reservations_total" Unit::Count("reservations"), [];
+    /// How far corrections moved costs that were booked at estimates, by direction: up, down; what was charged in the end is what was spent, and these
+    corrected_dollars: Counter "tidegate_ledger_corrected_dollars_total" Unit::Dollars, [organisation, service, direction];
     /// What calls were charged
     spent_dollars: Counter "tidegate_ledger_spent_dollars_total" Unit::Dollars, [organisation, service, platform];
     /// List price of calls that a subscription paid for

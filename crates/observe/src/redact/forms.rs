@@ -26,6 +26,7 @@ const fn prefix(text: &'static str, more: usize) -> Prefix {
 const PREFIXES: &[Prefix] = &[
     prefix("sk-", 8),
     prefix("tg-", 16),
+    prefix("tgl-", 16),
     prefix("pk-", 16),
     prefix("AKIA", 16),
     prefix("ASIA", 16),

@@ -18,6 +18,7 @@ fn keys_and_tokens_are_removed() {
         key sk-ant-api03-AbCd_1234-xyz was refused
         sk-proj-abcdefgh
         x-tidegate-key: tg-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG
+        the token is tgl-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG
         Authorization: Bearer abc.def-123_456
         authorization: Basic dXNlcjpwYXNzd29yZA==
         eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl, and more
@@ -33,6 +34,7 @@ fn keys_and_tokens_are_removed() {
             key [redacted] was refused
             [redacted]
             x-tidegate-key: [redacted]
+            the token is [redacted]
             Authorization: Bearer [redacted]
             authorization: Basic [redacted]
             [redacted], and more

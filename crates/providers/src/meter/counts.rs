@@ -2,6 +2,7 @@
 
 use tidegate_types::{Modifiers, NanoUsd, Tokens, Usage};
 
+use super::Said;
 use crate::{
     Dialect,
     decimal::scaled,
@@ -24,6 +25,7 @@ pub(super) struct Counts {
     reasoning: u64,
     searches: u64,
     modifiers: Modifiers,
+    said: Said,
     cost: Option<NanoUsd>,
     /// What a provider of the caller's own asked for beside `cost`.
     cost_upstream: NanoUsd,
@@ -60,6 +62,10 @@ impl Counts {
                 flex: false,
                 regional: false,
             },
+            said: Said {
+                speed: false,
+                geography: false,
+            },
             cost: None,
             cost_upstream: NanoUsd::ZERO,
             is_byok: false,
@@ -82,7 +88,13 @@ impl Counts {
         self.input.is_some()
     }
 
+    pub(super) const fn said(&self) -> Said {
+        self.said
+    }
+
     pub(super) fn modifier(&mut self, key: &str, word: &[u8]) {
+        self.said.speed |= matches!(key, "speed" | "service_tier");
+        self.said.geography |= key == "inference_geo";
         apply_modifier(&mut self.modifiers, key, word);
     }
 
@@ -120,7 +132,12 @@ impl Counts {
                     self.searches = searches.unwrap_or(self.searches);
                 }
                 b"iterations" => self.beside = Beside::of(value),
-                b"service_tier" => self.modifier_value("service_tier", value),
+                // Says nothing of the speed here.
+                b"service_tier" => {
+                    if let Some(word) = string(value) {
+                        apply_modifier(&mut self.modifiers, "service_tier", word.raw);
+                    }
+                }
                 b"speed" => self.modifier_value("speed", value),
                 b"inference_geo" => self.modifier_value("inference_geo", value),
                 b"cost" => self.cost = dollars(value),

@@ -127,7 +127,8 @@ fn shown(metered: &Metered) -> String {
         writeln!(shown, "{error:?}").unwrap();
     }
     if metered.passed_over > 0 {
-        writeln!(shown, "passed over: {}", metered.passed_over).unwrap();
+        let (events, bytes) = (metered.passed_over, metered.unread_bytes);
+        writeln!(shown, "passed over: {events}, {bytes} bytes").unwrap();
     }
     shown
 }
@@ -180,10 +181,10 @@ fn an_anthropic_stream_that_dies_in_an_event_knows_what_came_before() {
         "text",
         "\"text\":\"Hello",
         expect![[r#"
-        estimated: in 12 fresh, 500 read, 600 + 400 written; out 1, 0 of them reasoning
-        cut: 0 bytes of text, id msg_01Xk, model claude-opus-5-5, stop -
-        passed over: 1
-    "#]],
+            estimated: in 12 fresh, 500 read, 600 + 400 written; out 1, 0 of them reasoning
+            cut: 0 bytes of text, id msg_01Xk, model claude-opus-5-5, stop -
+            passed over: 1, 69 bytes
+        "#]],
     );
 }
 
@@ -346,7 +347,7 @@ fn bodies_that_are_no_answers_are_no_usage() {
     .assert_eq(&shown(&meter(Anthropic, false, error)));
     expect![[r#"
         cut: 0 bytes of text, id -, model -, stop -
-        passed over: 1
+        passed over: 1, 16 bytes
     "#]]
     .assert_eq(&shown(&meter(OpenAiChat, false, b"<html>502</html>")));
     expect![[r#"

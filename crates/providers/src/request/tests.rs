@@ -354,7 +354,6 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
         {"model":"a","model":"b"}
         {"model":"a","\u006dodel":"b"}
         {"model":"a","Max_Tokens":5}
-        {"model":"a","max_tokens":0}
         {"model":"a","max_tokens":-4}
         {"model":"a","max_tokens":4294967296}
         {"model":"a","max_tokens":99999999999999999999999999}
@@ -369,16 +368,14 @@ fn what_limits_depend_on_is_refused_where_it_is_unclear() {
               `model` is there more than once: send it once
             {"model":"a","Max_Tokens":5}
               `Max_Tokens` is read as `max_tokens` by some providers: write `max_tokens`
-            {"model":"a","max_tokens":0}
-              `max_tokens` is 0: send a whole number from 1 to 4294967295
             {"model":"a","max_tokens":-4}
-              `max_tokens` is -4: send a whole number from 1 to 4294967295
+              `max_tokens` is -4: send a whole number from 0 to 4294967295
             {"model":"a","max_tokens":4294967296}
-              `max_tokens` is 4294967296: send a whole number from 1 to 4294967295
+              `max_tokens` is 4294967296: send a whole number from 0 to 4294967295
             {"model":"a","max_tokens":99999999999999999999999999}
-              `max_tokens` is 99999999999999999999999999: send a whole number from 1 to 4294967295
+              `max_tokens` is 99999999999999999999999999: send a whole number from 0 to 4294967295
             {"model":"a","max_tokens":1e3}
-              `max_tokens` is 1e3: send a whole number from 1 to 4294967295
+              `max_tokens` is 1e3: send a whole number from 0 to 4294967295
             {"model":"a","max_tokens":"5"}
               `max_tokens` is a string: send a whole number
             {"model":"a","max_tokens":010}

@@ -4,7 +4,7 @@ mod content;
 mod fingerprint;
 mod session;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use content::Conversation;
 use tidegate_types::Modifiers;
@@ -149,7 +149,7 @@ impl Walk {
             "background" => self.facts.background = flag(cursor, key)?.unwrap_or(false),
             "stream_options" => self.stream_options(cursor)?,
             "n" => {
-                let choices = number(cursor, key, CHOICES_MAX)?;
+                let choices = number(cursor, key, 1..=CHOICES_MAX)?;
                 self.facts.choices = choices.value.unwrap_or(1);
             }
             "thinking" => self.thinking(cursor)?,
@@ -165,7 +165,7 @@ impl Walk {
                 }
             }
             "max_tool_calls" => {
-                self.tool_calls_max = number(cursor, key, u64::from(u32::MAX))?.value;
+                self.tool_calls_max = number(cursor, key, 1..=COUNT_MAX)?.value;
             }
             "fallbacks" => self.fallbacks(cursor)?,
             "speed" | "inference_geo" | "service_tier" => self.modifier(cursor, key)?,
@@ -220,7 +220,9 @@ impl Walk {
     }
 
     fn cap(&mut self, cursor: &mut Cursor<'_>, key: &'static str) -> Result<(), RequestError> {
-        let written = number(cursor, key, u64::from(u32::MAX))?;
+        // Anthropic's zero asks for no answer, and fills the cache.
+        let least = u64::from(self.dialect != Dialect::Anthropic);
+        let written = number(cursor, key, least..=COUNT_MAX)?;
         match written.value {
             Some(_) if self.facts.output_cap.is_some() => Err(RequestError::TwoCaps),
             Some(value) => {
@@ -285,7 +287,7 @@ impl Walk {
             if self.facts.thinking_budget.is_some() {
                 return Err(RequestError::Duplicate { key });
             }
-            self.facts.thinking_budget = number(cursor, key, u64::from(u32::MAX))?.value;
+            self.facts.thinking_budget = number(cursor, key, 1..=COUNT_MAX)?.value;
         }
         Ok(())
     }
@@ -319,7 +321,7 @@ impl Walk {
                 }
                 b"max_uses" => {
                     let key = "tools[].max_uses";
-                    let max = number(cursor, key, u64::from(u32::MAX))?.value;
+                    let max = number(cursor, key, 1..=COUNT_MAX)?.value;
                     // Twice in one tool: the larger one bounds what either reading allows.
                     uses = uses.max(max);
                 }
@@ -462,13 +464,20 @@ fn model_name(text: Text<'_>) -> Result<String, RequestError> {
     }
 }
 
+/// The most that a count can be.
+const COUNT_MAX: u64 = u32::MAX as u64;
+
 struct Number {
     /// `None` for `null`.
     value: Option<u64>,
     place: Range<usize>,
 }
 
-fn number(cursor: &mut Cursor<'_>, key: &'static str, max: u64) -> Result<Number, RequestError> {
+fn number(
+    cursor: &mut Cursor<'_>,
+    key: &'static str,
+    range: RangeInclusive<u64>,
+) -> Result<Number, RequestError> {
     if let Some(place) = cursor.null() {
         return Ok(Number { value: None, place });
     }
@@ -478,10 +487,12 @@ fn number(cursor: &mut Cursor<'_>, key: &'static str, max: u64) -> Result<Number
     let start = cursor.at();
     let literal = cursor.literal()?;
     let place = start..cursor.at();
-    let fits = whole_number(literal).filter(|it| (1..=max).contains(it));
+    let fits = whole_number(literal).filter(|it| range.contains(it));
     match fits {
         // JSON has no leading zeros; some parsers read them as octal.
-        Some(_) if literal.starts_with(b"0") => Err(cursor.malformed("a number").into()),
+        Some(_) if literal.len() > 1 && literal.starts_with(b"0") => {
+            Err(cursor.malformed("a number").into())
+        }
         Some(value) => Ok(Number {
             value: Some(value),
             place,
@@ -489,7 +500,8 @@ fn number(cursor: &mut Cursor<'_>, key: &'static str, max: u64) -> Result<Number
         None => Err(RequestError::OutOfRange {
             key,
             value: shortened(literal),
-            max,
+            min: *range.start(),
+            max: *range.end(),
         }),
     }
 }

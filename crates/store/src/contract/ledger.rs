@@ -173,7 +173,14 @@ pub(crate) fn a_batch_is_appended_whole_or_not_at_all(store: &dyn LedgerStore) {
         &[
             reserve(2, 1),
             reserve(4, 1),
-            entry(2, 3, Event::Extend { by: NanoUsd(1) }),
+            entry(
+                2,
+                3,
+                Event::Extend {
+                    by: NanoUsd(1),
+                    until: None,
+                },
+            ),
         ],
     );
     assert_eq!(stands(store), (0, 80));
@@ -197,7 +204,14 @@ pub(crate) fn open_reservations_are_those_that_have_not_ended(store: &dyn Ledger
         .append(&[
             reserve(1, 80),
             reserve(2, 10),
-            entry(2, 1, Event::Extend { by: NanoUsd(5) }),
+            entry(
+                2,
+                1,
+                Event::Extend {
+                    by: NanoUsd(5),
+                    until: None,
+                },
+            ),
             entry(2, 2, Event::Unknown { until }),
             reserve(3, 7),
         ])

@@ -2,8 +2,13 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;
 
+use tidegate_ledger::{Line, journal::encode_entry};
+
 use super::*;
-use crate::contract::journal::{frame, journal_contract, kept};
+use crate::contract::{
+    journal::{frame, journal_contract, kept},
+    reserve,
+};
 
 fn journal() -> (FileJournal, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -109,4 +114,26 @@ fn segments_are_private() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn whoever_only_looks_finds_the_entries_of_all_segments_and_leaves_no_trace() {
+    let (journal, directory) = short();
+    assert_eq!(journaled_entries(directory.path()).unwrap(), []);
+    let nowhere = directory.path().join("nowhere");
+    assert_eq!(journaled_entries(&nowhere).unwrap(), []);
+    let mut cut = Vec::new();
+    for reservation in 1..=9 {
+        cut.clear();
+        encode_entry(&Line::new(reserve(reservation, 80)), &mut cut).unwrap();
+        journal.append(&cut).unwrap();
+    }
+    // What a crash cut off, and what belongs to no entry.
+    journal.append(&frame(1)).unwrap();
+    journal.append(&cut[..20]).unwrap();
+    let there = segments(directory.path()).unwrap();
+    assert!(there.len() > 3, "{there:?}");
+    let names: Vec<_> = (1..=9).map(|it| (ReservationId::from_raw(it), 0)).collect();
+    assert_eq!(journaled_entries(directory.path()).unwrap(), names);
+    assert_eq!(segments(directory.path()).unwrap(), there);
 }

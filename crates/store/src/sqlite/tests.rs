@@ -268,9 +268,10 @@ fn calls_of_an_earlier_version_are_read_block_by_block_and_once() {
 fn any_entry() -> impl Strategy<Value = Entry> {
     let amount = prop::sample::select(&[0_u64, 10, 20, 30][..]);
     let event = prop_oneof![
-        amount
-            .clone()
-            .prop_map(|it| Event::Extend { by: NanoUsd(it) }),
+        amount.clone().prop_map(|it| Event::Extend {
+            by: NanoUsd(it),
+            until: None
+        }),
         amount
             .clone()
             .prop_map(|it| Event::Expire { held: NanoUsd(it) }),

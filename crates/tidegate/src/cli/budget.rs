@@ -195,6 +195,9 @@ fn dollars(money: &Money) -> String {
     NanoUsd::from(money).to_string()
 }
 
+/// Levels that are named as past their soft limit; the others are counted.
+const PASSED_MAX: usize = 5;
+
 /// Enforces a hard limit on one task.
 pub(super) fn limit_task(
     client: &Client,
@@ -241,8 +244,30 @@ pub(super) fn show(budgets: &Budgets) -> String {
         );
         line(&mut out, &text);
     }
+    out.push_str(&passed(&budgets.budgets));
     out.push_str(&hindsight(&budgets.budgets));
     out
+}
+
+/// The soft limits that are passed, in words: a colour is not seen by everybody, nor in a file.
+fn passed(budgets: &[Budget]) -> String {
+    let passed = budgets.iter().filter(|it| it.soft_passed);
+    let named = passed.map(|it| {
+        let soft = it.limit.soft.as_ref().map(dollars);
+        let soft = soft.map_or(String::new(), |it| format!(" ({it})"));
+        format!("{}{soft}", name(it).trim())
+    });
+    let named: Vec<String> = named.collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    let more = match named.len().saturating_sub(PASSED_MAX) {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more)),
+    };
+    let shown = named[..named.len().min(PASSED_MAX)].join(", ");
+    let text = format!("passed their soft limit: {shown}{more}");
+    format!("\n{}\n", toned(&text, Tone::Warning))
 }
 
 /// What the limits that only watch would have done.

@@ -5,11 +5,12 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tidegate_control::wire::{Failure, FailureDetail};
 use tidegate_types::Secret;
 
@@ -66,6 +67,31 @@ pub(crate) enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// A gateway answers where one is looked for, and it is not that of the folder that was named.
+    #[error(
+        "the gateway at {address} serves another data folder than `{}`{}: name that with --data, or start one for this folder with `tidegate serve --listen ADDRESS:PORT`",
+        .data.display(),
+        told_folder(.serves.as_deref())
+    )]
+    OtherData {
+        /// Where.
+        address: SocketAddr,
+        /// The folder that was named.
+        data: PathBuf,
+        /// The folder that it serves, if it says so.
+        serves: Option<String>,
+    },
+    /// Changes need a token that is not in our data folder.
+    #[error(
+        "this needs the token in the data folder of the gateway at {address}{}: name that folder with --data; if its file `token` is gone, start the gateway anew",
+        told_folder(.serves.as_deref())
+    )]
+    NoToken {
+        /// Where.
+        address: SocketAddr,
+        /// The folder that it serves, if it says so.
+        serves: Option<String>,
+    },
     /// It answered, and refused.
     #[error("{}", told(.refusal))]
     Refused {
@@ -96,6 +122,10 @@ pub(crate) struct Client {
     agent: ureq::Agent,
 }
 
+fn told_folder(folder: Option<&str>) -> String {
+    folder.map_or(String::new(), |it| format!(", `{}`", plain(it)))
+}
+
 /// A refusal for people: the reason, and on the next line what to do about it.
 fn told(refusal: &FailureDetail) -> String {
     let message = plain(&refusal.message);
@@ -112,18 +142,33 @@ fn told(refusal: &FailureDetail) -> String {
 impl Client {
     /// The gateway of these settings: at the address it wrote down, else where it should listen;
     /// with the token from the data folder, if one runs on that folder. Where none does, whoever
-    /// listens has another token, and is not told ours.
+    /// listens has another token, and is not told ours; where that folder was named, it is not asked
+    /// at all.
     pub(crate) fn of(settings: &Settings) -> Result<Self, ClientError> {
-        let written = fs::read_to_string(settings.data.join(ADDRESS_FILE)).ok();
-        let address = written.and_then(|it| it.trim().parse().ok());
-        let token = match address {
-            Some(_) => token(&settings.data)?,
-            None => None,
-        };
-        Ok(Self::to(
-            reachable(address.unwrap_or(settings.listen)),
-            token,
-        ))
+        let written = fs::read_to_string(settings.data.join(ADDRESS_FILE));
+        let is_missing = |it: &io::Error| it.kind() == io::ErrorKind::NotFound;
+        let nobodys = settings.data_is_named && written.as_ref().is_err_and(is_missing);
+        let address = written.ok().and_then(|it| it.trim().parse().ok());
+        if let Some(address) = address {
+            return Ok(Self::to(reachable(address), token(&settings.data)?));
+        }
+        let client = Self::to(reachable(settings.listen), None);
+        if nobodys && client.is_running() {
+            return Err(ClientError::OtherData {
+                address: client.address,
+                data: settings.data.clone(),
+                serves: client.data(),
+            });
+        }
+        Ok(client)
+    }
+
+    /// The data folder of the gateway, where it tells us.
+    fn data(&self) -> Option<String> {
+        let config: Vec<Value> = self.get("/api/v1/config").ok()?;
+        let data = config.iter().find(|it| it["key"] == "data")?;
+        let quoted = data["value"].as_str()?;
+        Some(quoted.trim_matches(['"', '\'']).to_owned())
     }
 
     /// The gateway at this address.
@@ -290,6 +335,12 @@ impl Client {
             return Err(match failure {
                 // Other programs refuse in forms that look like ours.
                 Ok(Failure { error: refusal }) if self.is_running() => {
+                    if refusal.code == "token_needed" && self.token.is_none() {
+                        return Err(ClientError::NoToken {
+                            address: self.address,
+                            serves: self.data(),
+                        });
+                    }
                     ClientError::Refused { refusal }
                 }
                 _ => self.strange(format!("it answered {status}")),

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::{
-    Format, Said,
+    Client, Format, Said,
     table::{Table, plain},
 };
-use crate::config::{LoadError, Loaded, Sources, load, reference};
+use crate::config::{LoadError, Loaded, Sources, beside_file, load, reference};
 
 /// What can be done with the configuration.
 #[derive(Clone, Debug, Subcommand)]
@@ -28,11 +29,14 @@ pub(super) fn answer(command: &ConfigCommand, sources: &Sources) -> anyhow::Resu
     match command {
         ConfigCommand::Check { file } => check(file.as_ref(), sources),
         ConfigCommand::Show(format) => {
-            let loaded = load(sources)?;
+            let values = match load(sources) {
+                Ok(loaded) => values(&loaded),
+                Err(error) => in_effect(sources, error)?,
+            };
             if format.json {
-                return Said::json(&values(&loaded));
+                return Said::json(&values);
             }
-            Ok(Said::fine(show(&loaded)))
+            Ok(Said::fine(show(&values)))
         }
         ConfigCommand::Reference => Ok(Said::fine(reference())),
     }
@@ -72,7 +76,7 @@ fn plain_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-fn values(loaded: &Loaded) -> Vec<serde_json::Value> {
+fn values(loaded: &Loaded) -> Vec<Value> {
     let value = |it: &crate::config::Effective| {
         serde_json::json!({
             "key": it.key,
@@ -83,15 +87,26 @@ fn values(loaded: &Loaded) -> Vec<serde_json::Value> {
     loaded.effective.iter().map(value).collect()
 }
 
+/// Where the configuration is wrong: what the gateway has that runs with an earlier one.
+fn in_effect(sources: &Sources, error: LoadError) -> anyhow::Result<Vec<Value>> {
+    let client = beside_file(sources).and_then(|it| Client::of(&it).ok());
+    let Some(client) = client.filter(Client::is_running) else {
+        return Err(error.into());
+    };
+    super::passed_over(&error);
+    super::say(&format!(
+        "what the gateway at {} has in effect:",
+        client.address()
+    ));
+    Ok(client.get("/api/v1/config")?)
+}
+
 /// Values for people.
-fn show(loaded: &Loaded) -> String {
+fn show(values: &[Value]) -> String {
     let mut table = Table::new(&["key", "value", "from"]);
-    for it in &loaded.effective {
-        table.row([
-            plain(&it.key),
-            plain(&it.value),
-            plain(&it.origin.to_string()),
-        ]);
+    for it in values {
+        let text = |name: &str| plain(it[name].as_str().unwrap_or_default());
+        table.row([text("key"), text("value"), text("origin")]);
     }
     table.show()
 }

@@ -2,8 +2,10 @@
 
 use std::{io, net::TcpListener, path::Path};
 
+use rustix::fs::{Access, access};
 use serde::Serialize;
-use tidegate_control::wire::{NoticeChannel, Status, TelemetryStatus};
+use tidegate_control::wire::{LimitMode, NoticeChannel, Status, TelemetryStatus};
+use tidegate_types::Mode;
 
 use super::{
     Client, Format, Said,
@@ -11,7 +13,7 @@ use super::{
     client::TOKEN_FILE,
     table::{Table, Tone, plain, toned},
 };
-use crate::config::{Settings, Sources, load};
+use crate::config::{Settings, Sources, beside_file, load};
 
 /// What one look found.
 #[derive(Clone, Debug, Serialize)]
@@ -43,22 +45,38 @@ pub(super) fn answer(format: Format, sources: &Sources) -> anyhow::Result<Said> 
 
 /// Looks at everything once. Changes nothing.
 pub(super) fn examine(sources: &Sources) -> Vec<Finding> {
-    let loaded = match load(sources) {
-        Ok(loaded) => loaded,
-        Err(error) => return vec![finding("configuration", State::Wrong, error.to_string())],
+    let mut all = Vec::new();
+    let loaded = load(sources);
+    let is_right = loaded.is_ok();
+    let settings = match loaded {
+        Ok(loaded) => {
+            let file = loaded.file.map(|it| it.display().to_string());
+            let file = file.unwrap_or_else(|| "built in".to_owned());
+            all.push(finding("configuration", State::Fine, file));
+            Some(loaded.settings)
+        }
+        Err(error) => {
+            all.push(finding("configuration", State::Wrong, error.to_string()));
+            beside_file(sources)
+        }
     };
-    let file = loaded
-        .file
-        .as_ref()
-        .map_or("built in".to_owned(), |it| it.display().to_string());
-    let settings = &loaded.settings;
-    let mut all = vec![finding("configuration", State::Fine, file)];
+    let Some(settings) = &settings else {
+        return all;
+    };
+    let (answers, status) = gateway(settings);
     all.push(data(&settings.data));
-    all.push(token(&settings.data));
-    all.extend(gateway(settings));
-    all.extend(credentials(settings));
-    all.push(limits(settings));
-    all.extend(otlp(settings));
+    all.push(token(&settings.data, status.is_some()));
+    all.extend(answers);
+    // What a wrong file says of these is not known.
+    if is_right {
+        all.extend(credentials(settings));
+    }
+    if is_right || status.is_some() {
+        all.push(limits(settings, status.as_ref()));
+    }
+    if is_right {
+        all.extend(otlp(settings));
+    }
     all.extend(assistant(sources));
     all.extend(claude_code(sources, settings));
     all
@@ -122,7 +140,8 @@ fn data(folder: &Path) -> Finding {
             let detail = format!("`{shown}` is no folder; name another with --data");
             finding("data folder", State::Wrong, detail)
         }
-        Ok(it) if it.permissions().readonly() => {
+        // Asked of the system: a folder may be on a disk that is mounted to be read.
+        Ok(_) if access(folder, Access::WRITE_OK).is_err() => {
             let detail =
                 format!("`{shown}` cannot be written; allow it, or name another with --data");
             finding("data folder", State::Wrong, detail)
@@ -136,7 +155,7 @@ fn data(folder: &Path) -> Finding {
     }
 }
 
-fn token(folder: &Path) -> Finding {
+fn token(folder: &Path, is_running: bool) -> Finding {
     use std::os::unix::fs::PermissionsExt as _;
     let file = folder.join(TOKEN_FILE);
     match std::fs::metadata(&file) {
@@ -145,6 +164,13 @@ fn token(folder: &Path) -> Finding {
             finding("local token", State::Wrong, detail)
         }
         Ok(_) => finding("local token", State::Fine, "only its owner may read it"),
+        Err(_) if is_running => {
+            let detail = format!(
+                "`{}` is gone: no change is taken until the gateway is started anew, which writes one",
+                file.display()
+            );
+            finding("local token", State::Wrong, detail)
+        }
         Err(_) => finding(
             "local token",
             State::Note,
@@ -153,15 +179,19 @@ fn token(folder: &Path) -> Finding {
     }
 }
 
-fn gateway(settings: &Settings) -> Vec<Finding> {
+/// What it answers, and what it says of itself, if it does.
+fn gateway(settings: &Settings) -> (Vec<Finding>, Option<Status>) {
     let client = match Client::of(settings) {
         Ok(client) => client,
-        Err(error) => return vec![finding("gateway", State::Wrong, error.to_string())],
+        Err(error) => {
+            let found = finding("gateway", State::Wrong, error.to_string());
+            return (vec![found], None);
+        }
     };
     let address = client.address();
     if !client.is_running() {
         // Nobody answers HTTP there. Does anybody else sit on the port?
-        return vec![match TcpListener::bind(settings.listen) {
+        let found = match TcpListener::bind(settings.listen) {
             Ok(_) => {
                 let detail = format!("none runs at {address}; start one with `tidegate serve`");
                 finding("gateway", State::Note, detail)
@@ -173,7 +203,8 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
                 );
                 finding("gateway", State::Wrong, detail)
             }
-        }];
+        };
+        return (vec![found], None);
     }
     let mut all = vec![finding(
         "gateway",
@@ -185,10 +216,13 @@ fn gateway(settings: &Settings) -> Vec<Finding> {
             all.push(ledger(&status));
             all.extend(status.telemetry.as_ref().map(telemetry));
             all.extend(channels(&status));
+            (all, Some(status))
         }
-        Err(error) => all.push(finding("status", State::Wrong, error.to_string())),
+        Err(error) => {
+            all.push(finding("status", State::Wrong, error.to_string()));
+            (all, None)
+        }
     }
-    all
 }
 
 /// Channels for notices, each with what it answers where it takes none.
@@ -298,9 +332,13 @@ fn credentials(settings: &Settings) -> Vec<Finding> {
     all
 }
 
-/// Which limits of the configuration don't bind the local user.
-fn limits(settings: &Settings) -> Finding {
-    let watched = settings.built_in_limits();
+/// Which limits don't bind the local user: by the gateway's word, since operators may have named some
+/// while it runs; where none runs, by the configuration's.
+fn limits(settings: &Settings, status: Option<&Status>) -> Finding {
+    let only_watches = |it: &&LimitMode| it.keyless == Mode::Watch && it.asking == Mode::Enforce;
+    let watched = status.map(|it| it.limits.iter().filter(only_watches));
+    let watched: Option<Vec<String>> = watched.map(|it| it.map(|it| it.limit.clone()).collect());
+    let watched = watched.unwrap_or_else(|| settings.built_in_limits());
     if watched.is_empty() {
         return finding("limits", State::Fine, "enforced for everyone");
     }

@@ -1,18 +1,21 @@
 //! `tidegate ledger`.
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use tidegate_control::wire::{Reservations, SettleRequest, Settled, Usd, Verification};
+use tidegate_control::wire::{
+    CorrectRequest, Corrected, Entries, Reservations, SettleRequest, Settled, Usd, Verification,
+};
 use tidegate_ledger::{LedgerStore as _, Seq, verify_store};
-use tidegate_store::SqliteStore;
+use tidegate_store::{SqliteStore, journaled_entries};
 use tidegate_types::{NanoUsd, ReservationId};
 
 use super::{
     Client, Format, Said,
     table::{Table, Tone, grouped, line, plain, toned},
 };
-use crate::config::Settings;
+use crate::{config::Settings, wiring::JOURNAL};
 
 /// Rows read at a time: a few hundred kilobytes.
 const ROWS_AT_A_TIME: usize = 1_000;
@@ -30,7 +33,9 @@ pub(crate) enum LedgerCommand {
     /// Reservations that have not ended, those a crash left unknown, and those nobody settled
     Unknown(Format),
     /// Settle a reservation whose usage is unknown
-    Settle(SettleArgs),
+    Settle(CostArgs),
+    /// Put the real cost in the place of one that was estimated
+    Correct(CostArgs),
 }
 
 /// Options of `ledger export`.
@@ -41,9 +46,9 @@ pub(crate) struct ExportArgs {
     pub(crate) from: Seq,
 }
 
-/// Options of `ledger settle`.
+/// Options of `ledger settle` and `ledger correct`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct SettleArgs {
+pub(crate) struct CostArgs {
     /// The reservation: `resv_…`
     pub(crate) reservation: ReservationId,
     /// What it cost, in dollars
@@ -57,7 +62,7 @@ pub(super) fn answer(command: &LedgerCommand, settings: &Settings) -> anyhow::Re
     match command {
         LedgerCommand::Verify(format) => {
             // By this process, not by the one that wrote it.
-            let report = Verification::from(&verify_store(&read(settings)?)?);
+            let report = Verification::from(&verify_store(&read_all(settings)?)?);
             let said = if format.json {
                 Said::json(&report)?
             } else {
@@ -78,10 +83,11 @@ pub(super) fn answer(command: &LedgerCommand, settings: &Settings) -> anyhow::Re
             Ok(Said::fine(show_open(&client.get(path)?)))
         }
         LedgerCommand::Settle(args) => settle(args, &Client::of(settings)?),
+        LedgerCommand::Correct(args) => correct(args, &Client::of(settings)?),
     }
 }
 
-fn settle(args: &SettleArgs, client: &Client) -> anyhow::Result<Said> {
+fn settle(args: &CostArgs, client: &Client) -> anyhow::Result<Said> {
     let path = format!("/api/v1/reservations/{}/settle", args.reservation);
     let request = SettleRequest {
         cost_usd: Some(Usd(args.cost)),
@@ -98,6 +104,70 @@ fn settle(args: &SettleArgs, client: &Client) -> anyhow::Result<Said> {
     )))
 }
 
+fn correct(args: &CostArgs, client: &Client) -> anyhow::Result<Said> {
+    let path = format!("/api/v1/reservations/{}/correct", args.reservation);
+    let request = CorrectRequest {
+        cost_usd: Usd(args.cost),
+    };
+    if args.format.json {
+        return Said::json(&client.post::<serde_json::Value>(&path, &request)?);
+    }
+    let Corrected {
+        reservation,
+        from,
+        to,
+    } = client.post(&path, &request)?;
+    let (from, to) = (NanoUsd::from(&from), NanoUsd::from(&to));
+    Ok(Said::fine(format!(
+        "{reservation} was booked at {from}, and is at {to} now"
+    )))
+}
+
+/// The ledger with all that was acknowledged until now, beside whoever writes it. What can't be in it
+/// yet is said on standard error.
+fn read_all(settings: &Settings) -> anyhow::Result<SqliteStore> {
+    let store = read(settings)?;
+    let journaled = journaled_entries(&settings.data.join(JOURNAL))?;
+    let waiting = missing(&store, &journaled)?;
+    if waiting.is_empty() {
+        return Ok(store);
+    }
+    // Whoever asks for rows has what waits written first. Whether anybody answered shows below.
+    let _written = Client::of(settings)?.get::<Entries>("/api/v1/ledger/entries?limit=1");
+    let waiting = missing(&store, &waiting)?.len();
+    if waiting > 0 {
+        super::say(&format!(
+            "{} of the journal are not in the ledger yet, and not in what follows: `tidegate serve` takes them over when it starts; where a gateway runs, `tidegate status` says what keeps it from that",
+            match waiting {
+                1 => "1 entry".to_owned(),
+                _ => format!("{} entries", grouped(waiting as u64)),
+            }
+        ));
+    }
+    Ok(store)
+}
+
+/// Those entries that the store has not.
+fn missing(
+    store: &SqliteStore,
+    entries: &[(ReservationId, u32)],
+) -> anyhow::Result<Vec<(ReservationId, u32)>> {
+    let mut rows: BTreeMap<ReservationId, usize> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (reservation, ordinal) in entries {
+        let stored = match rows.get(reservation) {
+            Some(stored) => *stored,
+            None => store.history(*reservation)?.len(),
+        };
+        rows.insert(*reservation, stored);
+        // A reservation's rows are stored in the order of their ordinals, without gaps.
+        if *ordinal as usize >= stored {
+            missing.push((*reservation, *ordinal));
+        }
+    }
+    Ok(missing)
+}
+
 /// The ledger, beside whoever writes it.
 fn read(settings: &Settings) -> anyhow::Result<SqliteStore> {
     let data = &settings.data;
@@ -111,19 +181,23 @@ fn read(settings: &Settings) -> anyhow::Result<SqliteStore> {
 
 /// Writes rows as they are read: a ledger does not fit in memory.
 fn export(from: Seq, settings: &Settings) -> anyhow::Result<Said> {
-    let store = read(settings)?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let store = read_all(settings)?;
     let mut next = from;
     loop {
         let rows = store.rows(next, ROWS_AT_A_TIME)?;
         let Some(last) = rows.last() else { break };
         next = last.seq.saturating_add(1);
+        let mut lines = String::new();
         for row in &rows {
-            serde_json::to_writer(&mut out, row)?;
-            out.write_all(b"\n")?;
+            lines.push_str(&serde_json::to_string(row)?);
+            lines.push('\n');
+        }
+        match super::write(&lines) {
+            // Whoever reads has enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            written => written.context("the rows can't be written")?,
         }
     }
-    out.flush()?;
     Ok(Said::default())
 }
 
@@ -189,6 +263,12 @@ pub(super) fn show_open(all: &Reservations) -> String {
     let mut out = table.show();
     if all.more > 0 {
         line(&mut out, &format!("{} more are open", grouped(all.more)));
+    }
+    if !all.expired.is_empty() {
+        line(
+            &mut out,
+            "what was settled at its bound is put right with `tidegate ledger correct RESERVATION COST`",
+        );
     }
     out
 }

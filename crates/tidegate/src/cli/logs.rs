@@ -16,7 +16,7 @@ use super::{
     Client, Format, Said,
     calls::Since,
     client::query,
-    table::{Table, Tone, grouped, line, many, plain, toned},
+    table::{Table, Tone, for_reader, grouped, line, many, plain, toned},
 };
 
 /// Attributes that are shown of one line: more hide what it says.
@@ -231,6 +231,7 @@ fn follow(args: &LogsArgs, limit: u32, filter: &str, client: &Client) -> anyhow:
     let limit = limit.min(1_000).to_string();
     let path = args.path("/api/v1/logs/tail", filter, &[("limit", Some(&limit))]);
     let json = args.format.json;
+    let mut has_enough = false;
     client.follow(&path, |event, data| {
         let said = match event {
             "log" if json => data.to_owned(),
@@ -241,8 +242,12 @@ fn follow(args: &LogsArgs, limit: u32, filter: &str, client: &Client) -> anyhow:
             "missed" => toned("… too many came at once: some are not shown", Tone::Warning),
             _ => return true,
         };
-        super::print(&Said::fine(said)) == std::process::ExitCode::SUCCESS
+        has_enough = super::write(&for_reader(&Said::fine(said).text, super::colours())).is_err();
+        !has_enough
     })?;
+    if has_enough {
+        return Ok(Said::default());
+    }
     bail!("the gateway has stopped, or ended the connection")
 }
 

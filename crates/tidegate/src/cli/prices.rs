@@ -1,6 +1,8 @@
 //! `tidegate prices`.
 
-use clap::Args;
+mod reprice;
+
+use clap::{Args, Subcommand};
 use tidegate_control::wire::{Price, Prices};
 
 use super::{
@@ -11,7 +13,11 @@ use crate::config::Settings;
 
 /// Options of `prices`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PricesArgs {
+    /// What else can be done with prices
+    #[command(subcommand)]
+    pub(crate) command: Option<PricesCommand>,
     /// Only models whose provider or id contains this
     pub(crate) filter: Option<String>,
     /// How to print
@@ -19,8 +25,18 @@ pub(crate) struct PricesArgs {
     pub(crate) format: Format,
 }
 
+/// What can be done with prices.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PricesCommand {
+    /// What recorded calls would cost by the prices of today, beside what was booked; changes nothing
+    Reprice(reprice::RepriceArgs),
+}
+
 /// What the running gateway charges; where none runs, what it would.
 pub(super) fn answer(args: &PricesArgs, settings: &Settings) -> anyhow::Result<Said> {
+    if let Some(PricesCommand::Reprice(args)) = &args.command {
+        return reprice::answer(args, settings);
+    }
     let client = Client::of(settings)?;
     let mut prices = if client.is_running() {
         client.get("/api/v1/prices")?

@@ -275,6 +275,8 @@ fn budgets_are_a_tree_and_say_what_enforcing_would_have_done() {
                 task t-1                  $4.50        $4.50  $0.001  $5.00      $0.50  enforce with a key                never
             3 more tasks are only in the ledger; `tidegate budget --task TASK` shows one
 
+            passed their soft limit: task t-0, task t-1
+
             enforcing would have refused at least 1 call, by task
             enforce all limits with `tidegate serve --enforce`, or one with `tidegate budget set LEVEL`
         "#]],
@@ -580,6 +582,7 @@ fn prices_are_listed_in_dollars_per_million_tokens() {
     };
     let settings = crate::config::load(&sources).unwrap().settings;
     let args = prices::PricesArgs {
+        command: None,
         filter: Some("claude-opus-5-5".to_owned()),
         format: Format::default(),
     };

@@ -59,6 +59,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     Some(Settings {
         listen: root.listen,
         data: data?,
+        data_is_named: root.data.is_some(),
         server,
         waiting,
         local,

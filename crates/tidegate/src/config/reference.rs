@@ -6,8 +6,12 @@ use super::{
     BUILT_IN,
     schema::{Key, Presence, Section as _, Shape},
     sections::Root,
+    start::is_of_start,
     tree::{Content, Node, key},
 };
+
+/// What is said of a key that a reload leaves as it is.
+const OF_START: &str = " Counts from the next start on: a reload leaves it as it is.";
 
 /// A configuration file with every key, its meaning and its default. It is a valid file that
 /// changes nothing: optional keys and the forms of named tables are comments.
@@ -18,7 +22,7 @@ pub(crate) fn reference() -> String {
     let (values, tables): (Vec<Key>, Vec<Key>) = Root::keys()
         .into_iter()
         .partition(|it| matches!(it.shape, Shape::Value { .. }));
-    write_values(&mut out, &values, "");
+    write_values(&mut out, "", &values, "");
     for table in &tables {
         write_table(&mut out, "", table, "");
     }
@@ -33,13 +37,25 @@ fn comment(out: &mut String, mark: &str, doc: &[&str]) {
     }
 }
 
-/// Adds the values among `keys`. `mark` is `# ` where all of them are comments.
-fn write_values(out: &mut String, keys: &[Key], mark: &str) {
+/// The key's name with its table's.
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// Adds the values among `keys` of the table `path`. `mark` is `# ` where all of them are comments.
+fn write_values(out: &mut String, path: &str, keys: &[Key], mark: &str) {
     for key in keys {
         let Shape::Value { text, presence, .. } = &key.shape else {
             continue;
         };
         comment(out, mark, key.doc);
+        if is_of_start(&joined(path, key.name)) {
+            comment(out, mark, &[OF_START]);
+        }
         let mark = match presence {
             Presence::Defaulted => mark,
             Presence::Optional | Presence::Required => "# ",
@@ -50,20 +66,13 @@ fn write_values(out: &mut String, keys: &[Key], mark: &str) {
 
 /// Adds a table with all that is in it.
 fn write_table(out: &mut String, path: &str, table: &Key, mark: &str) {
-    let joined = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
-    };
-    let name = joined(table.name);
+    let name = joined(path, table.name);
     match &table.shape {
         Shape::Value { .. } => {}
         Shape::Section(keys, _) => {
             comment(out, mark, table.doc);
             let _infallible = writeln!(out, "{mark}[{name}]");
-            write_values(out, keys, mark);
+            write_values(out, &name, keys, mark);
             for inner in keys {
                 write_table(out, &name, inner, mark);
             }
@@ -72,7 +81,7 @@ fn write_table(out: &mut String, path: &str, table: &Key, mark: &str) {
             comment(out, mark, table.doc);
             let name = format!("{name}.NAME");
             let _infallible = writeln!(out, "# [{name}]");
-            write_values(out, keys, "# ");
+            write_values(out, &name, keys, "# ");
             for inner in keys {
                 write_table(out, &name, inner, "# ");
             }
@@ -83,7 +92,7 @@ fn write_table(out: &mut String, path: &str, table: &Key, mark: &str) {
         Shape::List(keys, text) => {
             comment(out, mark, table.doc);
             let _infallible = writeln!(out, "# [[{name}]]");
-            write_values(out, keys, "# ");
+            write_values(out, &name, keys, "# ");
             let nodes = Node::built_in(text).map(|it| it.content);
             let Some(Content::List(nodes)) = nodes else {
                 return;
@@ -145,7 +154,11 @@ fn section(out: &mut String, path: &str, keys: &[Key], doc: &[&str]) {
     let _infallible = write!(out, "\n## {title}\n\n{}\n\n", sentence(doc));
     out.push_str("| key | meaning | form | default |\n| --- | --- | --- | --- |\n");
     for key in keys {
-        let meaning = cell(&sentence(key.doc));
+        let mut meaning = cell(&sentence(key.doc));
+        let inner = joined(path, key.name);
+        if matches!(key.shape, Shape::Value { .. }) && is_of_start(&inner) {
+            meaning.push_str(OF_START);
+        }
         let (form, default) = match &key.shape {
             Shape::Value {
                 form,
@@ -169,11 +182,7 @@ fn section(out: &mut String, path: &str, keys: &[Key], doc: &[&str]) {
         let _infallible = writeln!(out, "| `{}` | {meaning} | {form} | {default} |", key.name);
     }
     for key in keys {
-        let inner = if path.is_empty() {
-            key.name.to_owned()
-        } else {
-            format!("{path}.{}", key.name)
-        };
+        let inner = joined(path, key.name);
         match &key.shape {
             Shape::Value { .. } => {}
             Shape::Section(keys, doc) => section(out, &inner, keys, doc),

@@ -88,6 +88,8 @@ pub(crate) struct Effective {
 /// What reading has found so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
+    /// Where the names of tables are written that have one.
+    names: Vec<(String, Origin)>,
     pub(super) problems: Vec<Problem>,
     pub(super) effective: Vec<Effective>,
 }
@@ -101,8 +103,8 @@ impl Reader {
         });
     }
 
-    /// Where somebody said what a key's value is, or else where the first key beside it was said:
-    /// what is wrong with a default is that it does not fit what was said.
+    /// Where somebody said what a key's value is or gave a table its name, or else where the first key
+    /// beside it was said: what is wrong with a default is that it does not fit what was said.
     pub(super) fn origin(&self, key: &str) -> Origin {
         let of = |it: &Effective| it.origin.clone();
         let said = |it: &&Effective| it.origin != Origin::BuiltIn;
@@ -114,6 +116,10 @@ impl Reader {
                 rest.is_some_and(|it| it.starts_with('.')) && it.origin != Origin::BuiltIn
             })
         };
+        let name = self.names.iter().find(|it| it.0 == key);
+        if let Some((_, origin)) = name {
+            return origin.clone();
+        }
         own.or_else(beside).map_or(Origin::BuiltIn, of)
     }
 
@@ -259,8 +265,10 @@ impl Reader {
         let outer = self.table(path, node)?;
         let mut all = Some(Vec::new());
         for entry in outer.table.into_iter().flat_map(Table::entries) {
+            let path = outer.key(&entry.name);
+            self.names.push((path.clone(), entry.origin.clone()));
             let read = self
-                .table(outer.key(&entry.name), &entry.node)
+                .table(path, &entry.node)
                 .and_then(|at| S::read(self, &at));
             match (&mut all, read) {
                 (Some(all), Some(section)) => all.push((entry.name.clone(), section)),

@@ -355,7 +355,8 @@ sections! {
             { fast = true, units = 10 },
             { classes = ["subagent"], units = 2 },
             { models = ["sonnet"], units = 2 },
-            { models = ["opus", "fable", "mythos"], units = 10 },
+            { models = ["opus"], units = 5 },
+            { models = ["fable", "mythos"], units = 10 },
         ];
     }
 
@@ -436,8 +437,7 @@ sections! {
         optional settings_file: PathBuf = "/etc/tidegate/claude-code.json";
     }
 
-    /// What is kept of what happened, in the folder `telemetry` of the data. Changes count from the
-    /// next start on.
+    /// What is kept of what happened, in the folder `telemetry` of the data.
     Telemetry {
         /// Whether it is kept at all. Without it there is nothing to look back at: no calls, no logs,
         /// no traces. Budgets, quotas and tasks do not depend on it.
@@ -462,8 +462,7 @@ sections! {
 
     /// Where other programs send their telemetry (OpenTelemetry's protocol, OTLP), beside `/v1/logs`,
     /// `/v1/traces` and `/v1/metrics` at the gateway's own address. Senders show a key as callers do.
-    /// Addresses count from the next start on; one that is taken by another program is reported, and
-    /// all else goes on. Where `listen` has the port 0 only those are listened on that are named here.
+    /// An address that is taken by another program is reported, and all else goes on. Where `listen` has the port 0 only those are listened on that are named here.
     Otlp {
         /// Where it is taken over gRPC. Any address but a loopback one needs keys.
         value grpc: Listening = "127.0.0.1:4317";

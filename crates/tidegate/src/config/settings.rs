@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// The folder for everything that is kept.
     pub(crate) data: PathBuf,
+    /// Whether somebody said which folder that is.
+    pub(crate) data_is_named: bool,
     /// Bounds of the gateway itself.
     pub(crate) server: Server,
     /// How clients are held while their calls wait.
@@ -131,6 +133,12 @@ impl Settings {
             weights: self.weights.clone(),
             redactor: self.redactor.clone(),
         }
+    }
+
+    /// Where calls to a built-in provider go.
+    pub(crate) fn base_url(&self, provider: &str) -> String {
+        let provider = self.providers.get(provider);
+        provider.map_or(String::new(), |it| it.base_url.clone())
     }
 
     /// The names of limits that nobody named, in the order they are checked: those that only

@@ -1,6 +1,7 @@
 mod claude_code;
 mod fuzz;
 mod notify;
+mod places;
 mod quotas;
 mod waiting;
 
@@ -247,8 +248,8 @@ fn a_file_that_is_no_toml_is_refused_at_the_place() {
     check_wrong(
         "listen = 'a'\nlisten = 'b'",
         expect![[r#"
-        tidegate.toml:3:1: this is not TOML: duplicate key
-    "#]],
+            tidegate.toml:3:1: this is not TOML: the key `listen` is there twice; keep one of them
+        "#]],
     );
 }
 
@@ -544,4 +545,45 @@ proptest::proptest! {
         let known = ["body_max", "drain", "body_memory"];
         proptest::prop_assert_eq!(problem::nearest(&written, known), Some("body_memory"));
     }
+}
+
+/// What is in effect of a text beside nothing else.
+fn loaded(text: &str) -> Loaded {
+    let (settings, effective) = build_text(&format!("version = 1\n{text}"), &sources(&[])).unwrap();
+    Loaded {
+        settings,
+        effective,
+        file: None,
+    }
+}
+
+#[test]
+fn what_is_read_at_the_start_stays_and_is_named_where_it_differs() {
+    let running = loaded("");
+    let text = "listen = \"127.0.0.1:1\"\ndata = \"/d\"\nenforce = true\n[server]\nbody_memory = \"1 GiB\"\nbody_max = \"1 MB\"\ndrain = \"1s\"\n[telemetry]\ncalls = \"2d\"\n[otlp]\ngrpc = \"off\"\ncontent = true\n";
+    let (taken, later) = loaded(text).after_start(&running);
+    expect!["listen data server.body_memory server.body_max telemetry.calls otlp.grpc"]
+        .assert_eq(&later.join(" "));
+    expect!["enforce, server.drain, otlp.content"].assert_eq(&changed(&running, &taken));
+    assert_eq!(taken.settings.listen, running.settings.listen);
+    assert_eq!(taken.settings.data, running.settings.data);
+    assert_eq!(taken.settings.telemetry, running.settings.telemetry);
+    assert_eq!(taken.settings.otlp.grpc, running.settings.otlp.grpc);
+    assert!(taken.settings.otlp.content);
+    // And the reference says it of each of them.
+    let reference = reference();
+    let said = reference.matches("Counts from the next start on").count();
+    let of_start = running.effective.iter();
+    let of_start = of_start.filter(|it| start::is_of_start(&it.key)).count();
+    assert_eq!(said, of_start);
+}
+
+#[test]
+fn a_fallback_speaks_the_dialect_of_its_platform() {
+    check_wrong(
+        "[fallback]\nplatforms = ['openai', 'sonnet']\n[platforms.sonnet]\nfallback = ['openai']\n[platforms.claude_code]\nfallback = ['sonnet']\n",
+        expect![[r#"
+            tidegate.toml:5:12: platforms.sonnet.fallback: `openai` speaks another dialect than `sonnet`, and nothing is translated; name platforms whose provider has the same family
+        "#]],
+    );
 }

@@ -242,6 +242,9 @@ pub(super) fn key(name: &str) -> String {
     }
 }
 
+/// What the parser says of a key that is there already; the place is the second one's.
+const DUPLICATE: &str = "duplicate key";
+
 /// Reads a file's text. Only its syntax can be wrong here.
 pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Table, Problem> {
     let places = Places {
@@ -256,8 +259,12 @@ pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Table, Problem> {
     match DeTable::parse(text) {
         Ok(table) => Ok(places.table(table.get_ref())),
         Err(error) => {
-            let at = error.span().map_or(0, |it| it.start);
-            let message = error.message().trim().replace('\n', "; ");
+            let span = error.span().unwrap_or_default();
+            let (at, what) = (span.start, text.get(span).unwrap_or_default());
+            let message = match error.message().trim() {
+                DUPLICATE => format!("the key `{what}` is there twice; keep one of them"),
+                other => other.replace('\n', "; "),
+            };
             Err(Problem {
                 origin: places.origin(at),
                 key: String::new(),

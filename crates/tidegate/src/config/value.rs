@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, str::FromStr, time::D
 
 use tidegate_admission::OnExcess;
 use tidegate_observe::{notice::Topic, record::Level};
-use tidegate_types::{Mode, NanoUsd, Priority, RequestClass, Secret};
+use tidegate_types::{Mode, NanoUsd, ParseMoneyError, Priority, RequestClass, Secret};
 
 use super::tree::{Content, Node};
 
@@ -218,12 +218,21 @@ impl Setting for Cap {
         if node.text() == Some("none") {
             return Ok(Self(None));
         }
-        Amount::read(node)
-            .ok()
-            .and_then(|it| it.money())
-            .map(|it| Self(Some(it)))
-            .ok_or_else(|| not::<Self>(node))
+        match written(node).map(|it| it.parse::<NanoUsd>()) {
+            Some(Ok(amount)) => Ok(Self(Some(amount))),
+            Some(Err(error)) if error.is_too_large() => Err(error.to_string()),
+            _ => Err(not::<Self>(node)),
+        }
     }
+}
+
+/// A number as it was written, without the underscores between its digits.
+fn written(node: &Node) -> Option<String> {
+    let text = match node.strict() {
+        Content::Integer(text) | Content::Decimal(text) => Some(text.as_str()),
+        _ => node.text(),
+    };
+    text.map(|it| it.replace('_', ""))
 }
 
 /// A figure of a bucket: whole, or dollars where the bucket counts those.
@@ -232,8 +241,8 @@ pub(super) struct Amount(String);
 
 impl Amount {
     /// As dollars.
-    pub(super) fn money(&self) -> Option<NanoUsd> {
-        self.0.parse().ok()
+    pub(super) fn money(&self) -> Result<NanoUsd, ParseMoneyError> {
+        self.0.parse()
     }
 
     /// As a whole number.
@@ -248,14 +257,13 @@ impl Setting for Amount {
     }
 
     fn read(node: &Node) -> Result<Self, String> {
-        let written = match node.strict() {
-            Content::Integer(text) | Content::Decimal(text) => Some(text.as_str()),
-            _ => node.text(),
-        };
-        let amount = written.map(|it| Self(it.replace('_', "")));
-        amount
-            .filter(|it| it.money().is_some())
-            .ok_or_else(|| not::<Self>(node))
+        let amount = Self(written(node).ok_or_else(|| not::<Self>(node))?);
+        match amount.money() {
+            Err(_) if amount.whole().is_some() => Ok(amount),
+            Err(error) if error.is_too_large() => Err(error.to_string()),
+            Err(_) => Err(not::<Self>(node)),
+            Ok(_) => Ok(amount),
+        }
     }
 }
 

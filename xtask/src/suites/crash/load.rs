@@ -55,6 +55,9 @@ pub(super) struct InFlight {
     pub(super) task: String,
     /// The most it can cost, in nano-dollars; nothing where it ends a reservation.
     pub(super) bound: u64,
+    /// It asks for a reservation to hold, which stays its holder's after a restart; else it is a call of the gateway's,
+    /// of which nobody knows then what it cost.
+    pub(super) holds: bool,
     /// The reservation it would have ended.
     pub(super) ends: Option<String>,
 }
@@ -147,6 +150,7 @@ impl Caller<'_> {
         witness.in_flight = Some(InFlight {
             task: task.clone(),
             bound: body.len() as u64 * INPUT_NANOS_MAX + MAX_TOKENS * OUTPUT_NANOS,
+            holds: false,
             ends: None,
         });
         let answer = line.call(&wire::request("POST", "/v1/messages", &headers, &body))?;
@@ -177,6 +181,7 @@ impl Caller<'_> {
         let under_way = |ends: Option<String>| InFlight {
             task: task.clone(),
             bound: if ends.is_none() { ASKED } else { 0 },
+            holds: true,
             ends,
         };
         witness.in_flight = Some(under_way(None));

@@ -44,7 +44,7 @@ pub(super) struct Rounds {
     rounds: u32,
     refusals: u64,
     in_flight: usize,
-    unknown: usize,
+    left_open: usize,
     lost_max: i128,
 }
 
@@ -58,7 +58,7 @@ impl Rounds {
             rounds: 0,
             refusals: 0,
             in_flight: 0,
-            unknown: 0,
+            left_open: 0,
             lost_max: 0,
         }
     }
@@ -76,12 +76,12 @@ impl Rounds {
         self.take(&witnesses);
         site.verify().context("after the kill")?;
         let gateway = site.gateway().context("after the kill")?;
-        let listed = unknown(site)?;
+        let listed = open(site)?;
         site.verify().context("after the restart")?;
         self.audit(site)?;
         self.compare(&witnesses, &listed)?;
         self.spend_the_rest(&gateway, &work.task())?;
-        self.settle_unknowns(site, &gateway)?;
+        self.settle_open(site, &gateway, &listed)?;
         self.rounds += 1;
         Ok(gateway)
     }
@@ -118,19 +118,25 @@ impl Rounds {
         Ok(())
     }
 
-    /// What is open is what callers hold, and what was in flight; each is listed as unknown.
-    fn compare(&mut self, witnesses: &[Witness], listed: &BTreeSet<String>) -> anyhow::Result<()> {
+    /// What is open is what callers hold, and what was in flight; each is listed, calls of the gateway's as unknown.
+    fn compare(&mut self, witnesses: &[Witness], listed: &Listed) -> anyhow::Result<()> {
         let open: BTreeMap<_, _> = self.auditor.open().collect();
-        let ids: BTreeSet<String> = open.keys().map(|it| (*it).clone()).collect();
         ensure!(
-            *listed == ids,
-            "open by the ledger {ids:?}, listed as unknown {listed:?}"
+            open.keys().copied().eq(listed.keys()),
+            "open by the ledger {:?}, listed {listed:?}",
+            open.keys()
         );
         let kept: BTreeSet<&String> = witnesses.iter().flat_map(|it| &it.kept).collect();
         let missing: Vec<_> = kept.iter().filter(|it| !open.contains_key(**it)).collect();
         ensure!(
             missing.is_empty(),
             "held by callers, and not open: {missing:?}"
+        );
+        let unknown = |id: &String| listed.get(id).copied().unwrap_or_default();
+        let taken: Vec<_> = kept.iter().filter(|it| unknown(it)).collect();
+        ensure!(
+            taken.is_empty(),
+            "held by callers, and said to be unknown: {taken:?}"
         );
 
         let in_flight: Vec<&InFlight> = witnesses
@@ -139,26 +145,25 @@ impl Rounds {
             .collect();
         let ending: BTreeSet<&String> =
             in_flight.iter().filter_map(|it| it.ends.as_ref()).collect();
-        let mut lost: BTreeMap<&str, (usize, i128)> = BTreeMap::new();
+        let mut lost: BTreeMap<(&str, bool), (usize, i128)> = BTreeMap::new();
         let others = open
             .iter()
             .filter(|(id, _)| !kept.contains(**id) && !ending.contains(**id));
-        for (_, it) in others {
-            let of_task = lost
-                .entry(it.task.as_deref().unwrap_or_default())
-                .or_default();
+        for (id, it) in others {
+            let task = it.task.as_deref().unwrap_or_default();
+            let of_task = lost.entry((task, unknown(id))).or_default();
             of_task.0 += 1;
             of_task.1 += it.held;
         }
         // What nobody holds and nobody was ending must have been in flight, for its task and within its bound.
-        for (task, (calls, held)) in &lost {
+        for ((task, unknown), (calls, held)) in &lost {
             let beginning = in_flight
                 .iter()
-                .filter(|it| it.ends.is_none() && it.task == *task);
+                .filter(|it| it.ends.is_none() && it.task == *task && it.holds != *unknown);
             let bounds: Vec<i128> = beginning.map(|it| it.bound.into()).collect();
             ensure!(
                 *calls <= bounds.len(),
-                "{task}: {calls} are open, and {} were in flight",
+                "{task}: {calls} are open (unknown: {unknown}), and {} were in flight",
                 bounds.len()
             );
             let most: i128 = bounds.iter().sum();
@@ -169,7 +174,7 @@ impl Rounds {
         }
         let all: i128 = lost.values().map(|(_, held)| held).sum();
         self.lost_max = self.lost_max.max(all);
-        self.unknown += lost.values().map(|(calls, _)| calls).sum::<usize>();
+        self.left_open += lost.values().map(|(calls, _)| calls).sum::<usize>();
         Ok(())
     }
 
@@ -201,25 +206,33 @@ impl Rounds {
         Ok(())
     }
 
-    /// The operator says what the unknown calls cost: the first on the command line, the rest over the API.
-    fn settle_unknowns(&mut self, site: &Site, gateway: &Server) -> anyhow::Result<()> {
+    /// Who holds a reservation still says what it cost. Of what is unknown an operator does: of the first on the command
+    /// line, of the rest over the API.
+    fn settle_open(
+        &mut self,
+        site: &Site,
+        gateway: &Server,
+        listed: &Listed,
+    ) -> anyhow::Result<()> {
         let operator = wire::operator(&site.data())?;
+        let proof = [operator.as_str()];
         let mut line = Line::open(&gateway.address)?;
-        let open: Vec<(String, i128)> = self
-            .auditor
-            .open()
-            .map(|(id, it)| (id.clone(), it.held))
-            .collect();
-        for (at, (id, held)) in open.into_iter().enumerate() {
+        let open = self.auditor.open();
+        let open: Vec<(String, i128)> = open.map(|(id, it)| (id.clone(), it.held)).collect();
+        let mut by_command = false;
+        for (id, held) in open {
             let nanos = held / 2;
             let usd = format!("0.{nanos:09}");
             ensure!(held <= 1_000_000_000, "a hold of more than $1");
-            if at == 0 {
+            let unknown = listed.get(&id) == Some(&true);
+            if unknown && !by_command {
                 site.says(&["ledger", "settle", &id, &usd])?;
+                by_command = true;
             } else {
                 let path = format!("/api/v1/reservations/{id}/settle");
                 let body = json!({ "cost_usd": usd }).to_string();
-                line.call(&wire::request("POST", &path, &[&operator], &body))?
+                let headers = if unknown { &proof[..] } else { &[] };
+                line.call(&wire::request("POST", &path, headers, &body))?
                     .json()?;
             }
             self.seen.push(Seen::Settled {
@@ -265,16 +278,18 @@ fn load(work: &Work, gateway: Server, answers: u32) -> anyhow::Result<Vec<Witnes
     })
 }
 
-/// What is listed as unknown; nothing else is open, since nobody has asked for anything yet.
-fn unknown(site: &Site) -> anyhow::Result<BTreeSet<String>> {
+/// What is listed as open, by reservation, and whether it is said to be unknown; nobody has asked for anything yet.
+type Listed = BTreeMap<String, bool>;
+
+fn open(site: &Site) -> anyhow::Result<Listed> {
     let told: Value = serde_json::from_str(&site.says(&["ledger", "unknown", "--json"])?)?;
     let open = told["open"].as_array().context("no list of what is open")?;
-    let known: Vec<_> = open.iter().filter(|it| it["unknown"] != true).collect();
-    ensure!(known.is_empty(), "not said to be unknown: {known:?}");
-    let ids = open
-        .iter()
-        .filter_map(|it| Some(it["reservation"].as_str()?.to_owned()));
-    Ok(ids.collect())
+    let each = open.iter().map(|it| {
+        let id = it["reservation"].as_str().context("one without its id")?;
+        let unknown = it["unknown"].as_bool().context("one without `unknown`")?;
+        Ok((id.to_owned(), unknown))
+    });
+    each.collect()
 }
 
 impl fmt::Display for Rounds {
@@ -289,7 +304,7 @@ impl fmt::Display for Rounds {
             self.seen.len(),
             self.refusals,
             self.in_flight,
-            self.unknown,
+            self.left_open,
             dollars(self.lost_max),
         )
     }

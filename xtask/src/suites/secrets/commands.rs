@@ -156,6 +156,8 @@ fn show_everything(site: &Site, left: &mut Left<'_>) -> anyhow::Result<()> {
         "doctor",
         "doctor --json",
         "prices",
+        "prices reprice",
+        "prices reprice --json",
     ] {
         let fine = say(&mut site.tidegate(), line, left)?;
         ensure!(

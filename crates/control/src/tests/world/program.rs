@@ -13,7 +13,7 @@ use tidegate_providers::prices::PriceBook;
 use tidegate_types::Timestamp;
 
 use super::{NOON, policy};
-use crate::{LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations};
+use crate::{LimitScope, NoticeChannel, NoticeTested, NoticeUntested, Operations, Reloaded};
 
 /// The program around the engine, as far as it matters here.
 pub(super) struct Program {
@@ -23,14 +23,17 @@ pub(super) struct Program {
 }
 
 impl Operations for Program {
-    fn reload(&self, by: Actor) -> Result<String, String> {
+    fn reload(&self, by: Actor) -> Result<Reloaded, String> {
         if self.refuses.load(Ordering::Relaxed) {
             return Err("tidegate.toml:3: `lsten`: unknown key, did you mean `listen`".to_owned());
         }
         let settings = Settings::clone(&self.engine.settings());
         let prices = PriceBook::clone(&self.engine.prices());
         self.engine.reload(settings, prices, by, "nothing");
-        Ok("nothing".to_owned())
+        Ok(Reloaded {
+            changed: "nothing".to_owned(),
+            at_next_start: vec!["listen".to_owned()],
+        })
     }
 
     fn set_limit(

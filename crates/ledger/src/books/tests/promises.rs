@@ -190,6 +190,7 @@ impl Run {
             bound: NanoUsd(bound),
             expected,
             would_refuse,
+            asked: None,
         };
         self.record(&mut it, event);
         self.running.push(it);
@@ -200,7 +201,7 @@ impl Run {
             return;
         };
         if self.books.extend(&mut it.hold, by, Caller::Asking).is_ok() {
-            self.record(&mut it, Event::Extend { by });
+            self.record(&mut it, Event::Extend { by, until: None });
         }
         self.running.push(it);
     }

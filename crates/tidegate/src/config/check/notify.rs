@@ -40,7 +40,7 @@ fn webhook(
     sources: &Sources,
 ) -> Option<Channel> {
     let path = format!("notify.webhooks.{}", tree::key(name));
-    let fits = super::name_fits(name, &format!("{path}.url"), reader);
+    let fits = super::name_fits(name, &path, reader);
     let url = Given {
         key: "url",
         value: raw.url.as_ref(),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
-use tidegate_engine::settings::Platform;
+use tidegate_engine::{identity::Credential, settings::Platform};
 use tidegate_types::{Enforcement, Mode, NanoUsd};
 
 use crate::config::{
@@ -32,7 +32,7 @@ pub(super) fn check(
     let mut all = Vec::new();
     for (name, raw) in &root.platforms {
         let path = format!("platforms.{}", key(name));
-        super::name_fits(name, &format!("{path}.provider"), reader);
+        super::name_fits(name, &path, reader);
         let named = std::slice::from_ref(&raw.provider);
         exist(
             named,
@@ -43,6 +43,7 @@ pub(super) fn check(
         );
         models(raw, &path, reader);
         let fallback = fallback(name, raw, root, reader);
+        same_dialect(name, raw, root, providers, reader);
         let pool = pool(name, raw, root.enforce, reader);
         let (Some(provider), Some(pool)) = (providers.get(raw.provider.as_str()), pool) else {
             continue;
@@ -53,7 +54,10 @@ pub(super) fn check(
             family: provider.family,
             subscription: raw.subscription,
             free: provider.free,
-            operators_credential: provider.credential.is_some(),
+            // A key would be charged for what the platform says is paid by subscription.
+            operators_credential: provider.credential.as_ref().is_some_and(|it| {
+                !raw.subscription || Credential::of(it.expose()) == Credential::Subscription
+            }),
             local_may_spend: provider.local_may_spend,
             shared_limits: provider.shared_limits,
             models: raw.models.clone(),
@@ -118,6 +122,32 @@ fn fallback(
     others.map(|it| Arc::from(it.as_str())).collect()
 }
 
+/// Refuses a fallback that its platform's calls can't be sent to.
+fn same_dialect(
+    name: &str,
+    raw: &sections::Platform,
+    root: &Root,
+    providers: &BTreeMap<Arc<str>, Provider>,
+    reader: &mut Reader,
+) {
+    let family = |platform: &sections::Platform| {
+        let provider = providers.get(platform.provider.as_str());
+        provider.map(|it| it.family)
+    };
+    let Some(own) = family(raw) else { return };
+    for other in raw.fallback.iter().flatten() {
+        let platform = root.platforms.iter().find(|it| it.0 == *other);
+        let theirs = platform.and_then(|it| family(&it.1));
+        if theirs.is_some_and(|it| it != own) {
+            let key = format!("platforms.{}.fallback", key(name));
+            let message = format!(
+                "`{other}` speaks another dialect than `{name}`, and nothing is translated; name platforms whose provider has the same family"
+            );
+            reader.refuse(reader.origin(&key), key, message);
+        }
+    }
+}
+
 /// The platform's buckets; `None` where one is wrong, which is a problem then.
 fn pool(
     name: &str,
@@ -129,7 +159,7 @@ fn pool(
     let mut specs = Some(Vec::new());
     for (name, raw) in &raw.buckets {
         let path = format!("{path}.{}", key(name));
-        let fits = super::name_fits(name, &format!("{path}.capacity"), reader);
+        let fits = super::name_fits(name, &path, reader);
         let spec = bucket(name, raw, &path, enforce, reader).filter(|_| fits);
         match (&mut specs, spec) {
             (Some(specs), Some(spec)) => specs.push(spec),
@@ -198,15 +228,14 @@ fn bucket(
 }
 
 fn amount(raw: &Amount, of: Countable, key: &str, reader: &mut Reader) -> Option<u64> {
+    let fractions = || "only a bucket of dollars has fractions; write a whole number".to_owned();
     let found = match of {
-        Countable::Dollars => raw.money().map(|it| it.0),
-        _ => raw.whole(),
+        Countable::Dollars => raw.money().map(|it| it.0).map_err(|it| it.to_string()),
+        _ => raw.whole().ok_or_else(fractions),
     };
-    if found.is_none() {
-        let message = "only a bucket of dollars has fractions; write a whole number";
-        reader.refuse(reader.origin(key), key.to_owned(), message);
-    }
     found
+        .map_err(|message| reader.refuse(reader.origin(key), key.to_owned(), message))
+        .ok()
 }
 
 /// `Some(None)` for concurrency; `None` where it is wrong, which is a problem then.

@@ -16,7 +16,7 @@ pub(super) fn check(
     let mut all = BTreeMap::new();
     for (name, raw) in raw {
         let path = format!("providers.{}", crate::config::tree::key(name));
-        super::name_fits(name, &format!("{path}.family"), reader);
+        super::name_fits(name, &path, reader);
         let provider = Provider {
             family: match raw.family {
                 value::Family::Anthropic => Family::Anthropic,

@@ -28,7 +28,7 @@ url = 'https://hooks.example.com/hunter2'
             tidegate.toml:9:11: notify.webhooks.two.url_env: url and url_env are given; keep one of them
             tidegate.toml:11:7: notify.webhooks.odd.url: it is no URL; write it like https://hooks.example.com/services/name
             tidegate.toml:12:14: notify.webhooks.odd.secret_env: the environment has no variable `NOT_SET`; set it, or leave this out to leave its requests unsigned
-            tidegate.toml:14:7: notify.webhooks."a b".url: `a b` is not a name; use 1 to 64 letters, digits, dots, dashes and underscores
+            tidegate.toml:13:18: notify.webhooks."a b": `a b` is not a name; use 1 to 64 letters, digits, dots, dashes and underscores
         "#]],
     );
 }
