@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
+    io,
     sync::Arc,
 };
 
@@ -316,7 +317,7 @@ fn joined(jobs: &[&Job]) -> impl Iterator<Item = Batch> {
 fn block(batch: &Batch) -> Result<NewBlock, SegmentsError> {
     let times = batch.integers(AT);
     let plain = batch.encode();
-    let records = zstd::bulk::compress(&plain, BLOCK_LEVEL);
+    let records = packed(&plain);
     let records = records.map_err(|it| SegmentsError::io("a block of records".as_ref(), it))?;
     let bits = Findable::block(batch);
     Ok(NewBlock {
@@ -330,6 +331,13 @@ fn block(batch: &Batch) -> Result<NewBlock, SegmentsError> {
         words: bits.words.bytes().to_vec(),
         records,
     })
+}
+
+/// With a checksum, which `unpack` compares: the database has none of its pages.
+fn packed(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(BLOCK_LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.compress(plain)
 }
 
 impl Core {

@@ -17,6 +17,9 @@ const VERSION: i64 = 2;
 /// excludes nothing.
 const OTHER_FILTERS: i64 = 1;
 
+/// A number beyond is damage, and no format that is to come.
+const VERSION_MAX: i64 = 1_000;
+
 /// What is small comes before what is large: SQLite reads a row only as far as it must.
 const SCHEMA: &str = "
 CREATE TABLE blocks (
@@ -218,17 +221,19 @@ fn prepare(
         (id, OTHER_FILTERS) if id == i64::from(APPLICATION_ID) => {
             Ok(check(connection).and_then(|()| forget_filters(connection)))
         }
-        (id, version) if id == i64::from(APPLICATION_ID) => Err(SegmentsError::Failed {
-            path: path.to_owned(),
-            source: std::sync::Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
-                format!(
-                    "its schema {version} is newer than this program's {VERSION}; update the program"
-                ),
-            )),
-        }),
+        (id, version @ VERSION..=VERSION_MAX) if id == i64::from(APPLICATION_ID) => {
+            Err(SegmentsError::Failed {
+                path: path.to_owned(),
+                source: std::sync::Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
+                    format!(
+                        "its schema {version} is newer than this program's {VERSION}; update the program"
+                    ),
+                )),
+            })
+        }
         _ => Err(SegmentsError::damaged(
             path,
-            "it is another program's database",
+            "it is another program's database, or the beginning of it is damaged",
         )),
     }
 }

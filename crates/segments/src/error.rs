@@ -86,7 +86,8 @@ impl SegmentsError {
         if let Error::QueryReturnedNoRows
         | Error::InvalidColumnType(..)
         | Error::IntegralValueOutOfRange(..)
-        | Error::FromSqlConversionFailure(..) = error
+        | Error::FromSqlConversionFailure(..)
+        | Error::Utf8Error(..) = error
         {
             return Self::damaged(path, error);
         }

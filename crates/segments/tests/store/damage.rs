@@ -288,7 +288,11 @@ proptest! {
             let length = fs::metadata(&path).unwrap().len();
             overwrite(&path, at.index(usize::try_from(length).unwrap()), |_| byte);
         }
-        world.reopen();
+        if let Err(newer) = world.try_reopen() {
+            // A byte made its format one that is to come: that it is damage can't be told.
+            prop_assert!(format!("{newer:?}").contains("update the program"), "{newer:?}");
+            return Ok(());
+        }
         let known = ["recent one", "new two", "new one", "old two", "old one"];
         for filter in ["", "one", "-two"] {
             let (found, _) = world.look(filter);

@@ -10,7 +10,9 @@ use std::{
 };
 
 use tidegate_observe::telemetry::{Batch, Filter, Kind, Row, logs};
-use tidegate_segments::{Acknowledged, BodyHash, Options, Query, Recovery, Segments, Tended};
+use tidegate_segments::{
+    Acknowledged, BodyHash, Options, Query, Recovery, Segments, SegmentsError, Tended,
+};
 use tidegate_types::{Clock, Monotonic, Timestamp};
 
 /// 2026-07-14 10:00 UTC.
@@ -71,11 +73,16 @@ impl World {
 
     /// Closes the store and opens it again.
     pub(crate) fn reopen(&mut self) {
+        self.try_reopen().unwrap();
+    }
+
+    pub(crate) fn try_reopen(&mut self) -> Result<(), SegmentsError> {
         self.close();
         let opened = Segments::open(self.directory.path(), self.options, self.clock.clone());
-        let (store, recovery) = opened.unwrap();
+        let (store, recovery) = opened?;
         self.store = Some(store);
         self.recovery = recovery;
+        Ok(())
     }
 
     pub(crate) fn close(&mut self) {
