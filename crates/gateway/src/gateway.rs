@@ -524,7 +524,9 @@ pub(crate) fn unread(error: &InletError) -> Refusal {
             sentence,
             wait: Duration::from_secs(2),
         },
-        InletError::Slow | InletError::Cut(_) => Refusal::InvalidRequest { sentence },
+        InletError::Silent | InletError::Slow { .. } | InletError::Cut(_) => {
+            Refusal::InvalidRequest { sentence }
+        }
     }
 }
 

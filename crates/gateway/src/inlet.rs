@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// A permit's worth of memory.
@@ -19,6 +19,10 @@ const PERMIT_BYTES: u64 = 1024;
 
 /// A client that sends nothing for this long in the middle of a body is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// A body that keeps coming may take `SILENCE_MAX`, and a second for each of so many bytes: it holds its memory
+/// meanwhile, which others wait for.
+const BYTES_PER_SECOND_MIN: u64 = 4096;
 
 /// How long a body waits for memory before its call is told to come back.
 const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -57,7 +61,19 @@ pub enum InletError {
     },
     /// The client stopped sending.
     #[error("the request body stopped coming: nothing for {} s", SILENCE_MAX.as_secs())]
-    Slow,
+    Silent,
+    /// The client sends, too slowly.
+    #[error(
+        "the request body came too slowly: {bytes} bytes in {} s; after the first {} s, send {BYTES_PER_SECOND_MIN} bytes \
+         a second or more",
+        waited.as_secs(), SILENCE_MAX.as_secs()
+    )]
+    Slow {
+        /// What had come.
+        bytes: u64,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The client went, or sent what is no HTTP.
     #[error("the request body broke off")]
     Cut(#[source] hyper::Error),
@@ -99,19 +115,16 @@ impl Inlet {
     }
 
     /// Reads `body` to its end. Where memory is short, `make_room` is told for how many bytes.
-    pub async fn read(
-        &self,
-        mut body: Incoming,
-        make_room: impl Fn(u64),
-    ) -> Result<Held, InletError> {
+    pub async fn read(&self, body: Incoming, make_room: impl Fn(u64)) -> Result<Held, InletError> {
         let max = self.bounds.one_bytes_max;
         let size = body.size_hint();
+        let mut body = Coming::new(body);
         if size.lower() > max {
             discard(body).await;
             return Err(InletError::TooLarge { max });
         }
         let mut memory = self.memory(size.lower().max(1), &make_room).await?;
-        let Some(first) = next(&mut body).await? else {
+        let Some(first) = body.next().await? else {
             return Ok(Held::new(Bytes::new(), memory));
         };
         if size.exact() == Some(first.len() as u64) {
@@ -121,7 +134,7 @@ impl Inlet {
         let mut whole = BytesMut::with_capacity(expected.max(first.len()));
         whole.extend_from_slice(&first);
         drop(first);
-        while let Some(more) = next(&mut body).await? {
+        while let Some(more) = body.next().await? {
             let after = (whole.len() + more.len()) as u64;
             if after > max {
                 drop(whole);
@@ -173,25 +186,57 @@ fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, InletError> {
-    loop {
-        match timeout(SILENCE_MAX, body.frame()).await {
-            Err(_) => return Err(InletError::Slow),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(cut))) => return Err(InletError::Cut(cut)),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(bytes) = frame.into_data() {
-                    return Ok(Some(bytes));
+/// A body as it comes, with the patience that is left for it.
+struct Coming {
+    body: Incoming,
+    bytes: u64,
+    /// For what came after the first bytes.
+    waited: Duration,
+}
+
+impl Coming {
+    fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            bytes: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, InletError> {
+        let began = (self.bytes > 0).then(Instant::now);
+        let patience = SILENCE_MAX + Duration::from_secs(self.bytes / BYTES_PER_SECOND_MIN);
+        let patience = patience.saturating_sub(self.waited).min(SILENCE_MAX);
+        let data = loop {
+            match timeout(patience, self.body.frame()).await {
+                Err(_) if patience == SILENCE_MAX => return Err(InletError::Silent),
+                Err(_) => {
+                    return Err(InletError::Slow {
+                        bytes: self.bytes,
+                        waited: self.waited + patience,
+                    });
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(cut))) => return Err(InletError::Cut(cut)),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        break data;
+                    }
                 }
             }
+        };
+        self.bytes += data.len() as u64;
+        if let Some(began) = began {
+            self.waited += began.elapsed();
         }
+        Ok(Some(data))
     }
 }
 
 /// Reads on without keeping anything. What goes wrong here changes nothing: the call is refused.
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: Coming) {
     let mut seen = 0_u64;
-    while let Ok(Some(bytes)) = next(&mut body).await {
+    while let Ok(Some(bytes)) = body.next().await {
         seen += bytes.len() as u64;
         if seen > DISCARDED_BYTES_MAX {
             break;

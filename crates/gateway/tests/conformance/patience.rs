@@ -36,6 +36,36 @@ fn a_body_that_stops_coming_is_refused_in_its_dialect() {
 }
 
 #[test]
+fn a_body_that_drips_is_refused_before_it_holds_its_memory_for_hours() {
+    let world = World::start(standing_still);
+    let mut client = world.connect();
+    let ask = Ask::messages(&"x".repeat(4 << 20), false).with("expect", "100-continue");
+    client.send(ask.head().as_bytes());
+    assert_eq!(client.answer_head().unwrap().status, 100);
+    for _ in 0..2 {
+        client.send(b" ");
+        // In small steps, so that it is read at the first of them.
+        (0..14).for_each(|_| world.advance(Duration::from_secs(1)));
+    }
+    client.send(b" ");
+    let mut waited = 0;
+    client.until_heard(|| {
+        world.advance(Duration::from_secs(1));
+        waited += 1;
+    });
+    assert!(waited < 10, "{waited} s");
+    let heard = client.answer().unwrap();
+    let text = heard.text();
+    assert_eq!(heard.status, 400, "{text}");
+    assert!(text.contains("3 bytes in 30 s"), "{text}");
+    assert!(text.contains("4096 bytes a second"), "{text}");
+    world.wire(0);
+    world.settled(1);
+    assert_eq!(world.gateway.body_bytes(), 0);
+    world.assert_sound();
+}
+
+#[test]
 fn a_head_that_stops_coming_ends_its_connection() {
     let world = World::start(standing_still);
     let mut client = world.connect();
