@@ -26,6 +26,7 @@ mod leases;
 pub mod notices;
 pub mod observer;
 mod overspending;
+pub mod payer;
 pub mod places;
 pub mod queues;
 mod recover;

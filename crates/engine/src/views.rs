@@ -8,7 +8,9 @@ use tidegate_ledger::{EntryPath, LevelView, Limit, Shortage};
 use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
 
-use crate::{Engine, admissions::ReservationView, reserve::Obstacle, settings::Platform};
+use crate::{
+    Engine, admissions::ReservationView, payer::Payer, reserve::Obstacle, settings::Platform,
+};
 
 /// Why a call can't go on, for its sender.
 #[derive(Clone, Debug)]
@@ -24,17 +26,18 @@ pub struct Told {
 }
 
 /// A budget that is short, in a sentence for whoever sent a call.
-fn sentence_of_call(shortage: &Shortage) -> String {
-    sentence(shortage, "a smaller max_tokens or input")
+fn sentence_of_call(shortage: &Shortage, raise: &str) -> String {
+    sentence(shortage, raise, "a smaller max_tokens or input")
 }
 
 /// The same for whoever asks before it acts: of what it asks for, its cost alone counts here.
-pub(crate) fn sentence_of_ask(shortage: &Shortage) -> String {
-    sentence(shortage, "a smaller cost_usd")
+fn sentence_of_ask(shortage: &Shortage, raise: &str) -> String {
+    sentence(shortage, raise, "a smaller cost_usd")
 }
 
-/// A budget that is short, in a sentence; `less` is what would need less of it.
-fn sentence(shortage: &Shortage, less: &str) -> String {
+/// A budget that is short, in a sentence; `raise` is the command that raises it, and `less` what
+/// would need less of it.
+fn sentence(shortage: &Shortage, raise: &str, less: &str) -> String {
     let Shortage {
         level,
         limit,
@@ -48,7 +51,7 @@ fn sentence(shortage: &Shortage, less: &str) -> String {
         None => "does not reset".to_owned(),
     };
     format!(
-        "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `tidegate budget set {level} <amount>`, or ask for less with {less}"
+        "budget `{level}` of {limit} can't hold this call: {spent} spent, {held} held by running calls, {asked} needed at most · {until} · raise it with `{raise}`, or ask for less with {less}"
     )
 }
 
@@ -102,7 +105,7 @@ fn sentence_of_queue(platform: &Platform, obstacle: &Obstacle) -> String {
 }
 
 /// A budget that is short for as long as others hold it, in a sentence.
-fn sentence_of_held(shortage: &Shortage, wait: Duration) -> String {
+fn sentence_of_held(shortage: &Shortage, raise: &str, wait: Duration) -> String {
     let Shortage {
         level,
         limit,
@@ -113,7 +116,7 @@ fn sentence_of_held(shortage: &Shortage, wait: Duration) -> String {
     } = shortage;
     let wait = spoken(wait);
     format!(
-        "budget `{level}` of {limit} is held by running calls: {spent} spent, {held} held, {asked} needed at most · try again in about {wait}, when some of them have ended, or raise it with `tidegate budget set {level} <amount>`"
+        "budget `{level}` of {limit} is held by running calls: {spent} spent, {held} held, {asked} needed at most · try again in about {wait}, when some of them have ended, or raise it with `{raise}`"
     )
 }
 
@@ -193,8 +196,18 @@ pub struct Status {
 }
 
 impl Engine {
+    /// A budget that is short, in a sentence for whoever asks before it acts.
+    pub(crate) fn explain_to_asker(&self, payer: &Payer, shortage: &Shortage) -> String {
+        sentence_of_ask(shortage, &self.raise(payer, shortage))
+    }
+
+    fn raise(&self, payer: &Payer, shortage: &Shortage) -> String {
+        let settings = self.settings.load();
+        payer.set_limit(shortage.level, settings.budgets.limits())
+    }
+
     /// Puts an obstacle into words.
-    pub fn explain(&self, platform: &Arc<Platform>, user: &str, obstacle: Obstacle) -> Told {
+    pub fn explain(&self, platform: &Arc<Platform>, payer: &Payer, obstacle: Obstacle) -> Told {
         match obstacle {
             Obstacle::Wait {
                 bucket,
@@ -203,7 +216,7 @@ impl Engine {
             } => {
                 let limit = self.bucket_name(platform, bucket);
                 Told {
-                    sentence: sentence_of_bucket((&limit, user), wait, reason),
+                    sentence: sentence_of_bucket((&limit, &payer.user), wait, reason),
                     limit,
                     wait: Some(wait.at_least().max(Duration::from_secs(1))),
                     resets_at: None,
@@ -222,7 +235,7 @@ impl Engine {
             }
             Obstacle::Budget(shortage) => Told {
                 limit: shortage.level.word().into(),
-                sentence: sentence_of_call(&shortage),
+                sentence: sentence_of_call(&shortage, &self.raise(payer, &shortage)),
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
             },
@@ -234,7 +247,7 @@ impl Engine {
             },
             Obstacle::Held { shortage, wait } => Told {
                 limit: shortage.level.word().into(),
-                sentence: sentence_of_held(&shortage, wait),
+                sentence: sentence_of_held(&shortage, &self.raise(payer, &shortage), wait),
                 wait: Some(wait),
                 resets_at: None,
             },

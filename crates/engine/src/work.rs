@@ -13,6 +13,7 @@ use crate::{
     call::{Moment, Routed},
     gate::Turn,
     heard::{Standing, Trying},
+    payer::Payer,
     places::PlaceKey,
     queues::WaitingId,
     reserve::{Obstacle, SetAside},
@@ -148,6 +149,14 @@ impl Work {
                 (&record.organisation, &record.user)
             }
             Self::Admission(_, sought) => (&sought.organisation, &sought.user),
+        }
+    }
+
+    /// Who pays for it.
+    pub(crate) fn payer(&self) -> Payer {
+        match self {
+            Self::Call(call) => call.routed.payer(),
+            Self::Admission(_, sought) => sought.payer(),
         }
     }
 

@@ -324,8 +324,9 @@ impl Gateway {
     }
 
     fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
-        let user = Arc::clone(&routed.call.record.user);
-        let told = self.engine.explain(&routed.platform, &user, obstacle);
+        let told = self
+            .engine
+            .explain(&routed.platform, &routed.payer(), obstacle);
         routed
             .call
             .record

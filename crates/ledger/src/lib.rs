@@ -32,7 +32,8 @@ pub use fold::{Balance, Defect, Fold, Overrun};
 pub use level::{LevelKey, LevelKind, Levels, Service};
 pub use line::Line;
 pub use policy::{
-    BudgetPolicy, Limit, LimitOverrides, LimitTable, Limits, OrganisationLimits, PolicyError,
+    BudgetPolicy, Limit, LimitOf, LimitOverrides, LimitTable, Limits, OrganisationLimits,
+    PolicyError,
 };
 pub use port::{LedgerStore, SettingStore, Snapshot, StoreError};
 pub use standing::{Ended, OpenReservation, Standing};

@@ -130,6 +130,19 @@ pub struct LimitTable {
     pub organisations: BTreeMap<String, OrganisationLimits>,
 }
 
+/// Whom a limit was set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOf {
+    /// Whoever has none of their own.
+    Everybody,
+    /// One organisation.
+    Organisation,
+    /// One user.
+    User,
+    /// One root task.
+    Task,
+}
+
 impl LimitTable {
     /// No limit at any level.
     pub fn unlimited() -> Self {
@@ -143,20 +156,24 @@ impl LimitTable {
 
     /// The limit that applies to a level.
     pub fn of(&self, key: &LevelKey) -> &Limit {
-        let default = self.defaults.of(key.kind);
+        self.narrowest(key).1
+    }
+
+    /// The same, and whom it was set for.
+    pub fn narrowest(&self, key: &LevelKey) -> (LimitOf, &Limit) {
+        let default = (LimitOf::Everybody, self.defaults.of(key.kind));
         let Some(organisation) = self.organisations.get(&*key.organisation) else {
             return default;
         };
-        let task = key
-            .task
-            .as_deref()
-            .and_then(|it| organisation.tasks.get(it));
+        let task = || organisation.tasks.get(key.task.as_deref()?);
         let user = || {
             let user = organisation.users.get(key.user.as_deref()?)?;
             user.0.get(&key.kind)
         };
-        task.or_else(user)
-            .or_else(|| organisation.limits.0.get(&key.kind))
+        let of_all = organisation.limits.0.get(&key.kind);
+        (task().map(|it| (LimitOf::Task, it)))
+            .or_else(|| Some((LimitOf::User, user()?)))
+            .or_else(|| Some((LimitOf::Organisation, of_all?)))
             .unwrap_or(default)
     }
 

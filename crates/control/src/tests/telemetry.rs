@@ -161,7 +161,7 @@ fn what_is_no_question_is_told_with_the_place_and_the_remedy() {
          token GET /api/v1/logs?colour=red",
         expect![[r#"
             > token GET /api/v1/logs?filter=level:loud
-            200 {logs: [], next: null, unread: 0}
+            400 bad_filter: `filter`: `loud` is none of debug, info, warning, error, critical (at character 7)
             > token GET /api/v1/logs?filter=(a
             400 bad_filter: `filter`: this `(` is not closed (at character 1)
             > token GET /api/v1/logs?limit=10001

@@ -252,9 +252,10 @@ impl Engine {
         obstacle: Obstacle,
         now: Moment,
     ) -> NotAdmitted {
-        let mut told = self.explain(&sought.platform, &sought.user, obstacle);
+        let payer = sought.payer();
+        let mut told = self.explain(&sought.platform, &payer, obstacle);
         if let Obstacle::Budget(shortage) = &obstacle {
-            told.sentence = crate::views::sentence_of_ask(shortage);
+            told.sentence = self.explain_to_asker(&payer, shortage);
         }
         let alternative = match obstacle {
             Obstacle::Budget(_)

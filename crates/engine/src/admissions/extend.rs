@@ -7,7 +7,7 @@ use tidegate_ledger::{CallEntry, Entry, Event, Levels, Line, Shortage};
 use tidegate_types::{Caller, NanoUsd, ReservationId, Timestamp};
 
 use super::{AdmissionError, OpenReservation};
-use crate::{Engine, identity::Principal};
+use crate::{Engine, identity::Principal, payer::Payer};
 
 impl Engine {
     /// Holds more for a reservation, for longer.
@@ -31,7 +31,7 @@ impl Engine {
                 let fits = open
                     .holding
                     .with_hold(|books, hold| books.check_extension(hold, more, Caller::Asking));
-                fits.transpose().map_err(|it| short(&it))?;
+                fits.transpose().map_err(|it| self.short(open, &it))?;
                 (Arc::clone(&open.path), open.holding.enforced())
             };
             let covered = self.cover(&path, enforced, more);
@@ -80,9 +80,13 @@ impl Engine {
             Ok::<(), Shortage>(())
         });
         let extended = extended.ok_or(AdmissionError::NotOpen(id))?;
-        extended.map_err(|it| short(&it))?;
+        extended.map_err(|it| self.short(open, &it))?;
         open.next_ordinal += 1;
         Ok(Some(open.last_until(now, longer)))
+    }
+
+    fn short(&self, open: &OpenReservation, shortage: &Shortage) -> AdmissionError {
+        AdmissionError::Short(self.explain_to_asker(&Payer::from(&*open.path), shortage))
     }
 
     fn theirs<'a>(
@@ -95,8 +99,4 @@ impl Engine {
             .filter(|it| principal.may_touch(&it.path.organisation, &it.path.user));
         open.ok_or(AdmissionError::NotOpen(id))
     }
-}
-
-fn short(shortage: &Shortage) -> AdmissionError {
-    AdmissionError::Short(crate::views::sentence_of_ask(shortage))
 }

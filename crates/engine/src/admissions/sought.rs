@@ -11,6 +11,7 @@ use crate::{
     account::{self, Account, SharedAccount},
     call::Moment,
     gate::SharedGate,
+    payer::Payer,
     reserve::{Obstacle, Room, SetAside, pool_check},
     settings::Platform,
     tasks::Task,
@@ -39,6 +40,15 @@ pub(crate) struct Sought {
 }
 
 impl Sought {
+    /// Who pays for it.
+    pub(crate) fn payer(&self) -> Payer {
+        Payer {
+            organisation: Arc::clone(&self.organisation),
+            user: Arc::clone(&self.user),
+            task: self.root.clone(),
+        }
+    }
+
     /// What it buys.
     pub(crate) fn service(&self) -> Service {
         self.ask.service.unwrap_or(Service::Llm)

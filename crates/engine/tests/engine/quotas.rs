@@ -58,7 +58,9 @@ fn over(world: &World, user: &str, task: &str, expected: Expect) {
         .engine
         .reserve(routed(world, user, task), world.engine.now())
         .unwrap_err();
-    let told = world.engine.explain(&routed.platform, user, obstacle);
+    let told = world
+        .engine
+        .explain(&routed.platform, &routed.payer(), obstacle);
     let may_wait = obstacle.wait();
     expected.assert_eq(&format!(
         "{}\nretry after {:?}, may wait {may_wait:?}\n",

@@ -1,12 +1,13 @@
 //! From a sized call to a settled one: what is held, lowered, refused, and booked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use expect_test::{Expect, expect};
 use tidegate_engine::{
     admissions::{Actual, AdmissionAsk},
     call::Signals,
     identity::Principal,
+    payer::Payer,
     reserve::Obstacle,
 };
 use tidegate_ledger::{LevelKind, Limits};
@@ -155,7 +156,12 @@ fn told_beside(spent: &str, held: &str, day: &str, max_tokens: u64) -> String {
     };
     let settings = world.engine.settings().clone();
     let platform = settings.platform("sonnet").unwrap();
-    let told = world.engine.explain(platform, "ada", obstacle);
+    let payer = Payer {
+        organisation: Arc::clone(&ada.organisation),
+        user: Arc::clone(&ada.user),
+        task: None,
+    };
+    let told = world.engine.explain(platform, &payer, obstacle);
     if let Some(runs) = runs {
         world.engine.release_reservation(&ada, runs).unwrap();
     }

@@ -11,6 +11,7 @@ use super::Outcome;
 use crate::{
     Engine, StartError,
     admissions::{AdmissionAsk, asking::Asker},
+    payer::Payer,
     reserve::Obstacle,
 };
 
@@ -35,6 +36,14 @@ impl Saved {
             organisation: Arc::clone(&self.organisation),
             user: Arc::clone(&self.user),
             priority: self.priority,
+        }
+    }
+
+    pub(super) fn payer(&self) -> Payer {
+        Payer {
+            organisation: Arc::clone(&self.organisation),
+            user: Arc::clone(&self.user),
+            task: self.ask.task.as_deref().map(Arc::from),
         }
     }
 

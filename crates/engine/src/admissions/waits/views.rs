@@ -98,7 +98,7 @@ impl Engine {
                 until: waiter.saved.until,
                 reason: String::new(),
             };
-            (view, (waiter.place.clone(), Arc::clone(&waiter.saved.user)))
+            (view, (waiter.place.clone(), waiter.saved.payer()))
         };
         let now = self.now();
         let met = match work.0 {

@@ -249,9 +249,8 @@ impl Parser<'_> {
         if !value.quoted && value.text == "*" && comparison.is_none() {
             return Ok(Test::Present);
         }
-        if column.name == "level"
-            && let Some(comparison) = comparison
-        {
+        // What is no level would match nothing, and that without a word.
+        if column.name == "level" && (comparison.is_some() || prefix(value).is_none()) {
             return self.levels(comparison, value);
         }
         match column.holds {
@@ -288,15 +287,16 @@ impl Parser<'_> {
         }
     }
 
-    fn levels(&self, comparison: Comparison, value: &Piece) -> Result<Test, FilterError> {
-        match value.text.parse::<Level>() {
-            Ok(wanted) => {
+    fn levels(&self, comparison: Option<Comparison>, value: &Piece) -> Result<Test, FilterError> {
+        match (value.text.parse::<Level>(), comparison) {
+            (Ok(wanted), None) => Ok(Test::Equal(wanted.word().to_owned())),
+            (Ok(wanted), Some(comparison)) => {
                 let those = Level::ALL
                     .into_iter()
                     .filter(|it| comparison.holds(*it, wanted));
                 Ok(Test::OneOf(those.map(Level::word).collect()))
             }
-            Err(error) => self.refuse(value.at.clone(), error.to_string()),
+            (Err(error), _) => self.refuse(value.at.clone(), error.to_string()),
         }
     }
 
