@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, header};
-use tidegate_engine::identity::{Credential, Presented, Principal, is_local, page_origin};
+use tidegate_engine::identity::{Credential, Own, Presented, Principal, is_local, page_origin};
 use tidegate_ledger::{EntryPath, keys};
 use tidegate_observe::audit::Actor;
 use tidegate_types::{Caller, Priority, Role};
@@ -257,6 +257,8 @@ fn enter(control: &Control, request: &Request, path: &str) -> Result<Option<Visi
 pub(crate) fn presented<'a>(request: &'a Request, key: Option<&'a str>) -> Presented<'a> {
     let headers = request.headers();
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let x_api_key = single(headers, "x-api-key");
+    let authorization = single(headers, header::AUTHORIZATION.as_str());
     Presented {
         peer: peer(request),
         host: single(headers, header::HOST.as_str()).or(authority),
@@ -264,9 +266,10 @@ pub(crate) fn presented<'a>(request: &'a Request, key: Option<&'a str>) -> Prese
             single(headers, header::ORIGIN.as_str()),
             single(headers, "sec-fetch-site"),
         ),
-        x_api_key: single(headers, "x-api-key"),
-        authorization: single(headers, header::AUTHORIZATION.as_str()),
+        x_api_key,
+        authorization,
         tidegate_key: key.or_else(|| single(headers, "x-tidegate-key")),
+        own: Own::of([x_api_key, authorization].into_iter().flatten()),
     }
 }
 
@@ -294,6 +297,7 @@ pub(crate) fn identify(
             highest_priority: Priority::Critical,
             default_task_type: None,
             credential: Credential::None,
+            credential_mark: 0,
             credential_is_ours: false,
         };
         return Ok(Visitor {

@@ -124,6 +124,7 @@ fn calls(engine: &Arc<Engine>, thread: usize) -> Vec<Option<Box<Routed>>> {
             highest_priority: Priority::Critical,
             default_task_type: None,
             credential: Credential::Key,
+            credential_mark: 0,
             credential_is_ours: false,
         };
         let facts = scan(Dialect::Anthropic, BODY).unwrap();

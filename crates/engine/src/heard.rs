@@ -1,6 +1,8 @@
 //! What providers' answers say of their limits, heard once and kept for everybody: the buckets follow
 //! it, and whoever would only be refused is not sent.
 
+mod owners;
+
 use std::{
     borrow::Cow,
     hash::BuildHasher as _,
@@ -12,6 +14,7 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
+use owners::Owners;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_admission::{
@@ -46,6 +49,7 @@ pub(crate) struct Standing {
     plans: Mutex<Plans>,
     /// Some account has a plan: else nothing has to be counted towards one.
     planned: AtomicBool,
+    owners: Owners,
 }
 
 /// What of all this is kept over a restart.
@@ -55,6 +59,8 @@ pub(crate) struct SavedStanding {
     cooldowns: Vec<SavedCooldown>,
     #[serde(default)]
     windows: Vec<SavedWindow>,
+    #[serde(default)]
+    owners: Vec<(u32, u32)>,
 }
 
 /// The one call that tries whether a provider serves again, until it is heard of.
@@ -81,7 +87,7 @@ impl Standing {
         if !self.is_troubled() || !routed.call.metered {
             return Ok(None);
         }
-        self.ask(&place(routed), now)
+        self.ask(&self.place(routed), now)
     }
 
     #[cold]
@@ -101,7 +107,7 @@ impl Standing {
         if !self.is_troubled() || !routed.call.metered {
             return None;
         }
-        self.cooldowns.lock().look(&place(routed), now)
+        self.cooldowns.lock().look(&self.place(routed), now)
     }
 
     fn is_troubled(&self) -> bool {
@@ -126,7 +132,7 @@ impl Standing {
     #[inline]
     pub(crate) fn spend(&self, routed: &Routed, cost: NanoUsd) {
         if self.planned.load(Ordering::Relaxed) && !cost.is_zero() {
-            self.plans.lock().spend(&place(routed), cost);
+            self.plans.lock().spend(&self.place(routed), cost);
         }
     }
 
@@ -149,6 +155,7 @@ impl Standing {
         SavedStanding {
             cooldowns: self.cooldowns.lock().export(now),
             windows: self.plans.lock().export(now),
+            owners: self.owners.export(),
         }
     }
 
@@ -161,6 +168,36 @@ impl Standing {
             cooldowns: Mutex::new(cooldowns),
             planned: AtomicBool::new(!plans.is_empty()),
             plans: Mutex::new(plans),
+            owners: Owners::restored(&saved.owners),
+        }
+    }
+
+    /// Where a call goes: whose account pays, and for which models, in names that are no secret.
+    fn place(&self, routed: &Routed) -> Place {
+        let (user, mark) = self.account(routed);
+        Place {
+            provider: Arc::clone(&routed.platform.provider),
+            account: owners::named(&user.concat(), mark).into(),
+            models: models(routed).into(),
+        }
+    }
+
+    /// A number for whose account pays, and for which models: most answers need no more of their place.
+    fn group(&self, routed: &Routed) -> u64 {
+        GROUPS.hash_one((self.account(routed), models(routed)))
+    }
+
+    /// The account that pays: whose it is, in parts, and the mark that tells it from others of the
+    /// same user.
+    fn account<'a>(&self, routed: &'a Routed) -> ([&'a str; 3], u32) {
+        match payer(&routed.call, &routed.platform) {
+            Ok(Payer::Operator) => (["operator", "", ""], 0),
+            Ok(Payer::Nobody) => (["nobody", "", ""], 0),
+            Ok(Payer::Caller) | Err(_) => {
+                let record = &routed.call.record;
+                let mark = self.owners.of(routed.call.principal.credential_mark);
+                ([&record.organisation, "/", &record.user], mark)
+            }
         }
     }
 }
@@ -185,18 +222,25 @@ impl Engine {
         let now = self.now();
         // The answer's own clock: ours may have stepped.
         let date = date.and_then(limits::date).unwrap_or(now.wall);
+        let mut account = None;
+        let headers = headers.inspect(|it| account = account.or(owners::mark_of(*it)));
         let signals = limits::parse(headers, date);
         let routed = &in_flight.routed;
+        let payer = payer(&routed.call, &routed.platform);
+        if let (Some(account), Ok(Payer::Caller)) = (account, &payer) {
+            let credential = routed.call.principal.credential_mark;
+            self.standing.owners.learn(credential, account);
+        }
         let head = Head {
             status,
             signals: &signals,
             family: routed.platform.family,
             date,
-            is_operators: payer(&routed.call, &routed.platform) == Ok(Payer::Operator),
+            is_operators: payer == Ok(Payer::Operator),
         };
         let signal = signal(&head);
         if let Some(unified) = &signals.unified {
-            let place = place(routed);
+            let place = self.standing.place(routed);
             let nonsense = self.standing.hear_plan(&place, unified, &head, now.mono);
             self.count_nonsense(&routed.platform.name, nonsense);
         }
@@ -243,7 +287,7 @@ impl Engine {
         let observation = Observation {
             said: &said,
             date: head.date,
-            of: group(&in_flight.routed),
+            of: self.standing.group(&in_flight.routed),
             refused: of_rate.then(|| Refused {
                 retry_after: head.signals.retry_after,
                 largest: in_flight.routed.largest_need(),
@@ -279,7 +323,7 @@ impl Engine {
         if signal.is_none() && !self.standing.is_troubled() {
             return;
         }
-        let (place, sent) = (&place(&in_flight.routed), in_flight.sent_at());
+        let (place, sent) = (&self.standing.place(&in_flight.routed), in_flight.sent_at());
         let changed = self.standing.hear(place, signal, sent.mono, now.mono);
         drop(tried);
         if !changed {
@@ -307,38 +351,20 @@ impl Engine {
 
     /// The windows of the plans that calls were paid by.
     pub fn plan_windows(&self) -> Vec<WindowView> {
-        self.standing.plans.lock().views(self.clock.monotonic())
+        let mut views = self.standing.plans.lock().views(self.clock.monotonic());
+        for it in &mut views {
+            it.account = owners::user(std::mem::take(&mut it.account));
+        }
+        views
     }
 
     /// Who is not asked for now, and until when.
     pub fn cooldowns(&self) -> Vec<CooldownView> {
-        self.standing.views(self.clock.monotonic())
-    }
-}
-
-/// Where a call goes: whose account pays, and for which models, in names that are no secret.
-fn place(routed: &Routed) -> Place {
-    Place {
-        provider: Arc::clone(&routed.platform.provider),
-        account: account(routed).concat().into(),
-        models: models(routed).into(),
-    }
-}
-
-/// A number for whose account pays, and for which models: most answers need no more of their place.
-fn group(routed: &Routed) -> u64 {
-    GROUPS.hash_one((account(routed), models(routed)))
-}
-
-/// The name of the account that pays, in parts.
-fn account(routed: &Routed) -> [&str; 3] {
-    match payer(&routed.call, &routed.platform) {
-        Ok(Payer::Operator) => ["operator", "", ""],
-        Ok(Payer::Nobody) => ["nobody", "", ""],
-        Ok(Payer::Caller) | Err(_) => {
-            let record = &routed.call.record;
-            [&record.organisation, "/", &record.user]
+        let mut views = self.standing.views(self.clock.monotonic());
+        for it in &mut views {
+            it.account = it.account.take().map(owners::user);
         }
+        views
     }
 }
 

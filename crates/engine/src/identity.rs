@@ -1,15 +1,17 @@
 //! Who calls: from what a request presents to a user of an organisation, with a role.
 
+mod own;
+
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use foldhash::fast::FixedState;
 
 use tidegate_ledger::keys::{self, ACCESS_PREFIX, Bearers, Key, LOCAL_PREFIX};
-use tidegate_providers::accounting::Family;
 use tidegate_types::{Caller, KeyId, Priority, Role, Timestamp};
 
 use crate::settings::Local;
 
+pub use own::{Credential, Own};
 pub use tidegate_ledger::keys::is_ours;
 
 /// What every one of our keys begins with.
@@ -30,47 +32,8 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a str>,
     /// `x-tidegate-key`.
     pub tidegate_key: Option<&'a str>,
-}
-
-/// The kind of the caller's own credential, which selects the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// None but perhaps a key of ours.
-    None,
-    /// A claude.ai login.
-    Subscription,
-    /// An API key of this family, by its form.
-    KeyOf(Family),
-    /// Any other key or token.
-    Key,
-}
-
-/// What credentials begin with whose owner can be told by that.
-const FORMS: [(&str, Credential); 5] = [
-    ("sk-ant-oat", Credential::Subscription),
-    ("sk-ant-", Credential::KeyOf(Family::Anthropic)),
-    ("sk-proj-", Credential::KeyOf(Family::OpenAi)),
-    ("sk-svcacct-", Credential::KeyOf(Family::OpenAi)),
-    ("sk-admin-", Credential::KeyOf(Family::OpenAi)),
-];
-
-impl Credential {
-    /// The kind of a credential that is not ours, by its form.
-    pub fn of(secret: &str) -> Self {
-        let known = FORMS.iter().find(|(form, _)| secret.starts_with(form));
-        known.map_or(Self::Key, |(_, kind)| *kind)
-    }
-
-    /// Whether it is good for a provider of this family, and pays there as its platform says: a
-    /// login for its subscription and nothing else, and nothing else for that.
-    pub fn pays(self, family: Family, subscription: bool) -> bool {
-        match self {
-            Self::None => false,
-            Self::Subscription => subscription && family == Family::Anthropic,
-            Self::KeyOf(own) => !subscription && family == own,
-            Self::Key => !subscription,
-        }
-    }
+    /// What `x-api-key`, `authorization` and their like show of the caller's own, all lines of all of them.
+    pub own: Own,
 }
 
 /// Who calls, as far as headers alone say.
@@ -94,6 +57,8 @@ pub struct Principal {
     pub default_task_type: Option<Arc<str>>,
     /// Its own credential.
     pub credential: Credential,
+    /// Tells that from others of the same user; 0 where there is none.
+    pub credential_mark: u32,
     /// `x-api-key` or `authorization` carries a key of ours and must not go upstream.
     pub credential_is_ours: bool,
 }
@@ -213,7 +178,7 @@ struct Shown<'a> {
     /// A key of ours, or a token.
     secret: Option<&'a str>,
     /// The caller's own credential.
-    own: Credential,
+    own: Own,
     /// `x-api-key` or `authorization` carries the secret.
     in_credential: bool,
 }
@@ -223,16 +188,9 @@ impl<'a> Shown<'a> {
         let token = presented.authorization.and_then(bearer);
         let ours = |it: &&str| is_ours(it.as_bytes());
         let in_credential = presented.x_api_key.filter(ours).or(token.filter(ours));
-        let own = match (presented.x_api_key, token) {
-            _ if in_credential.is_some() => Credential::None,
-            (None, None) if presented.authorization.is_none() => Credential::None,
-            (None, None) => Credential::Key,
-            (None, Some(one)) | (Some(one), None) => Credential::of(one),
-            // Both go upstream together: what can be told of either holds for both.
-            (Some(key), Some(token)) => match Credential::of(token) {
-                Credential::Key => Credential::of(key),
-                known => known,
-            },
+        let own = match in_credential {
+            Some(_) => Own::default(),
+            None => presented.own,
         };
         Self {
             secret: presented.tidegate_key.or(in_credential),
@@ -251,7 +209,8 @@ impl<'a> Shown<'a> {
             default_priority: key.default_priority,
             highest_priority: key.highest_priority,
             default_task_type: key.default_task_type.as_deref().map(Arc::from),
-            credential: self.own,
+            credential: self.own.kind,
+            credential_mark: self.own.mark,
             credential_is_ours: self.in_credential,
         }
     }
@@ -303,7 +262,7 @@ pub fn identify_bearer(
     Ok(shown.stands_for(&bearer.key))
 }
 
-fn keyless(local: &Local, credential: Credential) -> Principal {
+fn keyless(local: &Local, own: Own) -> Principal {
     Principal {
         organisation: Arc::clone(&local.organisation),
         user: Arc::clone(&local.user),
@@ -313,7 +272,8 @@ fn keyless(local: &Local, credential: Credential) -> Principal {
         default_priority: None,
         highest_priority: Priority::Critical,
         default_task_type: None,
-        credential,
+        credential: own.kind,
+        credential_mark: own.mark,
         credential_is_ours: false,
     }
 }

@@ -188,12 +188,12 @@ impl Engine {
         let other = waiter.obstacle(self.holds.wait(), now.mono);
         let work = &waiter.work;
         let (platform, ask) = (Arc::clone(work.platform()), work.ask());
-        let payer = work.payer();
+        let spender = work.spender();
         let view = WaitingView {
             id: work.id(),
             platform: Arc::clone(&platform.name),
-            organisation: Arc::clone(&payer.organisation),
-            user: Arc::clone(&payer.user),
+            organisation: Arc::clone(&spender.organisation),
+            user: Arc::clone(&spender.user),
             task: work.task().map(Arc::from),
             model: work.model(),
             priority: ask.priority,
@@ -207,7 +207,7 @@ impl Engine {
         };
         let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
         drop(gate);
-        let told = self.explain(&platform, &payer, obstacle);
+        let told = self.explain(&platform, &spender, obstacle);
         Some(WaitingView {
             reason: told.sentence,
             ..view

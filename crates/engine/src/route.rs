@@ -115,6 +115,9 @@ pub fn payer(call: &Identified, platform: &Platform) -> Result<Payer, NoRoute> {
                     Credential::KeyOf(Family::Anthropic) => "a key of Anthropic's",
                     Credential::KeyOf(Family::OpenAi) => "a key of OpenAI's",
                     Credential::Key | Credential::None => "an API key",
+                    Credential::Mixed => {
+                        "several credentials of different kinds, of which any could pay"
+                    }
                 },
                 wanted: match (platform.subscription, platform.family) {
                     (true, _) => "a claude.ai login",

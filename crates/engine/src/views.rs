@@ -9,7 +9,7 @@ use tidegate_observe::record::rfc3339_seconds;
 use tidegate_types::{Enforcement, Mode, ReservationId, Timestamp};
 
 use crate::{
-    Engine, admissions::ReservationView, payer::Payer, reserve::Obstacle, settings::Platform,
+    Engine, admissions::ReservationView, reserve::Obstacle, settings::Platform, spender::Spender,
 };
 
 /// Why a call can't go on, for its sender.
@@ -197,17 +197,17 @@ pub struct Status {
 
 impl Engine {
     /// A budget that is short, in a sentence for whoever asks before it acts.
-    pub(crate) fn explain_to_asker(&self, payer: &Payer, shortage: &Shortage) -> String {
-        sentence_of_ask(shortage, &self.raise(payer, shortage))
+    pub(crate) fn explain_to_asker(&self, spender: &Spender, shortage: &Shortage) -> String {
+        sentence_of_ask(shortage, &self.raise(spender, shortage))
     }
 
-    fn raise(&self, payer: &Payer, shortage: &Shortage) -> String {
+    fn raise(&self, spender: &Spender, shortage: &Shortage) -> String {
         let settings = self.settings.load();
-        payer.set_limit(shortage.level, settings.budgets.limits())
+        spender.set_limit(shortage.level, settings.budgets.limits())
     }
 
     /// Puts an obstacle into words.
-    pub fn explain(&self, platform: &Arc<Platform>, payer: &Payer, obstacle: Obstacle) -> Told {
+    pub fn explain(&self, platform: &Arc<Platform>, spender: &Spender, obstacle: Obstacle) -> Told {
         match obstacle {
             Obstacle::Wait {
                 bucket,
@@ -216,7 +216,7 @@ impl Engine {
             } => {
                 let limit = self.bucket_name(platform, bucket);
                 Told {
-                    sentence: sentence_of_bucket((&limit, &payer.user), wait, reason),
+                    sentence: sentence_of_bucket((&limit, &spender.user), wait, reason),
                     limit,
                     wait: Some(wait.at_least().max(Duration::from_secs(1))),
                     resets_at: None,
@@ -235,7 +235,7 @@ impl Engine {
             }
             Obstacle::Budget(shortage) => Told {
                 limit: shortage.level.word().into(),
-                sentence: sentence_of_call(&shortage, &self.raise(payer, &shortage)),
+                sentence: sentence_of_call(&shortage, &self.raise(spender, &shortage)),
                 wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
                 resets_at: shortage.resets_at,
             },
@@ -247,7 +247,7 @@ impl Engine {
             },
             Obstacle::Held { shortage, wait } => Told {
                 limit: shortage.level.word().into(),
-                sentence: sentence_of_held(&shortage, &self.raise(payer, &shortage), wait),
+                sentence: sentence_of_held(&shortage, &self.raise(spender, &shortage), wait),
                 wait: Some(wait),
                 resets_at: None,
             },

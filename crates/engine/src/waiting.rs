@@ -242,17 +242,17 @@ impl Waiting {
 
     /// What keeps it waiting, for its sender. `None`: it waits no longer.
     pub fn told(&self) -> Option<Told> {
-        let (platform, payer, obstacle) = {
+        let (platform, spender, obstacle) = {
             let now = self.engine.now();
             let mut gate = self.gate.lock();
             let waiter = gate.waiter(self.ticket)?;
             let (platform, ask) = (Arc::clone(waiter.work.platform()), waiter.work.ask());
-            let payer = waiter.work.payer();
+            let spender = waiter.work.spender();
             let other = waiter.obstacle(self.engine.holds.wait(), now.mono);
             let obstacle = other.unwrap_or_else(|| gate.obstacle(&ask, now));
-            (platform, payer, obstacle)
+            (platform, spender, obstacle)
         };
-        Some(self.engine.explain(&platform, &payer, obstacle))
+        Some(self.engine.explain(&platform, &spender, obstacle))
     }
 
     /// For how long its provider would refuse it at least, where it would.

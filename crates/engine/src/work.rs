@@ -13,11 +13,11 @@ use crate::{
     call::{Moment, Routed},
     gate::Turn,
     heard::{Standing, Trying},
-    payer::Payer,
     places::PlaceKey,
     queues::WaitingId,
     reserve::{Obstacle, SetAside},
     settings::{Platform, ReserveRules},
+    spender::Spender,
     tasks::Task,
 };
 
@@ -153,10 +153,10 @@ impl Work {
     }
 
     /// Who pays for it.
-    pub(crate) fn payer(&self) -> Payer {
+    pub(crate) fn spender(&self) -> Spender {
         match self {
-            Self::Call(call) => call.routed.payer(),
-            Self::Admission(_, sought) => sought.payer(),
+            Self::Call(call) => call.routed.spender(),
+            Self::Admission(_, sought) => sought.spender(),
         }
     }
 

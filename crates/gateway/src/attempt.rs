@@ -326,7 +326,7 @@ impl Gateway {
     fn obstructed(&self, mut routed: Box<Routed>, obstacle: Obstacle) -> Tried {
         let told = self
             .engine
-            .explain(&routed.platform, &routed.payer(), obstacle);
+            .explain(&routed.platform, &routed.spender(), obstacle);
         routed
             .call
             .record

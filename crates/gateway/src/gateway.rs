@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use tidegate_engine::{
     Engine,
     call::{Identified, Moment, Signals},
-    identity::{Presented, page_origin},
+    identity::{Own, Presented, page_origin},
 };
 use tidegate_observe::{
     calls::{CallRecord, Outcome},
@@ -473,14 +473,25 @@ fn heard(headers: &HeaderMap, peer: SocketAddr) -> (Presented<'_>, Signals<'_>) 
         x_api_key: None,
         authorization: None,
         tidegate_key: None,
+        own: Own::default(),
     };
     let mut it = Signals::default();
     let (mut own_session, mut origin, mut fetch_site) = (None, None, None);
     for (name, value) in headers {
         let slot = match name.as_str() {
             "host" => &mut presented.host,
-            "x-api-key" => &mut presented.x_api_key,
-            "authorization" => &mut presented.authorization,
+            "x-api-key" => {
+                presented.own.show(value.as_bytes());
+                &mut presented.x_api_key
+            }
+            "authorization" => {
+                presented.own.show(value.as_bytes());
+                &mut presented.authorization
+            }
+            "api-key" | "x-goog-api-key" => {
+                presented.own.show(value.as_bytes());
+                continue;
+            }
             "x-tidegate-key" => &mut presented.tidegate_key,
             // A value that is no text is foreign for sure.
             "origin" => {

@@ -11,7 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tidegate_engine::{
     Engine,
-    identity::{Presented, Unidentified, page_origin},
+    identity::{Own, Presented, Unidentified, page_origin},
 };
 use tidegate_observe::{metrics::Registry, telemetry::Batch};
 use tidegate_segments::{Acknowledged, BodyHash, Receipt, Refused, Segments, Telemetry};
@@ -181,6 +181,8 @@ impl Receiver {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"];
         let is_forwarded = forwarded.iter().any(|it| headers.contains_key(*it));
         let authority = authority.map(Authority::as_str);
+        let x_api_key = single(headers, "x-api-key");
+        let authorization = single(headers, header::AUTHORIZATION.as_str());
         self.senders.sender(&Presented {
             peer: if is_forwarded {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -192,9 +194,10 @@ impl Receiver {
                 single(headers, header::ORIGIN.as_str()),
                 single(headers, "sec-fetch-site"),
             ),
-            x_api_key: single(headers, "x-api-key"),
-            authorization: single(headers, header::AUTHORIZATION.as_str()),
+            x_api_key,
+            authorization,
             tidegate_key: single(headers, "x-tidegate-key"),
+            own: Own::of([x_api_key, authorization].into_iter().flatten()),
         })
     }
 

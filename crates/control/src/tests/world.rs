@@ -21,7 +21,7 @@ use serde_json::Value;
 use tidegate_admission::{BucketSpec, Owner, PoolSpec, Refill, Resource};
 use tidegate_engine::{
     Engine, Parts,
-    identity::Presented,
+    identity::{Own, Presented},
     keys::NewKey,
     observer::NoRecords,
     settings::{Local, Platform, ReserveRules, Settings, Weights},
@@ -377,6 +377,7 @@ fn make_keys(engine: &Engine) -> Vec<(&'static str, KeyId, String)> {
         x_api_key: None,
         authorization: None,
         tidegate_key: None,
+        own: Own::default(),
     };
     let by = engine.authenticate(&nobody).unwrap();
     let keys = KEYS.iter().map(|(name, role, user, organisation, byte)| {
@@ -492,6 +493,7 @@ impl Drop for World {
             x_api_key: None,
             authorization: None,
             tidegate_key: None,
+            own: Own::default(),
         };
         let mut principal = self.engine.authenticate(&presented).unwrap();
         principal.role = Role::Admin;

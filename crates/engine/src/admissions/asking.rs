@@ -252,10 +252,10 @@ impl Engine {
         obstacle: Obstacle,
         now: Moment,
     ) -> NotAdmitted {
-        let payer = sought.payer();
-        let mut told = self.explain(&sought.platform, &payer, obstacle);
+        let spender = sought.spender();
+        let mut told = self.explain(&sought.platform, &spender, obstacle);
         if let Obstacle::Budget(shortage) = &obstacle {
-            told.sentence = self.explain_to_asker(&payer, shortage);
+            told.sentence = self.explain_to_asker(&spender, shortage);
         }
         let alternative = match obstacle {
             Obstacle::Budget(_)

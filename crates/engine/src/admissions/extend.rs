@@ -7,7 +7,7 @@ use tidegate_ledger::{CallEntry, Entry, Event, Levels, Line, Shortage};
 use tidegate_types::{Caller, NanoUsd, ReservationId, Timestamp};
 
 use super::{AdmissionError, OpenReservation};
-use crate::{Engine, identity::Principal, payer::Payer};
+use crate::{Engine, identity::Principal, spender::Spender};
 
 impl Engine {
     /// Holds more for a reservation, for longer.
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     fn short(&self, open: &OpenReservation, shortage: &Shortage) -> AdmissionError {
-        AdmissionError::Short(self.explain_to_asker(&Payer::from(&*open.path), shortage))
+        AdmissionError::Short(self.explain_to_asker(&Spender::from(&*open.path), shortage))
     }
 
     fn theirs<'a>(

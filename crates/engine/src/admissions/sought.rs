@@ -11,9 +11,9 @@ use crate::{
     account::{self, Account, SharedAccount},
     call::Moment,
     gate::SharedGate,
-    payer::Payer,
     reserve::{Obstacle, Room, SetAside, pool_check},
     settings::Platform,
+    spender::Spender,
     tasks::Task,
 };
 
@@ -41,8 +41,8 @@ pub(crate) struct Sought {
 
 impl Sought {
     /// Who pays for it.
-    pub(crate) fn payer(&self) -> Payer {
-        Payer {
+    pub(crate) fn spender(&self) -> Spender {
+        Spender {
             organisation: Arc::clone(&self.organisation),
             user: Arc::clone(&self.user),
             task: self.root.clone(),

@@ -25,6 +25,15 @@ fn ring() -> KeyRing {
     ])
 }
 
+/// What its lines show that are not ours.
+fn own(lines: &str) -> Own {
+    let lines = lines.lines().map(str::trim);
+    Own::of(lines.filter_map(|it| match it.split_once(": ")? {
+        ("x-api-key" | "authorization" | "api-key", value) => Some(value),
+        _ => None,
+    }))
+}
+
 /// What a request from `peer` with these header lines is taken for.
 #[track_caller]
 fn check(peer: &str, lines: &str, expected: Expect) {
@@ -39,6 +48,7 @@ fn check(peer: &str, lines: &str, expected: Expect) {
         x_api_key: line("x-api-key"),
         authorization: line("authorization"),
         tidegate_key: line("x-tidegate-key"),
+        own: own(lines),
     };
     let local = Local {
         organisation: "local".into(),
@@ -97,6 +107,7 @@ fn a_page_of_our_own_and_a_person_at_the_address_bar_act_as_the_local_user() {
             x_api_key: None,
             authorization: None,
             tidegate_key: None,
+            own: Own::default(),
         };
         assert!(is_local(&presented), "{origin:?} {site:?}");
     }
@@ -140,6 +151,7 @@ fn a_rebound_name_a_foreign_page_and_another_machine_get_nothing() {
                 x_api_key: None,
                 authorization: None,
                 tidegate_key: None,
+                own: Own::default(),
             },
             &ring(),
             &Local {
@@ -220,6 +232,7 @@ fn an_access_token_stands_for_its_sign_in_while_it_is_known_and_where_it_is_good
             x_api_key: None,
             authorization: Some(&authorization),
             tidegate_key: None,
+            own: Own::default(),
         };
         let local = Local {
             organisation: "local".into(),

@@ -358,6 +358,7 @@ pub(crate) fn keyless() -> Principal {
         highest_priority: Priority::Critical,
         default_task_type: None,
         credential: Credential::Key,
+        credential_mark: 0,
         credential_is_ours: false,
     }
 }

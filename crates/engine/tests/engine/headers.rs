@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tidegate_engine::{
     call::Signals,
-    identity::{KeyRing, Presented, identify, page_origin},
+    identity::{KeyRing, Own, Presented, identify, page_origin},
     settings::Local,
 };
 use tidegate_ledger::keys::{self, Key};
@@ -112,6 +112,7 @@ fn broken_credentials_open_nothing() {
             x_api_key,
             authorization,
             tidegate_key,
+            own: Own::of([x_api_key, authorization].into_iter().flatten()),
         };
         let told = format!("{presented:?}");
         match identify(&presented, &ring, &local, true) {

@@ -60,7 +60,7 @@ fn over(world: &World, user: &str, task: &str, expected: Expect) {
         .unwrap_err();
     let told = world
         .engine
-        .explain(&routed.platform, &routed.payer(), obstacle);
+        .explain(&routed.platform, &routed.spender(), obstacle);
     let may_wait = obstacle.wait();
     expected.assert_eq(&format!(
         "{}\nretry after {:?}, may wait {may_wait:?}\n",

@@ -401,7 +401,7 @@ fn a_cancelled_task_is_called_for_no_more_and_gives_back_what_it_had() {
     };
     let told = world
         .engine
-        .explain(&routed.platform, &routed.payer(), Obstacle::TaskCancelled);
+        .explain(&routed.platform, &routed.spender(), Obstacle::TaskCancelled);
     check(
         &told.sentence,
         expect![[r#"

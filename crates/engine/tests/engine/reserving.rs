@@ -7,8 +7,8 @@ use tidegate_engine::{
     admissions::{Actual, AdmissionAsk},
     call::Signals,
     identity::Principal,
-    payer::Payer,
     reserve::Obstacle,
+    spender::Spender,
 };
 use tidegate_ledger::{LevelKind, Limits};
 use tidegate_observe::calls::Outcome;
@@ -156,12 +156,12 @@ fn told_beside(spent: &str, held: &str, day: &str, max_tokens: u64) -> String {
     };
     let settings = world.engine.settings().clone();
     let platform = settings.platform("sonnet").unwrap();
-    let payer = Payer {
+    let spender = Spender {
         organisation: Arc::clone(&ada.organisation),
         user: Arc::clone(&ada.user),
         task: None,
     };
-    let told = world.engine.explain(platform, &payer, obstacle);
+    let told = world.engine.explain(platform, &spender, obstacle);
     if let Some(runs) = runs {
         world.engine.release_reservation(&ada, runs).unwrap();
     }

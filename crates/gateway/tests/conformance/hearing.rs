@@ -66,6 +66,28 @@ fn what_the_provider_refuses_is_not_asked_again_and_a_fallback_takes_it() {
     world.assert_sound();
 }
 
+/// A second login, or a key, is what somebody turns to whose first one is used up.
+#[test]
+fn what_is_refused_to_one_credential_is_not_refused_to_another_of_the_same_user() {
+    let world = World::start(|_| {});
+    let with = |prompt: &str, key: &str| {
+        let ask = Ask::messages(prompt, false).without("x-api-key");
+        world.ask(&ask.with("x-api-key", key))
+    };
+    assert_eq!(with("hello", "sk-ant-api03-b").status, 200);
+    assert_eq!(with("sim:fault 429=7000", "sk-ant-api03-a").status, 429);
+    assert_eq!(with("hello", "sk-ant-api03-b").status, 200);
+    let refused = with("hello", "sk-ant-api03-a");
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    // Only one of the refusals came from there.
+    assert_eq!(world.wire(3).len(), 3);
+    let cooldowns = world.engine.cooldowns();
+    assert_eq!(cooldowns.len(), 1, "{cooldowns:?}");
+    assert_eq!(cooldowns[0].account.as_deref(), Some("local/local"));
+    world.settled(4);
+    world.assert_sound();
+}
+
 #[test]
 fn what_the_provider_refuses_for_want_of_quota_waits_for_it_instead_of_its_client() {
     let world = World::start(|it| {

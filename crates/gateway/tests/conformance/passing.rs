@@ -225,7 +225,15 @@ fn a_credential_pays_only_where_it_belongs() {
                   chat     openai    -      200 openai
                   chat     login     -      401 a claude.ai login
                   chat     anthropic -      401 a key of Anthropic's
-                  chat     other     -      200 openai";
+                  chat     other     -      200 openai
+                  messages login&anthropic -      401 several credentials
+                  messages login&anthropic spare  401 several credentials
+                  messages login&second    -      401 several credentials
+                  messages bare            sonnet 401 a claude.ai login
+                  messages basic           sonnet 401 a claude.ai login
+                  chat     openai&anthropic -     401 several credentials
+                  chat     azure           -      401 a key of Anthropic's
+                  chat     openai&other    -      200 openai";
     for line in script.lines().map(str::trim) {
         let mut words = line.split_whitespace();
         let mut next = || words.next().unwrap();
@@ -234,12 +242,16 @@ fn a_credential_pays_only_where_it_belongs() {
             _ => Ask::messages("hello", false),
         };
         let ask = ask.without("x-api-key").without("authorization");
-        let ask = match next() {
+        let ask = next().split('&').fold(ask, |ask, it| match it {
             "login" => ask.with("authorization", "Bearer sk-ant-oat01-login"),
             "anthropic" => ask.with("x-api-key", "sk-ant-api03-made-up"),
             "openai" => ask.with("authorization", "Bearer sk-proj-made-up"),
+            "second" => ask.with("authorization", "Bearer sk-ant-api03-made-up"),
+            "bare" => ask.with("authorization", "sk-ant-oat01-login"),
+            "basic" => ask.with("authorization", "Basic sk-ant-oat01-login"),
+            "azure" => ask.with("api-key", "sk-ant-api03-made-up"),
             _ => ask.with("x-api-key", "sk-1234"),
-        };
+        });
         let ask = match next() {
             "-" => ask,
             platform => ask.with("x-tidegate-platform", platform),

@@ -59,7 +59,7 @@ impl Arrived {
         *response.status_mut() = status;
         let map = response.headers_mut();
         put(map, "content-type", content_type);
-        identify(map, self.family, self.serial);
+        identify(map, self.family, (self.account, self.serial));
         put_all(map, headers);
         response
     }
@@ -81,12 +81,12 @@ pub(super) fn whole(
             | FaultKind::CloseMidStream
             | FaultKind::StallMidStream),
         ) => {
-            let (family, serial) = (arrived.family, arrived.serial);
+            let (family, asked) = (arrived.family, (arrived.account, arrived.serial));
             arrived.recording.record.status = 200;
             let broken = Broken::half(&body, kind, arrived.reset, arrived.recording);
             let mut response = Response::new(AnswerBody::Broken(Box::new(broken)));
             put(response.headers_mut(), "content-type", json);
-            identify(response.headers_mut(), family, serial);
+            identify(response.headers_mut(), family, asked);
             put_all(response.headers_mut(), headers);
             response
         }
@@ -174,17 +174,23 @@ pub(super) fn request_id(serial: u64) -> String {
     format!("req_{serial:024x}")
 }
 
-pub(super) fn identify(map: &mut HeaderMap, family: Family, serial: u64) {
+/// Says which request it was, and whose: each credential is of an organisation of its own.
+pub(super) fn identify(
+    map: &mut HeaderMap,
+    family: Family,
+    (account, serial): (Option<Account>, u64),
+) {
     match family {
         Family::Anthropic => {
-            put(
-                map,
-                "anthropic-organization-id",
-                "00000000-0000-4000-8000-000000000001",
-            );
+            let [.., a, b, c, d, e, f] = account.map_or(1, |it| it.fingerprint).to_be_bytes();
+            let organization = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            let organization = format!("00000000-0000-4000-8000-{organization:012x}");
             put_all(
                 map,
-                Headers(vec![("request-id".into(), request_id(serial))]),
+                Headers(vec![
+                    ("anthropic-organization-id".into(), organization),
+                    ("request-id".into(), request_id(serial)),
+                ]),
             );
         }
         Family::OpenAi => {

@@ -390,7 +390,7 @@ impl Provider {
         let map = response.headers_mut();
         put(map, "content-type", "text/event-stream; charset=utf-8");
         put(map, "cache-control", "no-cache");
-        identify(map, arrived.family, arrived.serial);
+        identify(map, arrived.family, (arrived.account, arrived.serial));
         put_all(map, headers);
         response
     }
@@ -460,6 +460,6 @@ async fn fixed_answer(
     };
     let map = response.headers_mut();
     put(map, "content-type", content_type);
-    identify(map, dialect.family(), serial);
+    identify(map, dialect.family(), (None, serial));
     Ok(response)
 }

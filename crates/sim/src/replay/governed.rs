@@ -191,6 +191,7 @@ impl Governed {
             highest_priority: Priority::Critical,
             default_task_type: None,
             credential: Credential::None,
+            credential_mark: 0,
             credential_is_ours: false,
         }
     }

@@ -11,8 +11,8 @@ use super::Outcome;
 use crate::{
     Engine, StartError,
     admissions::{AdmissionAsk, asking::Asker},
-    payer::Payer,
     reserve::Obstacle,
+    spender::Spender,
 };
 
 /// Settings of this prefix are requests that wait, by their id.
@@ -39,8 +39,8 @@ impl Saved {
         }
     }
 
-    pub(super) fn payer(&self) -> Payer {
-        Payer {
+    pub(super) fn spender(&self) -> Spender {
+        Spender {
             organisation: Arc::clone(&self.organisation),
             user: Arc::clone(&self.user),
             task: self.ask.task.as_deref().map(Arc::from),

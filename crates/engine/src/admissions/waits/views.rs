@@ -98,7 +98,7 @@ impl Engine {
                 until: waiter.saved.until,
                 reason: String::new(),
             };
-            (view, (waiter.place.clone(), waiter.saved.payer()))
+            (view, (waiter.place.clone(), waiter.saved.spender()))
         };
         let now = self.now();
         let met = match work.0 {

@@ -438,6 +438,7 @@ pub(crate) fn admin() -> Principal {
         highest_priority: Priority::Critical,
         default_task_type: None,
         credential: Credential::None,
+        credential_mark: 0,
         credential_is_ours: false,
     }
 }

@@ -1,4 +1,4 @@
-//! Who pays, and which command changes a limit of theirs.
+//! Who spends, and which command changes a limit of theirs.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::call::Routed;
 
 /// Whom a limit on money can be set for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payer {
+pub struct Spender {
     /// Who pays.
     pub organisation: Arc<str>,
     /// Who acts.
@@ -17,7 +17,7 @@ pub struct Payer {
     pub task: Option<Arc<str>>,
 }
 
-impl From<&EntryPath> for Payer {
+impl From<&EntryPath> for Spender {
     fn from(path: &EntryPath) -> Self {
         Self {
             organisation: Arc::clone(&path.organisation),
@@ -28,10 +28,10 @@ impl From<&EntryPath> for Payer {
 }
 
 impl Routed {
-    /// Who pays for it.
-    pub fn payer(&self) -> Payer {
+    /// Who spends for it.
+    pub fn spender(&self) -> Spender {
         let record = &self.call.record;
-        Payer {
+        Spender {
             organisation: Arc::clone(&record.organisation),
             user: Arc::clone(&record.user),
             task: record.root_task.clone(),
@@ -39,7 +39,7 @@ impl Routed {
     }
 }
 
-impl Payer {
+impl Spender {
     /// The command that changes the limit which applies to them at this level: a wider one than
     /// that would change nothing for them, and something for others.
     pub(crate) fn set_limit(&self, level: LevelKind, limits: &LimitTable) -> String {
@@ -103,12 +103,12 @@ mod tests {
             ..LimitTable::default()
         };
         let says = |organisation: &str, user: &str, task: &str, level| {
-            let payer = Payer {
+            let spender = Spender {
                 organisation: organisation.into(),
                 user: user.into(),
                 task: Some(task.into()),
             };
-            let command = payer.set_limit(level, &limits);
+            let command = spender.set_limit(level, &limits);
             command
                 .strip_prefix("tidegate budget set ")
                 .unwrap()
