@@ -42,8 +42,9 @@ use tidegate_types::NanoUsd;
 
 use crate::config::{LoadError, Loaded, Settings, Sources};
 
+pub(crate) use claude::set_by_settings;
 pub(crate) use client::{ADDRESS_FILE, Client, TOKEN_FILE};
-pub(crate) use program::{Assistant, assistant, cloud, environment, same_origins};
+pub(crate) use program::{Assistant, assistant, cloud, environment, not_overruled, same_origins};
 
 /// Something is wrong, or was found wrong.
 const FAILED: u8 = 1;

@@ -10,14 +10,17 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tidegate_types::NanoUsd;
+use tidegate_types::{Clock as _, NanoUsd, SystemClock};
 use tokio::{
     process::Command,
     signal::unix::{SignalKind, signal},
 };
 
 use crate::{
-    cli::{Assistant, Client, RunArgs, assistant, cloud, environment, same_origins},
+    cli::{
+        Assistant, Client, RunArgs, assistant, cloud, environment, not_overruled, same_origins,
+        set_by_settings,
+    },
     config::{self, Settings, Sources},
     runs::{Left, Starting, Users},
     serve,
@@ -57,15 +60,26 @@ fn governed(
     address: SocketAddr,
     (kind, program, rest): (Assistant, &OsStr, &[OsString]),
 ) -> anyhow::Result<ExitStatus> {
-    let theirs: BTreeMap<String, String> = std::env::vars_os()
+    let mut theirs: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let by_settings = match kind {
+        Assistant::ClaudeCode => set_by_settings(&theirs, &std::env::current_dir()?),
+        Assistant::Other => BTreeMap::new(),
+    };
+    let values = by_settings
+        .iter()
+        .map(|(name, it)| (name.clone(), it.value.clone()));
+    theirs.extend(values);
     match cloud(kind, &theirs) {
         Some((variable, cloud)) if budget.is_some() => bail!(
             "--budget can't limit calls that {variable} sends to {cloud}, past the gateway: unset it, or leave --budget out"
         ),
         Some(_) => {}
-        None => same_origins(kind, address, &theirs, |it| settings.base_url(it))?,
+        None => {
+            not_overruled(address, &by_settings, budget.is_some())?;
+            same_origins(kind, address, &theirs, |it| settings.base_url(it))?;
+        }
     }
     let (mut set, line) = environment(kind, address, &theirs);
     let task = budget.map(|budget| limit(settings, address, budget));
@@ -160,7 +174,9 @@ impl Gateway {
 /// Limits a task of its own name, and returns that name.
 fn limit(settings: &Settings, address: SocketAddr, budget: NanoUsd) -> anyhow::Result<String> {
     let client = Client::of(settings)?.at(address);
-    let task = format!("run-{}", std::process::id());
+    // Processes get the same number again, in containers nearly always, and a task's budget has no end.
+    let began = SystemClock::start().now();
+    let task = format!("run-{}-{}", began.0 / 1_000_000, std::process::id());
     let organisation = &settings.local.organisation;
     crate::cli::limit_task(&client, organisation, &task, budget)?;
     Ok(task)

@@ -258,6 +258,54 @@ fn a_base_url_of_the_users_own_is_not_replaced() {
     assert_eq!(world.ask("run -- true").code, 0);
 }
 
+/// Claude Code takes what its settings say, whatever its environment was.
+#[test]
+fn what_claude_codes_settings_say_stands_before_what_is_set() {
+    let (mut world, _provider) = World::with_provider();
+    let claude = claude(&mut world);
+    let gateway = world.serve();
+    world.set("TIDEGATE_LISTEN", &gateway.address.to_string());
+    let says = |environment: &str| {
+        let folder = world.path(".claude");
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings = format!(r#"{{"env":{environment}}}"#);
+        std::fs::write(folder.join("settings.json"), settings).unwrap();
+    };
+    let refused = |arguments: &[&str]| {
+        let arguments = [arguments, &["--", &claude]].concat();
+        let answer = world.start_with(&arguments).end();
+        assert_eq!((answer.code, answer.out.as_str()), (1, ""), "{answer:?}");
+        answer.err
+    };
+    says(r#"{"ANTHROPIC_BASE_URL":"http://me:secret@127.0.0.1:9"}"#);
+    let said = refused(&["run"]);
+    assert!(said.contains("`http://127.0.0.1:9` in"), "{said}");
+    assert!(said.contains("past the gateway; take it out"), "{said}");
+    let doctor = world.ask("doctor");
+    assert!(
+        doctor.out.contains("whatever `tidegate run` sets"),
+        "{doctor:?}"
+    );
+    let installed = world.ask("claude install");
+    assert!(
+        installed.err.contains("meant for the former"),
+        "{installed:?}"
+    );
+    says(r#"{"CLAUDE_CODE_USE_VERTEX":1}"#);
+    assert!(refused(&["run", "--budget", "5"]).contains("Google Vertex AI"));
+    assert!(world.ask("claude install").err.contains("Google Vertex AI"));
+    says(&format!(
+        r#"{{"ANTHROPIC_BASE_URL":"http://localhost:{}","ANTHROPIC_CUSTOM_HEADERS":"x-own: 1"}}"#,
+        gateway.address.port()
+    ));
+    let said = refused(&["run", "--budget", "5"]);
+    assert!(said.contains("leave --budget out"), "{said}");
+    let mut run = world.start_with(&["run", "--", &claude]);
+    run.line("ready");
+    run.tell("end");
+    assert_eq!(run.end().code, 7);
+}
+
 /// Somebody who only needs a gateway: shows where it is, says `ready`, and ends when told.
 const WAITS: [&str; 5] = ["run", "--", "sh", "-c", "env; echo ready; read line"];
 

@@ -41,6 +41,11 @@ impl Credential {
         known.map(|(_, kind)| *kind)
     }
 
+    /// The kind of a credential that is not ours.
+    pub fn of(secret: &str) -> Self {
+        Self::known(secret.as_bytes()).unwrap_or(Self::Key)
+    }
+
     /// Whether it is good for a provider of this family, and pays there as its platform says: a
     /// login for its subscription and nothing else, and nothing else for that.
     pub fn pays(self, family: Family, subscription: bool) -> bool {
@@ -55,8 +60,10 @@ impl Credential {
     /// The kind of both together: they go upstream together.
     fn with(self, other: Self) -> Self {
         match (self, other) {
-            (Self::None, it) | (it, Self::None) => it,
-            (Self::Key, it @ Self::KeyOf(_)) | (it @ Self::KeyOf(_), Self::Key) => it,
+            (Self::None, it)
+            | (it, Self::None)
+            | (Self::Key, it @ Self::KeyOf(_))
+            | (it @ Self::KeyOf(_), Self::Key) => it,
             (one, another) if one == another => one,
             _ => Self::Mixed,
         }

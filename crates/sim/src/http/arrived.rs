@@ -182,8 +182,8 @@ pub(super) fn identify(
 ) {
     match family {
         Family::Anthropic => {
-            let [.., a, b, c, d, e, f] = account.map_or(1, |it| it.fingerprint).to_be_bytes();
-            let organization = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            // Twelve digits of it.
+            let organization = account.map_or(1, |it| it.fingerprint >> 16);
             let organization = format!("00000000-0000-4000-8000-{organization:012x}");
             put_all(
                 map,

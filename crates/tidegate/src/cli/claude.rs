@@ -5,6 +5,7 @@
 //! they were set to: what somebody has changed since is theirs, and stays. To lists of hooks one is
 //! added, and taken out again.
 
+mod environment;
 mod hooks;
 mod members;
 mod telemetry;
@@ -20,8 +21,9 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Said;
-use crate::config::{self, Sources};
+use super::{Assistant, Said, cloud, same_origins};
+use crate::config::{self, Settings, Sources};
+pub(crate) use environment::{Set, set_by_settings};
 use members::Members;
 pub(super) use telemetry::Goes;
 
@@ -99,10 +101,32 @@ pub(super) fn answer(command: &ClaudeCommand, sources: &Sources) -> anyhow::Resu
                 replaces: args.replace_status_line,
                 telemetry: (!args.no_telemetry).then(|| sources.environment.clone()),
             };
+            goes_nowhere_else(sources, &settings, address)?;
             install(&place, &wanted)
         }
         ClaudeCommand::Uninstall => uninstall(&place),
     }
+}
+
+/// Refuses where calls would go past the gateway all the same, or where they go to another origin
+/// now: what they pay with there is not for anybody else.
+fn goes_nowhere_else(
+    sources: &Sources,
+    settings: &Settings,
+    address: std::net::SocketAddr,
+) -> anyhow::Result<()> {
+    let folder = std::env::current_dir()?;
+    let mut theirs = sources.environment.clone();
+    let by_settings = set_by_settings(&sources.environment, &folder);
+    theirs.extend(by_settings.into_iter().map(|(name, it)| (name, it.value)));
+    if let Some((variable, cloud)) = cloud(Assistant::ClaudeCode, &theirs) {
+        bail!(
+            "{variable} sends Claude Code's calls to {cloud}, past the gateway: take it out of the environment and of Claude Code's settings first"
+        );
+    }
+    let base_url = |it: &str| settings.base_url(it);
+    same_origins(Assistant::ClaudeCode, address, &theirs, base_url)?;
+    Ok(())
 }
 
 /// The settings file, and what lies beside it.

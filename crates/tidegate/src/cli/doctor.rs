@@ -9,8 +9,9 @@ use tidegate_types::Mode;
 
 use super::{
     Client, Format, Said,
-    claude::{self, Goes},
+    claude::{self, Goes, set_by_settings},
     client::TOKEN_FILE,
+    program::is_cloud,
     table::{Table, Tone, plain, toned},
 };
 use crate::config::{Settings, Sources, beside_file, load};
@@ -352,7 +353,7 @@ fn limits(settings: &Settings, status: Option<&Status>) -> Finding {
 /// What the environment does to Claude Code behind a gateway.
 fn assistant(sources: &Sources) -> Vec<Finding> {
     let value = |name: &str| sources.environment.get(name).filter(|it| !it.is_empty());
-    let mut all = Vec::new();
+    let mut all: Vec<Finding> = claude_codes_settings(sources).collect();
     for name in ["ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"] {
         if let Some(url) = value(name) {
             let url = tidegate_observe::redact::redact(url);
@@ -374,6 +375,32 @@ fn assistant(sources: &Sources) -> Vec<Finding> {
         all.push(finding("environment", State::Note, detail));
     }
     all
+}
+
+/// What stands in Claude Code's settings that says where its calls go, before what it is started with.
+fn claude_codes_settings(sources: &Sources) -> impl Iterator<Item = Finding> {
+    let folder = std::env::current_dir().unwrap_or_default();
+    let by_settings = set_by_settings(&sources.environment, &folder);
+    by_settings.into_iter().filter_map(|(name, it)| {
+        let says = match name.as_str() {
+            "ANTHROPIC_BASE_URL" => "Claude Code's calls go there, whatever `tidegate run` sets",
+            "ANTHROPIC_CUSTOM_HEADERS" => {
+                "`tidegate run --budget` can't limit Claude Code beside it"
+            }
+            name if is_cloud(name) => "Claude Code's calls go past the gateway where it is on",
+            _ => return None,
+        };
+        let file = it.file.display();
+        let detail = match name.as_str() {
+            "ANTHROPIC_BASE_URL" => {
+                let url = tidegate_observe::redact::redact(&it.value);
+                format!("{name} is {url} in {file}; {says}")
+            }
+            // Headers may hold what nobody else is to see.
+            _ => format!("{name} is set in {file}; {says}"),
+        };
+        Some(finding("claude code", State::Note, detail))
+    })
 }
 
 /// Findings for people.

@@ -1,6 +1,13 @@
 //! What `tidegate run` changes for the program it starts: where its calls go, never who pays.
 
-use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::claude::Set;
 
 /// A program that `run` knows how to point at a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,11 @@ const CLOUDS: [(&str, &str); 6] = [
     ),
     ("CLAUDE_CODE_USE_FOUNDRY", "Microsoft Foundry"),
 ];
+
+/// Whether a variable sends Claude Code's calls to a cloud.
+pub(super) fn is_cloud(variable: &str) -> bool {
+    CLOUDS.iter().any(|(name, _)| *name == variable)
+}
 
 /// What sends Claude Code's calls past every gateway: the variable, and where they go.
 pub(crate) fn cloud(
@@ -90,6 +102,50 @@ pub(crate) fn same_origins(
 fn origin(url: &str) -> &str {
     let url = url.trim_end_matches('/');
     url.strip_suffix("/v1").unwrap_or(url)
+}
+
+/// Claude Code's settings say otherwise than `run`, and stand before it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Overruled {
+    /// Calls would go past the gateway.
+    #[error(
+        "`ANTHROPIC_BASE_URL` is `{url}` in `{}`, which stands before what `tidegate run` sets: calls would go past the gateway; take it out there (`tidegate claude uninstall`, where `install` has put it there)", file.display()
+    )]
+    Origin {
+        /// As it may be shown.
+        url: String,
+        /// The settings.
+        file: PathBuf,
+    },
+    /// Calls would not carry the name of their task.
+    #[error(
+        "`ANTHROPIC_CUSTOM_HEADERS` is set in `{}`, and stands before the header by which --budget limits the run: take it out there, or leave --budget out", file.display()
+    )]
+    Headers {
+        /// The settings.
+        file: PathBuf,
+    },
+}
+
+/// Refuses where what Claude Code's settings set would undo what `run` sets.
+pub(crate) fn not_overruled(
+    address: SocketAddr,
+    by_settings: &BTreeMap<String, Set>,
+    is_limited: bool,
+) -> Result<(), Overruled> {
+    let set = |name: &str| by_settings.get(name).filter(|it| !it.value.is_empty());
+    if let Some(it) = set("ANTHROPIC_BASE_URL").filter(|it| !leads_to(it.value.trim(), address)) {
+        return Err(Overruled::Origin {
+            url: without_credentials(&it.value),
+            file: it.file.clone(),
+        });
+    }
+    match set("ANTHROPIC_CUSTOM_HEADERS") {
+        Some(it) if is_limited => Err(Overruled::Headers {
+            file: it.file.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn leads_to(url: &str, address: SocketAddr) -> bool {

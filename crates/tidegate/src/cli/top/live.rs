@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the screen waits for a key before it looks for news.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 
+/// Once it was asked to end, the screen has this long to do so: a terminal that is gone keeps whoever
+/// reads keys for ever.
+const END_MAX: Duration = Duration::from_secs(1);
+
 /// Shows the gateway until the user leaves. The terminal is as before then, whatever happens.
 pub(super) fn run(settings: &Settings, colours: bool) -> anyhow::Result<()> {
     // Before the terminal is changed: a signal in between would leave it so.
@@ -63,11 +67,23 @@ struct AskedToEnd {
     _listening: tokio::runtime::Runtime,
 }
 
+/// Until the terminal is gone: not every way in which that happens comes with a signal. Never, where
+/// keys come from elsewhere.
+async fn without_terminal() {
+    let is_there = || rustix::termios::tcgetattr(std::io::stdin()).is_ok();
+    if !is_there() {
+        std::future::pending::<()>().await;
+    }
+    while is_there() {
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 impl AskedToEnd {
     fn listen() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .enable_io()
+            .enable_all()
             .build()?;
         let heard = Arc::new(AtomicBool::new(false));
         let inside = runtime.enter();
@@ -82,8 +98,11 @@ impl AskedToEnd {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
                 _ = interrupt.recv() => {}
+                () = without_terminal() => {}
             }
             flag.store(true, Ordering::Relaxed);
+            tokio::time::sleep(END_MAX).await;
+            end_at_once();
         };
         // It ends with the runtime, whether it has heard anything or not.
         drop(runtime.spawn(listening));
@@ -96,6 +115,13 @@ impl AskedToEnd {
     fn is_heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
     }
+}
+
+/// Ends the program from beside whoever hangs in a terminal that is gone, or that took no more.
+#[expect(clippy::exit, reason = "nobody is left who could return")]
+fn end_at_once() {
+    ratatui::try_restore().unwrap_or_default();
+    std::process::exit(0);
 }
 
 /// Runs `act` beside a thread that asks the gateway.
