@@ -2,6 +2,7 @@ mod claude_code;
 mod fuzz;
 mod notify;
 mod places;
+mod providers;
 mod quotas;
 mod waiting;
 

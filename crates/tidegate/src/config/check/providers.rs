@@ -42,12 +42,15 @@ pub(super) fn check(
 
 fn base_url(written: &str, path: &str, reader: &mut Reader) -> String {
     let url = written.trim_end_matches('/');
-    let rest = url
+    // Of what was written: without its slashes a URL that names no host has no scheme either.
+    let rest = written
         .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+        .or_else(|| written.strip_prefix("http://"))
+        .map(|it| it.trim_end_matches('/'));
+    let key = format!("{path}.base_url");
     let wrong = match rest {
         None => Some("begins with neither https:// nor http://"),
-        Some("") => Some("names no host"),
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', ':']) => Some("names no host"),
         Some(rest) if rest.contains('@') => Some("carries a user name; use api_key_env instead"),
         Some(rest) if rest.contains(['?', '#']) || rest.contains(char::is_whitespace) => {
             Some("has more than a host and a path")
@@ -58,7 +61,6 @@ fn base_url(written: &str, path: &str, reader: &mut Reader) -> String {
         Some(_) => None,
     };
     if let Some(wrong) = wrong {
-        let key = format!("{path}.base_url");
         // A URL may carry a password.
         let shown = tidegate_observe::redact::redact(written).into_owned();
         let message = format!("`{shown}` {wrong}; write it like https://api.example.com");
