@@ -355,6 +355,8 @@ impl Serving {
         };
         let loaded = config::load(&self.sources).map_err(|it| refused(with_causes(&it)))?;
         let (loaded, at_next_start) = loaded.after_start(&self.loaded.lock());
+        let fits = loaded.fits(self.listen);
+        fits.map_err(|it| refused(it.to_string()))?;
         let settings = &loaded.settings;
         // Where it listens stays as it was, and with it whether keyless calls are taken.
         let keyless = self.engine.settings().keyless;

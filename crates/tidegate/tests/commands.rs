@@ -561,9 +561,9 @@ fn without_a_gateway_commands_say_how_to_start_one() {
 
 #[test]
 fn another_program_on_the_port_is_not_taken_for_a_gateway() {
-    let (mut world, _provider) = World::with_provider();
+    let mut world = World::new();
     // The emulated provider speaks HTTP, and is no gateway.
-    let address = world.provider().to_owned();
+    let (_provider, address) = world.provider();
     world.set("TIDEGATE_LISTEN", &address);
     let status = world.ask("status");
     assert_eq!(status.code, 1);

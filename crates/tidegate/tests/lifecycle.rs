@@ -89,6 +89,29 @@ fn a_reload_names_what_takes_effect_at_the_next_start() {
 }
 
 #[test]
+fn a_reload_that_would_send_calls_in_a_circle_is_refused() {
+    let mut world = World::new();
+    let (_provider, address) = world.provider();
+    let anthropic = |at: &str| format!("[providers.anthropic]\nbase_url = \"http://{at}\"\n");
+    world.configure(&anthropic(&address));
+    let gateway = world.serve();
+    let bearer = format!("Bearer {}", world.token());
+    let token = [("authorization", bearer.as_str())];
+    // By what is written it may get any port; it has this one.
+    let own = gateway.address;
+    world.configure(&anthropic(&own.to_string()));
+    let refused = post(own, "/api/v1/reload", &token, &json!({}));
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let place = "tidegate.toml:3:12: providers.anthropic.base_url";
+    assert!(refused.text.contains(place), "{refused:?}");
+    assert_eq!(gateway.call(&[OWN_KEY], "hello").status, 200);
+    gateway.program.stop();
+    let start = world.ask(&format!("serve --listen {own}"));
+    assert_eq!(start.code, 1);
+    assert!(start.err.contains(place), "{start:?}");
+}
+
+#[test]
 fn the_first_signal_to_stop_lets_streams_end() {
     let (world, _provider) = World::with_provider();
     let gateway = world.serve();

@@ -56,9 +56,7 @@ impl World {
     /// With a provider, which everything started from here on calls.
     pub(crate) fn with_provider() -> (Self, Program) {
         let mut world = Self::new();
-        let mut provider = world.start("sim provider --listen 127.0.0.1:0 --unlimited");
-        let line = provider.line("emulated provider at http://");
-        let (_, address) = line.rsplit_once("http://").unwrap();
+        let (provider, address) = world.provider();
         for name in ["ANTHROPIC", "OPENAI"] {
             let variable = format!("TIDEGATE__PROVIDERS__{name}__BASE_URL");
             world.set(&variable, &format!("http://{address}"));
@@ -66,11 +64,12 @@ impl World {
         (world, provider)
     }
 
-    /// Where the provider listens.
-    pub(crate) fn provider(&self) -> &str {
-        let is_base_url = |(name, _): &&(String, String)| name.ends_with("__BASE_URL");
-        let (_, url) = self.variables.iter().find(is_base_url).unwrap();
-        url.strip_prefix("http://").unwrap()
+    /// A provider that nobody calls yet, and where it listens.
+    pub(crate) fn provider(&self) -> (Program, String) {
+        let mut provider = self.start("sim provider --listen 127.0.0.1:0 --unlimited");
+        let line = provider.line("emulated provider at http://");
+        let (_, address) = line.rsplit_once("http://").unwrap();
+        (provider, address.to_owned())
     }
 
     /// Sets a variable of everything started from here on.

@@ -4,7 +4,7 @@ mod budgets;
 mod claude_code;
 mod notify;
 mod platforms;
-mod providers;
+pub(super) mod providers;
 mod quotas;
 mod secrets;
 mod telemetry;
@@ -42,7 +42,7 @@ pub(super) fn check(root: Root, reader: &mut Reader, sources: &Sources) -> Optio
     let server = server(&root.server, reader);
     let waiting = waiting::check(&root.waiting, reader);
     let local = local(&root.identity, reader);
-    let providers = providers::check(&root.providers, reader, sources);
+    let providers = providers::check(&root.providers, root.listen, reader, sources);
     let platforms = platforms::check(&root, &providers, reader);
     let budgets = budgets::check(&root.budgets, root.enforce, reader);
     let quotas = quotas::check(&root.quotas, root.enforce, reader);

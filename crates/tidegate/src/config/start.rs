@@ -1,6 +1,11 @@
 //! Keys that are read at the start alone: a reload leaves them as they are.
 
-use super::{Effective, Loaded, Otlp, Server, Settings};
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    Effective, Loaded, Origin, Otlp, Problem, Problems, Provider, Server, Settings,
+    check::providers, tree,
+};
 
 /// Those keys, and tables that hold nothing else.
 const AT_START: [&str; 7] = [
@@ -39,6 +44,26 @@ impl Loaded {
             file: self.file,
         };
         (loaded, later)
+    }
+
+    /// Whether a gateway can serve with it that listens on `listen`, whatever is written for its next
+    /// start: no provider is the gateway itself.
+    pub(crate) fn fits(&self, listen: SocketAddr) -> Result<(), Problems> {
+        let problem = |(name, it): (&Arc<str>, &Provider)| {
+            let key = format!("providers.{}.base_url", tree::key(name));
+            let written = self.effective.iter().find(|it| it.key == key);
+            Some(Problem {
+                message: providers::leads_back(&it.base_url, listen)?,
+                origin: written.map_or(Origin::BuiltIn, |it| it.origin.clone()),
+                key,
+            })
+        };
+        let providers = self.settings.providers.iter();
+        let problems: Vec<Problem> = providers.filter_map(problem).collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Problems(problems))
     }
 }
 

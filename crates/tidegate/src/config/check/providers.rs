@@ -1,7 +1,12 @@
 //! Providers: an address, and at most one credential.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
+use http::Uri;
 use tidegate_providers::accounting::Family;
 use tidegate_types::Secret;
 
@@ -10,6 +15,7 @@ use crate::config::{Sources, schema::Reader, sections, settings::Provider, value
 
 pub(super) fn check(
     raw: &[(String, sections::Provider)],
+    listen: SocketAddr,
     reader: &mut Reader,
     sources: &Sources,
 ) -> BTreeMap<Arc<str>, Provider> {
@@ -22,7 +28,7 @@ pub(super) fn check(
                 value::Family::Anthropic => Family::Anthropic,
                 value::Family::OpenAi => Family::OpenAi,
             },
-            base_url: base_url(&raw.base_url, &path, reader),
+            base_url: base_url(&raw.base_url, &path, listen, reader),
             credential: credential(raw, &path, reader, sources),
             local_may_spend: raw.local_may_spend,
             shared_limits: raw.shared_limits,
@@ -40,7 +46,7 @@ pub(super) fn check(
     all
 }
 
-fn base_url(written: &str, path: &str, reader: &mut Reader) -> String {
+fn base_url(written: &str, path: &str, listen: SocketAddr, reader: &mut Reader) -> String {
     let url = written.trim_end_matches('/');
     // Of what was written: without its slashes a URL that names no host has no scheme either.
     let rest = written
@@ -65,8 +71,47 @@ fn base_url(written: &str, path: &str, reader: &mut Reader) -> String {
         let shown = tidegate_observe::redact::redact(written).into_owned();
         let message = format!("`{shown}` {wrong}; write it like https://api.example.com");
         reader.refuse(reader.origin(&key), key, message);
+    } else if let Some(message) = leads_back(url, listen) {
+        reader.refuse(reader.origin(&key), key, message);
     }
     url.to_owned()
+}
+
+/// What is wrong with a provider at `url` for a gateway that listens on `listen`: calls that come back
+/// are sent again, until there is no connection left. A name that resolves to this machine, `localhost`
+/// aside, and addresses of this machine that `listen` does not name are not found out.
+pub(in crate::config) fn leads_back(url: &str, listen: SocketAddr) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let usual_port = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let is_our_port = listen.port() != 0 && uri.port_u16().unwrap_or(usual_port) == listen.port();
+    let is_here = is_our_port && reaches(host(&uri)?, listen.ip().to_canonical());
+    is_here.then(|| {
+        format!(
+            "`{url}` is where this gateway itself listens (`listen = \"{listen}\"`), so that calls would go in a circle; write the provider's own address, or listen on another port"
+        )
+    })
+}
+
+/// The address that a URL names; `None` for a name that has to be looked up.
+fn host(uri: &Uri) -> Option<IpAddr> {
+    let host = uri.host()?.trim_matches(['[', ']']).trim_end_matches('.');
+    if host.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    host.parse().ok().map(|it: IpAddr| it.to_canonical())
+}
+
+/// Whether who connects to `host` may meet who listens on `listen` of the same port.
+fn reaches(host: IpAddr, listen: IpAddr) -> bool {
+    // `localhost` is both of the first two, and "any address" is taken for it by who connects.
+    let is_home =
+        |it: IpAddr| it == Ipv4Addr::LOCALHOST || it == Ipv6Addr::LOCALHOST || it.is_unspecified();
+    let is_everywhere = listen.is_unspecified() && host.is_loopback();
+    host == listen || is_everywhere || is_home(host) && is_home(listen)
 }
 
 fn credential(

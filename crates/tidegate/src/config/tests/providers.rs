@@ -14,3 +14,74 @@ fn an_address_without_a_host_is_told_so() {
         "#]],
     );
 }
+
+/// What is said of a provider at `base_url` where the gateway listens on `listen`.
+fn said_of(base_url: &str, listen: &str) -> Option<String> {
+    let text = format!(
+        "version = 1\nlisten = '{listen}'\n[providers.anthropic]\nbase_url = '{base_url}'\n"
+    );
+    let refused = build_text(&text, &sources(&[])).err();
+    refused.map(|it| it.to_string())
+}
+
+#[test]
+fn a_provider_that_is_the_gateway_itself_is_refused() {
+    let said = said_of("http://127.0.0.1:23000/", "127.0.0.1:23000").unwrap();
+    expect![[r#"tidegate.toml:4:12: providers.anthropic.base_url: `http://127.0.0.1:23000` is where this gateway itself listens (`listen = "127.0.0.1:23000"`), so that calls would go in a circle; write the provider's own address, or listen on another port"#]]
+        .assert_eq(&said);
+    for (base_url, listen) in [
+        ("http://localhost:23000", "127.0.0.1:23000"),
+        ("http://LOCALHOST.:23000/x", "[::1]:23000"),
+        ("http://[::1]:23000", "[::1]:23000"),
+        ("http://[::1]:23000", "127.0.0.1:23000"),
+        ("http://[::ffff:127.0.0.1]:23000", "127.0.0.1:23000"),
+        ("http://0.0.0.0:23000", "127.0.0.1:23000"),
+        ("http://127.0.0.1:23000", "0.0.0.0:23000"),
+        ("http://127.0.0.9:23000", "0.0.0.0:23000"),
+        ("http://localhost:23000", "[::]:23000"),
+        ("http://192.0.2.7:23000", "192.0.2.7:23000"),
+        ("http://localhost", "127.0.0.1:80"),
+        ("https://localhost", "127.0.0.1:443"),
+    ] {
+        assert!(
+            said_of(base_url, listen).is_some(),
+            "{base_url} at {listen}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_on_another_port_or_machine_is_not_the_gateway() {
+    for (base_url, listen) in [
+        // A gateway before another one.
+        ("http://127.0.0.1:23001", "127.0.0.1:23000"),
+        ("http://localhost", "127.0.0.1:23000"),
+        ("https://localhost", "127.0.0.1:80"),
+        ("http://192.0.2.8:23000", "192.0.2.7:23000"),
+        ("http://192.0.2.8:23000", "127.0.0.1:23000"),
+        ("http://127.0.0.2:23000", "127.0.0.1:23000"),
+        ("http://localhost.example.com:23000", "127.0.0.1:23000"),
+        // Whatever port it gets, nobody knew it.
+        ("http://127.0.0.1:23000", "127.0.0.1:0"),
+    ] {
+        assert_eq!(said_of(base_url, listen), None, "{base_url} at {listen}");
+    }
+}
+
+#[test]
+fn where_it_listens_by_the_command_line_or_a_variable_counts() {
+    let text = "version = 1\nlisten = '127.0.0.1:1'\n[providers.openai]\nbase_url = 'http://127.0.0.1:23000'\n";
+    assert!(build_text(text, &sources(&[])).is_ok());
+    let variable = sources(&[("TIDEGATE_LISTEN", "127.0.0.1:23000")]);
+    assert!(build_text(text, &variable).is_err());
+    let flag = Sources {
+        listen: Some("127.0.0.1:23000".to_owned()),
+        ..sources(&[])
+    };
+    assert!(build_text(text, &flag).is_err());
+    let elsewhere = Sources {
+        listen: Some("127.0.0.1:2".to_owned()),
+        ..variable
+    };
+    assert!(build_text(text, &elsewhere).is_ok());
+}
