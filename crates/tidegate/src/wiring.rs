@@ -43,14 +43,9 @@ pub(crate) fn providers(from: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Resu
         let http2 = it.http2 && it.base_url.starts_with("https:");
         let origin = Origin::try_new(&it.base_url, http2)
             .with_context(|| format!("providers.{name}.base_url"))?;
-        let roots = match &it.ca_file {
-            Some(file) => {
-                Arc::new(Roots::of_file(file).with_context(|| format!("providers.{name}.ca_file"))?)
-            }
-            None => Arc::clone(&machine),
-        };
+        let roots = it.roots.as_ref().unwrap_or(&machine);
         let provider = Provider {
-            upstream: Arc::new(Upstream::new(origin, roots, Arc::clone(clock))),
+            upstream: Arc::new(Upstream::new(origin, Arc::clone(roots), Arc::clone(clock))),
             credential: credential(name, it)?,
             head_max: HEAD_MAX,
             silence_max: SILENCE_MAX,

@@ -71,6 +71,20 @@ fn a_gateway_does_not_start_with_what_the_check_refuses() {
 }
 
 #[test]
+fn certificates_that_cannot_be_read_are_said_with_their_line_by_all_who_check() {
+    let mut world = World::new();
+    world.configure("[providers.anthropic]\nca_file = \"/nowhere/ca.pem\"\n");
+    for line in ["config check", "doctor", "serve"] {
+        let answer = world.ask(line);
+        assert_eq!(answer.code, 1, "{line}: {answer:?}");
+        let said = answer.out + &answer.err;
+        let place =
+            "tidegate.toml:3:11: providers.anthropic.ca_file: `/nowhere/ca.pem` cannot be read";
+        assert!(said.contains(place), "{line}: {said}");
+    }
+}
+
+#[test]
 fn a_file_or_variable_that_is_not_there_or_not_known_is_named() {
     let mut world = World::new();
     let missing = world.ask("config check /nowhere/tidegate.toml");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use tidegate_admission::QuotaTable;
 use tidegate_engine::settings::{Local, Platform, ReserveRules, Weights};
-use tidegate_gateway::patience::Patience;
+use tidegate_gateway::{patience::Patience, upstream::Roots};
 use tidegate_ledger::{BudgetPolicy, LevelKind};
 use tidegate_observe::{record::Level, redact::Redactor};
 use tidegate_providers::{accounting::Family, prices::PriceBook};
@@ -99,7 +99,7 @@ pub(crate) struct Provider {
     /// Whether HTTP/2 may be used.
     pub(crate) http2: bool,
     /// Certificates to trust for it, instead of the machine's.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) roots: Option<Arc<Roots>>,
 }
 
 /// What is told by itself, and to whom.

@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
 use http::Uri;
+use tidegate_gateway::upstream::Roots;
 use tidegate_providers::accounting::Family;
 use tidegate_types::Secret;
 
@@ -34,7 +37,7 @@ pub(super) fn check(
             shared_limits: raw.shared_limits,
             free: raw.free,
             http2: raw.http2,
-            ca_file: raw.ca_file.clone(),
+            roots: roots(raw.ca_file.as_ref(), &path, reader),
         };
         if raw.local_may_spend && provider.credential.is_none() {
             let key = format!("{path}.local_may_spend");
@@ -112,6 +115,23 @@ fn reaches(host: IpAddr, listen: IpAddr) -> bool {
         |it: IpAddr| it == Ipv4Addr::LOCALHOST || it == Ipv6Addr::LOCALHOST || it.is_unspecified();
     let is_everywhere = listen.is_unspecified() && host.is_loopback();
     host == listen || is_everywhere || is_home(host) && is_home(listen)
+}
+
+/// The certificates to trust instead of the machine's; `None` where no file is named, or it is wrong,
+/// which is a problem then.
+fn roots(file: Option<&PathBuf>, path: &str, reader: &mut Reader) -> Option<Arc<Roots>> {
+    let file = file?;
+    let refused = match Roots::of_file(file) {
+        Ok(roots) => return Some(Arc::new(roots)),
+        Err(error) => match error.source() {
+            Some(cause) => format!("cannot be read: {cause}"),
+            None => "holds no certificate that can be used; it must be PEM, which begins with -----BEGIN CERTIFICATE-----".to_owned(),
+        },
+    };
+    let key = format!("{path}.ca_file");
+    let message = format!("`{}` {refused}", file.display());
+    reader.refuse(reader.origin(&key), key, message);
+    None
 }
 
 fn credential(

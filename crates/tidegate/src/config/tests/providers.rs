@@ -85,3 +85,20 @@ fn where_it_listens_by_the_command_line_or_a_variable_counts() {
     };
     assert!(build_text(text, &elsewhere).is_ok());
 }
+
+#[test]
+fn certificates_that_are_none_are_refused_at_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "a text\n").unwrap();
+    let text = format!(
+        "version = 1\n[providers.anthropic]\nca_file = '/nowhere/ca.pem'\n[providers.openai]\nca_file = '{}'\n",
+        file.display()
+    );
+    let refused = build_text(&text, &sources(&[])).unwrap_err().to_string();
+    let folder = folder.path().display().to_string();
+    expect![[r#"
+        tidegate.toml:3:11: providers.anthropic.ca_file: `/nowhere/ca.pem` cannot be read: No such file or directory (os error 2)
+        tidegate.toml:5:11: providers.openai.ca_file: `FOLDER/ca.pem` holds no certificate that can be used; it must be PEM, which begins with -----BEGIN CERTIFICATE-----"#]]
+    .assert_eq(&refused.replace(&folder, "FOLDER"));
+}
