@@ -13,6 +13,7 @@ mod settings;
 mod start;
 mod tree;
 mod value;
+mod variables;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ pub(crate) use schema::Effective;
 pub(crate) use settings::*;
 pub(crate) use start::changed;
 pub(crate) use tree::Origin;
+pub(crate) use variables::VARIABLE_PREFIX;
 
 use schema::{At, Reader, Section as _};
 use sections::Root;
@@ -34,12 +36,6 @@ use tree::{Content, Node, Table};
 
 /// The format of files that this program reads.
 const VERSION: u64 = 1;
-
-/// What every variable that sets a key begins with: `TIDEGATE__LOG__LEVEL` is `log.level`.
-pub(crate) const VARIABLE_PREFIX: &str = "TIDEGATE__";
-
-/// Shorter names of three settings: the variable and the key it sets.
-const ALIASES: [(&str, &str); 2] = [("TIDEGATE_LISTEN", "listen"), ("TIDEGATE_DATA", "data")];
 
 /// The largest configuration file; a thousand organisations fit into it.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -162,6 +158,7 @@ impl Sources {
 
     /// Lays the variables and options over `table`.
     fn overlay(&self, table: &mut Table, reader: &mut Reader) {
+        let keys = Root::keys();
         for (name, value) in &self.environment {
             let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
                 continue;
@@ -174,9 +171,11 @@ impl Sources {
                 reader.refuse(origin, String::new(), message);
                 continue;
             }
+            let path = variables::spelled(&path, &keys);
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
             table.set(&path, Node::loose(value, origin));
         }
-        for (variable, key) in ALIASES {
+        for (variable, key) in variables::ALIASES {
             if let Some(value) = self.variable(variable) {
                 let origin = Origin::Environment(variable.to_owned());
                 set_text(table, key, value, origin);

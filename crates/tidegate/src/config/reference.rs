@@ -135,6 +135,9 @@ pub(crate) fn markdown() -> String {
          The file is `--config`, else `$TIDEGATE_CONFIG`, else `$XDG_CONFIG_HOME/tidegate/tidegate.toml` if it exists.\n\
          Every key is also a variable: `TIDEGATE__` and the key in upper case with two underscores between its parts,\n\
          like `TIDEGATE__PROVIDERS__ANTHROPIC__BASE_URL`. Its value is read as TOML where it is TOML, else as a text.\n\
+         A name that you chose (of a user, a task, a platform and so on) is taken in lower case where it is written in upper\n\
+         case alone, unless a file has it in another, and as it is typed where it has a lower-case letter:\n\
+         `TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__Ann__USER_DAY__HARD` is of the user `Ann`, `…__ANN__…` of `ann`.\n\
          What the command line says wins over the environment, and that over the file.\n",
     );
     let keys = Root::keys();

@@ -4,6 +4,7 @@ mod notify;
 mod places;
 mod providers;
 mod quotas;
+mod variables;
 mod waiting;
 
 use std::fmt::Write as _;

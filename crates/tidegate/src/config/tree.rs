@@ -97,17 +97,17 @@ impl Table {
         }
     }
 
-    /// Sets the value at `path`, making the tables on the way. Names match whatever their case
-    /// and however they write dashes, since variables can hold neither lower case nor dashes by
-    /// convention.
+    /// Sets the value at `path`, making the tables on the way. Names match however they write dashes,
+    /// and without lower case whatever their case, since variables can hold neither by convention.
     pub(super) fn set(&mut self, path: &[&str], node: Node) {
         let [name, rest @ ..] = path else { return };
-        let plain = |it: &str| it.to_ascii_lowercase().replace('-', "_");
-        let wanted = plain(name);
-        let at = self.0.iter().position(|it| plain(&it.name) == wanted);
-        let at = at.unwrap_or_else(|| {
+        let at = self.place_of(name).unwrap_or_else(|| {
             self.0.push(Entry {
-                name: wanted,
+                name: if has_case(name) {
+                    (*name).to_owned()
+                } else {
+                    plain(name)
+                },
                 origin: node.origin.clone(),
                 node: Node {
                     content: Content::Table(Self::default()),
@@ -134,6 +134,33 @@ impl Table {
             table.set(rest, node);
         }
     }
+
+    /// Where the entry is that a variable means by `name`: what is written like it goes before what is
+    /// merely like it.
+    fn place_of(&self, name: &str) -> Option<usize> {
+        let place = |is_meant: &dyn Fn(&str) -> bool| {
+            let mut names = self.0.iter().map(|it| it.name.as_str());
+            names.position(is_meant)
+        };
+        let plain_name = plain(name);
+        let like = if has_case(name) { dashless } else { plain };
+        place(&|it| it == name)
+            .or_else(|| place(&|it| it == plain_name).filter(|_| !has_case(name)))
+            .or_else(|| place(&|it| like(it) == like(name)))
+    }
+}
+
+/// Whether a name says which of its letters are large.
+fn has_case(name: &str) -> bool {
+    name.chars().any(char::is_lowercase)
+}
+
+fn dashless(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn plain(name: &str) -> String {
+    dashless(&name.to_ascii_lowercase())
 }
 
 impl Entry {

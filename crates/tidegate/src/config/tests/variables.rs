@@ -1,0 +1,65 @@
+//! Variables that set keys, and those that nearly do.
+
+use super::*;
+
+#[test]
+fn a_name_that_somebody_chose_keeps_its_case_unless_it_is_all_upper_case() {
+    check(
+        "[platforms.my-gpu]\nprovider = 'openai'\n[budgets.organisations.Acme.tasks.Nightly]\nhard = 1\n",
+        &[
+            (
+                "TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__Ann__USER_DAY__HARD",
+                "1",
+            ),
+            (
+                "TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__BOB__USER_DAY__HARD",
+                "2",
+            ),
+            // As the file has it, which has it but once.
+            (
+                "TIDEGATE__BUDGETS__ORGANISATIONS__ACME__TASKS__NIGHTLY__HARD",
+                "3",
+            ),
+            // Not that of the file.
+            (
+                "TIDEGATE__BUDGETS__ORGANISATIONS__acme__TASKS__nightly__HARD",
+                "4",
+            ),
+            ("TIDEGATE__Providers__OpenAI-2__Family", "openai"),
+            (
+                "TIDEGATE__Providers__OpenAI-2__base_url",
+                "https://a.example",
+            ),
+            ("TIDEGATE__PLATFORMS__my_gpu__MODELS", "llama-*"),
+            ("TIDEGATE__CLAUDE_CODE__ENV__MixedCase", "x"),
+        ],
+        expect![[r#"
+            version = 1  # tidegate.toml:1:11
+            providers.OpenAI-2.family = "openai"  # TIDEGATE__Providers__OpenAI-2__Family
+            providers.OpenAI-2.base_url = "https://a.example"  # TIDEGATE__Providers__OpenAI-2__base_url
+            platforms.my-gpu.provider = "openai"  # tidegate.toml:3:12
+            platforms.my-gpu.models = "llama-*"  # TIDEGATE__PLATFORMS__my_gpu__MODELS
+            budgets.organisations.Acme.tasks.Nightly.hard = 3  # TIDEGATE__BUDGETS__ORGANISATIONS__ACME__TASKS__NIGHTLY__HARD
+            budgets.organisations.local.users.Ann.user_day.hard = 1  # TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__Ann__USER_DAY__HARD
+            budgets.organisations.local.users.bob.user_day.hard = 2  # TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__BOB__USER_DAY__HARD
+            budgets.organisations.acme.tasks.nightly.hard = 4  # TIDEGATE__BUDGETS__ORGANISATIONS__acme__TASKS__nightly__HARD
+            claude_code.env = { MixedCase = "x" }  # TIDEGATE__CLAUDE_CODE__ENV__MixedCase
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_that_the_file_has_in_two_cases_is_the_one_that_is_written_alike() {
+    let users = "[budgets.organisations.local.users.Ann.user_day]\nhard = 1\n[budgets.organisations.local.users.ann.user_day]\nhard = 1\n[budgets.organisations.local.users.ANN.user_day]\nhard = 1\n";
+    let variable = |user: &str| {
+        format!("TIDEGATE__BUDGETS__ORGANISATIONS__LOCAL__USERS__{user}__USER_DAY__HARD")
+    };
+    let text = format!("version = 1\n{users}");
+    for user in ["Ann", "ann", "ANN"] {
+        let (_, effective) = build_text(&text, &sources(&[(&variable(user), "77")])).unwrap();
+        let set = effective.iter().filter(|it| it.value == "77");
+        let set: Vec<&str> = set.map(|it| it.key.as_str()).collect();
+        let key = format!("budgets.organisations.local.users.{user}.user_day.hard");
+        assert_eq!(set, [key]);
+    }
+}
