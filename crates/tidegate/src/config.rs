@@ -158,23 +158,7 @@ impl Sources {
 
     /// Lays the variables and options over `table`.
     fn overlay(&self, table: &mut Table, reader: &mut Reader) {
-        let keys = Root::keys();
-        for (name, value) in &self.environment {
-            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
-                continue;
-            };
-            let origin = Origin::Environment(name.clone());
-            let path: Vec<&str> = rest.split("__").collect();
-            if path.iter().any(|it| it.is_empty()) {
-                let message =
-                    "two underscores stand between section and key, like TIDEGATE__LOG__LEVEL";
-                reader.refuse(origin, String::new(), message);
-                continue;
-            }
-            let path = variables::spelled(&path, &keys);
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            table.set(&path, Node::loose(value, origin));
-        }
+        self.overlay_keys(table, reader);
         for (variable, key) in variables::ALIASES {
             if let Some(value) = self.variable(variable) {
                 let origin = Origin::Environment(variable.to_owned());
@@ -198,6 +182,39 @@ impl Sources {
                 origin: Origin::Flag("--enforce"),
             };
             table.set(&["enforce"], node);
+        }
+    }
+
+    /// Lays the variables over `table` that set keys by their names.
+    fn overlay_keys(&self, table: &mut Table, reader: &mut Reader) {
+        let keys = Root::keys();
+        for (name, value) in &self.environment {
+            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
+                continue;
+            };
+            let origin = Origin::Environment(name.clone());
+            let path: Vec<&str> = rest.split("__").collect();
+            if path.iter().any(|it| it.is_empty()) {
+                let message =
+                    "two underscores stand between section and key, like TIDEGATE__LOG__LEVEL";
+                reader.refuse(origin, String::new(), message);
+                continue;
+            }
+            let path = variables::spelled(&path, &keys);
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            table.set(&path, Node::loose(value, origin));
+        }
+        for (name, value) in &self.environment {
+            // One that holds a secret may be called whatever its owner likes.
+            let is_read = value.is_empty() || table.names_variable(name);
+            let meant = variables::meant(name, &keys).filter(|_| !is_read);
+            if let Some(meant) = meant {
+                let origin = Origin::Environment(name.clone());
+                let message = format!(
+                    "this variable is not known; did you mean `{meant}`? Two underscores stand between its parts"
+                );
+                reader.refuse(origin, String::new(), message);
+            }
         }
     }
 }
@@ -227,7 +244,7 @@ pub(crate) fn beside_file(sources: &Sources) -> Option<Settings> {
     let says_where = ["TIDEGATE__LISTEN", "TIDEGATE__DATA"];
     sources
         .environment
-        .retain(|it, _| !it.starts_with(VARIABLE_PREFIX) || says_where.contains(&it.as_str()));
+        .retain(|it, _| !variables::is_of_key(it) || says_where.contains(&it.as_str()));
     build(None, &sources).ok().map(|it| it.0)
 }
 

@@ -135,6 +135,14 @@ impl Table {
         }
     }
 
+    /// Whether a key in it, at any depth, says that a value is in the variable `name`.
+    pub(super) fn names_variable(&self, name: &str) -> bool {
+        self.entries().any(|it| match it.node.strict() {
+            Content::Table(table) => table.names_variable(name),
+            _ => it.name.ends_with("_env") && it.node.text() == Some(name),
+        })
+    }
+
     /// Where the entry is that a variable means by `name`: what is written like it goes before what is
     /// merely like it.
     fn place_of(&self, name: &str) -> Option<usize> {
