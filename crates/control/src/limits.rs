@@ -8,12 +8,16 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// with every entry of the ledger.
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
 
-/// Units or tokens in one request: a thousand times what a large organisation uses in a year, and
-/// so small that sums of them stay exact.
-pub(crate) const TOKENS_MAX: u64 = 1_000_000_000_000_000;
+/// Units or tokens in one request: a thousand times the longest context there is. A bucket that is
+/// said to have given more would be closed for good.
+pub(crate) const TOKENS_MAX: u64 = 1_000_000_000;
 
 /// Dollars in one request: the most that a bucket of money can hold.
 pub(crate) const DOLLARS_MAX: u64 = 1_000_000_000;
+
+/// Dollars that one reservation may be said to have cost: more than anything costs that an agent
+/// does, and so little that no sum of them leaves 64 bits.
+pub(crate) const COST_DOLLARS_MAX: u64 = 1_000_000;
 
 /// Open reservations in one answer: 3 MB of JSON.
 pub(crate) const OPEN_LIST_MAX: usize = 10_000;

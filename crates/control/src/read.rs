@@ -14,7 +14,7 @@ use tidegate_types::NanoUsd;
 
 use crate::{
     error::Error,
-    limits::{BODY_BYTES_MAX, DOLLARS_MAX, TEXT_BYTES_MAX},
+    limits::{BODY_BYTES_MAX, COST_DOLLARS_MAX, DOLLARS_MAX, TEXT_BYTES_MAX},
     wire::Usd,
 };
 
@@ -227,13 +227,22 @@ pub(crate) fn flag(key: &'static str, value: Option<&str>) -> Result<bool, Error
 
 /// An amount that can be meant.
 pub(crate) fn money(key: &'static str, value: Usd) -> Result<NanoUsd, Error> {
-    if value.0 <= NanoUsd::from_usd(DOLLARS_MAX) {
+    dollars_to(DOLLARS_MAX, key, value)
+}
+
+/// What one reservation can have cost.
+pub(crate) fn cost(key: &'static str, value: Usd) -> Result<NanoUsd, Error> {
+    dollars_to(COST_DOLLARS_MAX, key, value)
+}
+
+fn dollars_to(max: u64, key: &'static str, value: Usd) -> Result<NanoUsd, Error> {
+    if value.0 <= NanoUsd::from_usd(max) {
         return Ok(value.0);
     }
     Err(Error::Value {
         key,
         value: value.0.to_string(),
-        wanted: format!("an amount up to ${DOLLARS_MAX}"),
+        wanted: format!("an amount up to ${max}"),
     })
 }
 

@@ -138,12 +138,15 @@ impl Open {
 
 impl Engine {
     /// Ends a reservation with what it cost and used, by its holder's or an operator's word.
+    ///
+    /// While nothing can be written down it stays open, and is to be settled later.
     pub fn settle_reservation(
         &self,
         principal: &Principal,
         id: ReservationId,
         actual: Actual,
     ) -> Result<NanoUsd, AdmissionError> {
+        self.must_be_writable()?;
         let open = self.take(principal, id)?;
         let held = open.holding.bound();
         let cost = actual.cost.unwrap_or(held);
@@ -187,7 +190,14 @@ impl Engine {
                 id.to_string(),
             ));
         }
+        self.must_be_writable()?;
         Ok(cost)
+    }
+
+    /// Nobody relies on an end that the journal doesn't have.
+    fn must_be_writable(&self) -> Result<(), AdmissionError> {
+        let why = self.health().why();
+        why.map_or(Ok(()), |it| Err(AdmissionError::Unwritable(it)))
     }
 
     /// Ends a reservation that was not used.
@@ -196,9 +206,10 @@ impl Engine {
         principal: &Principal,
         id: ReservationId,
     ) -> Result<(), AdmissionError> {
+        self.must_be_writable()?;
         let open = self.take(principal, id)?;
         self.release(id, open, "released by its holder");
-        Ok(())
+        self.must_be_writable()
     }
 
     /// Ends a reservation that nobody came for.

@@ -47,6 +47,7 @@ fn sentence(shortage: &Shortage, raise: &str, less: &str) -> String {
         resets_at,
     } = shortage;
     let until = match resets_at {
+        _ if shortage.never_fits() => "more than it ever holds".to_owned(),
         Some(at) => format!("resets at {}", rfc3339_seconds(*at)),
         None => "does not reset".to_owned(),
     };
@@ -56,7 +57,7 @@ fn sentence(shortage: &Shortage, raise: &str, less: &str) -> String {
 }
 
 /// A soft limit that somebody has to be asked about, in a sentence.
-fn sentence_of_approval(shortage: &Shortage) -> String {
+pub(crate) fn sentence_of_approval(shortage: &Shortage) -> String {
     let Shortage {
         level,
         limit,
@@ -201,6 +202,13 @@ impl Engine {
         sentence_of_ask(shortage, &self.raise(spender, shortage))
     }
 
+    /// How long until its window ends, if that helps: what is larger than the limit has no room in the
+    /// next one either.
+    fn until_room(&self, shortage: &Shortage) -> Option<Duration> {
+        let resets_at = shortage.resets_at.filter(|_| !shortage.never_fits());
+        resets_at.map(|it| it.since(self.clock.now()))
+    }
+
     fn raise(&self, spender: &Spender, shortage: &Shortage) -> String {
         let settings = self.settings.load();
         spender.set_limit(shortage.level, settings.budgets.limits())
@@ -236,7 +244,7 @@ impl Engine {
             Obstacle::Budget(shortage) => Told {
                 limit: shortage.level.word().into(),
                 sentence: sentence_of_call(&shortage, &self.raise(spender, &shortage)),
-                wait: shortage.resets_at.map(|it| it.since(self.clock.now())),
+                wait: self.until_room(&shortage),
                 resets_at: shortage.resets_at,
             },
             Obstacle::Approval(shortage) => Told {

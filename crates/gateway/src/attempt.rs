@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use tidegate_engine::{
     call::{Identified, Moment, Routed},
     flight::{End, InFlight, Unbookable},
@@ -30,8 +30,7 @@ use crate::{
     headers::{downward, text},
     hold::Opening,
     inlet::Held,
-    opened::is_stream,
-    relay::{Relay, Relaying},
+    relay::{Relay, Relaying, is_stream},
     reply::ReplyBody,
     upstream::{AnswerBody, SendError},
     waiting::NoTurn,
@@ -161,7 +160,7 @@ impl Gateway {
                 answer,
                 ..
             }) => {
-                if let Some(response) = answer.and_then(|it| it.response(&record)) {
+                if let Some(response) = answer.and_then(|it| it.response()) {
                     record.status = response.status().as_u16();
                     record.outcome = Outcome::UpstreamError;
                     self.engine.finish(record);
@@ -281,13 +280,17 @@ impl Gateway {
         let again = flying.in_flight().and_then(|it| it.waits_again());
         let failure = match answer {
             Ok(Ok(answer)) if let Some(wait) = again => {
-                return waits_again(&mut flying, refused(answer, provider).await, wait);
+                let answer = refused(answer, provider, (&mut flying, &outgoing.altered)).await;
+                return waits_again(&mut flying, answer, wait);
             }
             Ok(Ok(answer)) if is_last || !is_worth_another(answer.status()) => {
                 let answer = self.answered(call, flying, provider, answer, outgoing.altered);
                 return Tried::Answer(answer.await);
             }
-            Ok(Ok(answer)) => Failure::Refused(Box::new(refused(answer, provider).await)),
+            Ok(Ok(answer)) => {
+                let answer = refused(answer, provider, (&mut flying, &outgoing.altered)).await;
+                Failure::Refused(Box::new(answer))
+            }
             Ok(Err(error)) => Failure::Send(error),
             Err(_) if time_left < provider.head_max => return self.out_of_time(call, &mut flying),
             Err(_) if flying.sent().load(Ordering::Relaxed) => Failure::Slow,
@@ -420,7 +423,10 @@ impl Gateway {
         let request_id = text(&parts.headers, "request-id")
             .or_else(|| text(&parts.headers, "x-request-id"))
             .map(Arc::from);
-        let is_stream = is_stream(&parts.headers);
+        let asked = flying
+            .in_flight()
+            .is_some_and(|it| call.metered && it.routed.call.facts.stream);
+        let is_stream = is_stream(&parts, asked);
         let mut headers = parts.headers;
         downward(&mut headers);
         if let Some(in_flight) = flying.in_flight() {
@@ -468,14 +474,10 @@ impl Ending {
 }
 
 impl Refused {
-    fn response(self, record: &CallRecord) -> Option<Response<ReplyBody>> {
+    fn response(self) -> Option<Response<ReplyBody>> {
         let mut response = Response::new(ReplyBody::whole(self.body?));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        if let Ok(id) = HeaderValue::from_str(&record.id.to_string()) {
-            let name = HeaderName::from_static("x-tidegate-call-id");
-            response.headers_mut().insert(name, id);
-        }
         Some(response)
     }
 }
@@ -502,9 +504,16 @@ fn waits_again(flying: &mut Flying, answer: Refused, wait: Duration) -> Tried {
 }
 
 /// Reads an answer that may still be the client's, where no other platform does better.
-async fn refused(answer: Response<AnswerBody>, provider: &Provider) -> Refused {
+async fn refused(
+    answer: Response<AnswerBody>,
+    provider: &Provider,
+    (flying, altered): (&mut Flying, &Altered),
+) -> Refused {
     let (mut parts, mut body) = answer.into_parts();
     downward(&mut parts.headers);
+    if let Some(in_flight) = flying.in_flight() {
+        announce(&mut parts.headers, in_flight, altered);
+    }
     let (mut pieces, mut length) = (Vec::new(), 0);
     let whole = loop {
         match tokio::time::timeout(provider.silence_max, body.next()).await {

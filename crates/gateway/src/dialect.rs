@@ -39,9 +39,17 @@ pub(crate) fn route(method: &Method, path: &str, headers: &HeaderMap) -> Route {
     }
 }
 
+/// A model has a name of its own: dots that lead elsewhere, or a slash in disguise, would be another
+/// route to who decodes them.
 fn is_model(path: &str) -> bool {
-    path.strip_prefix("/v1/models/")
-        .is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    let is_name = |id: &str| {
+        let decoded = id.to_ascii_lowercase().replace("%2e", ".");
+        !id.is_empty()
+            && !id.contains(['/', '\\'])
+            && !["%2f", "%5c", "%25"].iter().any(|it| decoded.contains(it))
+            && !decoded.bytes().all(|it| it == b'.')
+    };
+    path.strip_prefix("/v1/models/").is_some_and(is_name)
 }
 
 /// Where the path belongs to no dialect alone, the headers of Anthropic's clients tell.
@@ -144,6 +152,11 @@ mod tests {
             (Method::POST, "/v1/complete"),
             (Method::POST, "/v1/embeddings"),
             (Method::GET, "/v1/models/a/b"),
+            (Method::GET, "/v1/models/.."),
+            (Method::GET, "/v1/models/%2E%2e"),
+            (Method::GET, "/v1/models/..%2Ffiles%2ffile_1"),
+            (Method::GET, "/v1/models/a%252fb"),
+            (Method::GET, "/v1/models/..\\files"),
             (Method::POST, "//v1/messages"),
             (Method::POST, "/v1/messages/"),
             (Method::POST, "/v1/chat/completions/../../files"),

@@ -264,6 +264,7 @@ impl Gateway {
                 return Err((record, Refusal::Unauthenticated { sentence }));
             }
         };
+        let body = (body, call.parts.headers.contains_key("expect"));
         let held = match self.inlet.read(body, |bytes| self.make_room(bytes)).await {
             Ok(held) => held,
             Err(error) => return Err((record, unread(&error))),
@@ -303,6 +304,13 @@ impl Gateway {
     fn facts(call: &Call, held: &Held) -> Result<RequestFacts, String> {
         if held.bytes.is_empty() && !call.metered {
             return Ok(RequestFacts::default());
+        }
+        let encoding =
+            crate::headers::text(&call.parts.headers, "content-encoding").unwrap_or("identity");
+        if !encoding.eq_ignore_ascii_case("identity") {
+            return Err(format!(
+                "the request's body is encoded with `{encoding}`, and can't be metered: send it without `content-encoding`"
+            ));
         }
         let facts = scan(call.dialect, &held.bytes).map_err(|it| it.to_string())?;
         if facts.background {

@@ -115,12 +115,20 @@ impl Inlet {
     }
 
     /// Reads `body` to its end. Where memory is short, `make_room` is told for how many bytes.
-    pub async fn read(&self, body: Incoming, make_room: impl Fn(u64)) -> Result<Held, InletError> {
+    ///
+    /// `is_asked_for`: the client sends it only when it is asked to, which reading does.
+    pub async fn read(
+        &self,
+        (body, is_asked_for): (Incoming, bool),
+        make_room: impl Fn(u64),
+    ) -> Result<Held, InletError> {
         let max = self.bounds.one_bytes_max;
         let size = body.size_hint();
         let mut body = Coming::new(body);
         if size.lower() > max {
-            discard(body).await;
+            if !is_asked_for {
+                discard(body).await;
+            }
             return Err(InletError::TooLarge { max });
         }
         let mut memory = self.memory(size.lower().max(1), &make_room).await?;

@@ -152,8 +152,8 @@ impl About {
         let (parts, body) = answer.into_parts();
         let body = match body {
             ReplyBody::Whole(body) => body.unwrap_or_default(),
-            streamed if parts.status.is_success() && is_stream(&parts.headers) => {
-                return State::Passes(streamed);
+            ReplyBody::Relayed(relay) if parts.status.is_success() && relay.is_stream() => {
+                return State::Passes(ReplyBody::Relayed(relay));
             }
             // Too long to be kept.
             _ => return State::Ends(self.error(&ErrorKind::Api, NOT_STREAMED)),
@@ -176,11 +176,6 @@ impl About {
     fn error(&self, kind: &ErrorKind, words: &str) -> Bytes {
         stream_error(self.dialect, kind, words, 0).into()
     }
-}
-
-pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// The message of an error's body, which is alike in all dialects.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{header, response::Parts};
 use tidegate_engine::{
     account::{self, QuotaKind, QuotaScope},
     flight::{End, ToJournal},
@@ -100,6 +101,20 @@ fn runtime_now() -> Instant {
     Instant::now()
 }
 
+/// Whether an answer is a stream of events. Media types ignore case (RFC 9110, 8.3.1); a success that has
+/// none, or one that says nothing, is what was asked for.
+pub(crate) fn is_stream(answer: &Parts, asked: bool) -> bool {
+    let Some(kind) = answer.headers.get(header::CONTENT_TYPE) else {
+        return asked && answer.status.is_success();
+    };
+    let kind = kind.as_bytes().split(|it| *it == b';').next();
+    let kind = kind.unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"text/event-stream")
+        || (asked
+            && answer.status.is_success()
+            && kind.eq_ignore_ascii_case(b"application/octet-stream"))
+}
+
 impl Relay {
     pub(crate) fn new(about: Relaying, body: AnswerBody, mut flying: Flying) -> Self {
         let now = runtime_now();
@@ -127,6 +142,11 @@ impl Relay {
             body,
             flying,
         }
+    }
+
+    /// Whether it is passed on event by event.
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.about.streamed
     }
 
     /// Takes bytes that were read before it was known that they are to be relayed.

@@ -328,6 +328,7 @@ impl Books {
             self.slots[at].hold(cleared.bound, cleared.expected);
         }
         hold.bound = hold.bound.saturating_add(more);
+        hold.expected = hold.expected.saturating_add(cleared.expected);
         hold.enforced = cleared.enforced;
         Ok(cleared)
     }
@@ -338,9 +339,8 @@ impl Books {
         hold: &Hold,
         more: NanoUsd,
         caller: Caller,
-    ) -> Result<(), Shortage> {
-        self.examine(&hold.slots, &MoneyAsk::more(more, caller))?;
-        Ok(())
+    ) -> Result<ClearedMoney, Shortage> {
+        self.examine(&hold.slots, &MoneyAsk::more(more, caller))
     }
 
     /// Ends a hold with what the call cost. Never refused and never cut: a cost above the hold is

@@ -132,12 +132,11 @@ pub struct Fold {
     limits: Option<InForce>,
 }
 
-/// Limits, since when, and those before them.
+/// Limits, and those before them by which a call may still have been decided, each with its end.
 #[derive(Debug)]
 struct InForce {
     limits: Arc<LimitTable>,
-    since: Timestamp,
-    before: Option<Arc<LimitTable>>,
+    before: Vec<(Arc<LimitTable>, Timestamp)>,
 }
 
 /// How long after new limits a call may still have been decided by those before: books take them
@@ -150,10 +149,13 @@ impl Fold {
     pub fn apply(&mut self, entry: &Entry) -> Result<Option<Overrun>, Defect> {
         match entry {
             Entry::Policy(policy) => {
-                self.limits = Some(InForce {
-                    limits: Arc::clone(&policy.limits),
-                    since: policy.at,
-                    before: self.limits.take().map(|it| it.limits),
+                let (limits, at) = (Arc::clone(&policy.limits), policy.at);
+                self.limits = Some(match self.limits.take() {
+                    Some(before) => before.replaced(limits, at),
+                    None => InForce {
+                        limits,
+                        before: Vec::new(),
+                    },
                 });
                 Ok(None)
             }
@@ -248,15 +250,20 @@ impl Fold {
 }
 
 impl InForce {
-    /// The hard limit that a call of this time was held to: while limits are exchanged, the wider.
+    fn replaced(mut self, limits: Arc<LimitTable>, at: Timestamp) -> Self {
+        self.before.retain(|(_, until)| at <= until.after(EXCHANGE));
+        self.before.push((self.limits, at));
+        Self { limits, ..self }
+    }
+
+    /// The hard limit that a call of this time was held to: while limits are exchanged, the widest.
     fn hard(&self, level: &LevelKey, at: Timestamp) -> Option<NanoUsd> {
         let now = self.limits.of(level).hard?;
-        match &self.before {
-            Some(before) if at <= self.since.after(EXCHANGE) => {
-                Some(before.of(level).hard?.max(now))
-            }
-            _ => Some(now),
-        }
+        let before = self.before.iter();
+        let mut before = before.filter(|(_, until)| at <= until.after(EXCHANGE));
+        before.try_fold(now, |widest, (before, _)| {
+            Some(before.of(level).hard?.max(widest))
+        })
     }
 }
 

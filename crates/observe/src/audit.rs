@@ -57,6 +57,8 @@ pub enum Action {
     EstimateCorrected,
     /// A reservation was released by hand.
     ReservationReleased,
+    /// An operator said what somebody else's reservation cost.
+    ReservationSettled,
     /// A soft limit was raised for a level's life.
     SoftLimitApproved,
     /// A request to pass a soft limit was denied.
@@ -82,6 +84,7 @@ impl Action {
             Self::UnknownSettled => "unknown_settled",
             Self::EstimateCorrected => "estimate_corrected",
             Self::ReservationReleased => "reservation_released",
+            Self::ReservationSettled => "reservation_settled",
             Self::SoftLimitApproved => "soft_limit_approved",
             Self::SoftLimitDenied => "soft_limit_denied",
             Self::WaitCancelled => "wait_cancelled",

@@ -86,6 +86,10 @@ pub struct Said {
 }
 
 /// What an answer told, once it is over.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about one answer"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metered {
     /// The provider's count if it is final. Otherwise an estimate: the input side as far as it was
@@ -96,6 +100,8 @@ pub struct Metered {
     pub usage_is_final: bool,
     /// Whether the provider told the input side. If not, it is 0 in `usage` and must be estimated.
     pub input_is_known: bool,
+    /// Whether the provider told figures that no answer can have. None of them is in `usage` then.
+    pub usage_is_absurd: bool,
     /// Which modifiers `usage` has from the answer.
     pub said: Said,
     /// Whether the answer came to its own end: `message_stop`, `[DONE]`,
@@ -290,6 +296,11 @@ impl Tally {
         }
     }
 
+    /// What came after the end may have made the counts unbelievable.
+    fn is_final(&self) -> bool {
+        self.final_counts && self.counts.are_told()
+    }
+
     fn usage(&self) -> Option<Usage> {
         let by_text = Tokens(self.text_bytes.div_ceil(BYTES_PER_TOKEN));
         let mut usage = match self.counts.usage(self.dialect) {
@@ -297,7 +308,7 @@ impl Tally {
             None if self.text_bytes == 0 => return None,
             None => Usage::default(),
         };
-        if !self.final_counts {
+        if !self.is_final() {
             usage.output = usage.output.max(by_text);
         }
         Some(usage)
@@ -306,8 +317,9 @@ impl Tally {
     fn into_metered(self) -> Metered {
         Metered {
             usage: self.usage(),
-            usage_is_final: self.final_counts,
+            usage_is_final: self.is_final(),
             input_is_known: self.counts.input_is_known(),
+            usage_is_absurd: !self.counts.are_believed(),
             said: self.counts.said(),
             complete: self.complete,
             error: self.error,

@@ -29,10 +29,10 @@ use crate::{
     access::{Sight, Visitor},
     error::Error,
     limits::{EXPIRED_LIST_MAX, OPEN_LIST_MAX, TOKENS_MAX},
-    read::{Body, bounded, maybe_name, maybe_text, money, word},
+    read::{Body, bounded, cost, maybe_name, maybe_text, money, word},
     wire::{
         Admission, AdmissionRequest, CorrectRequest, Corrected, Expired, ExtendRequest, Extended,
-        Released, Reservation, Reservations, SettleRequest, Settled, Shortage, UsageRequest,
+        Money, Released, Reservation, Reservations, SettleRequest, Settled, Shortage, UsageRequest,
         WaitFor,
     },
 };
@@ -168,7 +168,7 @@ fn wait(not: &NotAdmitted, control: &Control) -> Option<(WaitFor, Duration)> {
         (Some(Wait::For(wait)), _) => Some((WaitFor::Refill, wait)),
         (Some(Wait::Freed { at_least }), _) => Some((WaitFor::RunningCalls, at_least)),
         (None, Some(shortage)) => {
-            let resets_at = shortage.resets_at?;
+            let resets_at = shortage.resets_at.filter(|_| !shortage.never_fits())?;
             let now = control.engine.now().wall;
             Some((WaitFor::Reset, resets_at.since(now)))
         }
@@ -179,7 +179,10 @@ fn wait(not: &NotAdmitted, control: &Control) -> Option<(WaitFor, Duration)> {
 /// Whether no wait can ever help, by the limit itself.
 fn never_fits(not: &NotAdmitted) -> bool {
     // What the engine says where budgets can't be read is not about the call.
-    not.wait.is_none() && not.shortage.is_none() && *not.limit != *"ledger"
+    let by_money = not.shortage.as_ref();
+    not.wait.is_none()
+        && by_money.is_none_or(tidegate_ledger::Shortage::never_fits)
+        && *not.limit != *"ledger"
 }
 
 /// Seconds to the millisecond, rounded up: who waits that long has waited long enough.
@@ -244,7 +247,7 @@ pub(crate) async fn settle(
 ) -> Result<Json<Settled>, Error> {
     let cost = request
         .cost_usd
-        .map(|it| money("cost_usd", it))
+        .map(|it| cost("cost_usd", it))
         .transpose()?;
     let tokens = request.tokens.map(|it| bounded("tokens", it, TOKENS_MAX));
     let actual = Actual {
@@ -254,9 +257,22 @@ pub(crate) async fn settle(
         model: maybe_text("model", request.model)?,
     };
     let open = open(&control, &visitor, &id)?;
+    let principal = &visitor.principal;
     let booked = control
         .engine
-        .settle_reservation(&visitor.principal, open.id, actual)?;
+        .settle_reservation(principal, open.id, actual)?;
+    // Of one that was unknown the engine has said so.
+    if !open.unknown && !is_own(principal, &open) {
+        let change = Change::by(principal, Action::ReservationSettled, open.id.to_string());
+        let change = Change {
+            organisation: Some(Arc::clone(&open.path.organisation)),
+            ..change.from_to(
+                Some(serde_json::json!({ "held": Money::from(open.held) }).to_string()),
+                Some(serde_json::json!({ "cost": Money::from(booked) }).to_string()),
+            )
+        };
+        control.waiting(move |it| it.engine.audit(change)).await?;
+    }
     Ok(Json(Settled {
         reservation: open.id,
         cost: booked.into(),
@@ -276,7 +292,7 @@ pub(crate) async fn correct(
     Path(id): Path<String>,
     Body(request): Body<CorrectRequest>,
 ) -> Result<Json<Corrected>, Error> {
-    let to = money("cost_usd", request.cost_usd)?;
+    let to = cost("cost_usd", request.cost_usd)?;
     let id = reservation_id(&id)?;
     let corrected = control.waiting(move |it| {
         let corrected = it.engine.correct_reservation(&visitor.principal, id, to);
@@ -347,6 +363,10 @@ pub(crate) async fn extend(
     }))
 }
 
+fn is_own(principal: &Principal, open: &ReservationView) -> bool {
+    principal.organisation == open.path.organisation && principal.user == open.path.user
+}
+
 /// Release a reservation that was not used.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/release", tag = "admissions",
     params(("id" = String, Path, description = "The reservation")),
@@ -359,8 +379,7 @@ pub(crate) async fn release(
     let open = open(&control, &visitor, &id)?;
     let principal = &visitor.principal;
     control.engine.release_reservation(principal, open.id)?;
-    let own = principal.organisation == open.path.organisation && principal.user == open.path.user;
-    if open.unknown || !own {
+    if open.unknown || !is_own(principal, &open) {
         let change = Change::by(principal, Action::ReservationReleased, open.id.to_string());
         let change = Change {
             organisation: Some(Arc::clone(&open.path.organisation)),

@@ -203,11 +203,11 @@ fn a_budget_that_is_short_is_told_in_figures() {
             200 {
               alternative: null
               approved: false
-              confidence: null
+              confidence: 1.0
               expires_at: null
               limit: "task"
               platform: "claude_code"
-              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller cost_usd"]
+              reasons: ["budget `task` of $5.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $5.01 needed at most · more than it ever holds · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller cost_usd"]
               reservation: null
               shortage: {asked: $5.01, held: $0.00, level: "task", limit: $5.00, resets_at: null, spent: $0.00}
               wait_time: null
@@ -216,15 +216,14 @@ fn a_budget_that_is_short_is_told_in_figures() {
             200 {
               alternative: null
               approved: false
-              confidence: null
+              confidence: 1.0
               expires_at: null
               limit: "user_day"
               platform: "claude_code"
-              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · resets at 2026-07-15T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"]
+              reasons: ["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $20.01 needed at most · more than it ever holds · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"]
               reservation: null
               shortage: {asked: $20.01, held: $0.00, level: "user_day", limit: $20.00, resets_at: "2026-07-15T00:00:00Z", spent: $0.00}
-              wait_for: "reset"
-              wait_time: 43200.0
+              wait_time: null
             }
             > caller POST /api/v1/admissions {"cost_usd": 15}
             200 {alternative: null, approved: true, confidence: 1.0, expires_at: "2026-07-14T12:15:00Z", platform: "claude_code", reasons: ["claude_code has what this needs"], reservation: "resv_19f607f8e0000007", wait_time: null}

@@ -68,11 +68,11 @@ fn a_limit_that_is_set_is_in_force_and_in_the_audit() {
             200 {
               alternative: null
               approved: false
-              confidence: null
+              confidence: 1.0
               expires_at: null
               limit: "task"
               platform: "claude_code"
-              reasons: ["budget `task` of $0.50 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.60 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller cost_usd"]
+              reasons: ["budget `task` of $0.50 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.60 needed at most · more than it ever holds · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller cost_usd"]
               reservation: null
               shortage: {asked: $0.60, held: $0.00, level: "task", limit: $0.50, resets_at: null, spent: $0.00}
               wait_time: null

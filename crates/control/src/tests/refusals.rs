@@ -92,7 +92,7 @@ fn an_absurd_admission_is_refused_with_its_key_and_value() {
             > caller POST /api/v1/admissions {"tokens": 99999999999999999999999}
             400 bad_body: `tokens`: invalid type: floating point `1e+23`, expected u64 at line 1 column 34
             > caller POST /api/v1/admissions {"tokens": 9999999999999999}
-            400 bad_value: `tokens`: `9999999999999999` is not a whole number up to 1000000000000000
+            400 bad_value: `tokens`: `9999999999999999` is not a whole number up to 1000000000
             > caller POST /api/v1/admissions {"tokens": 1, "tokns": 2}
             400 bad_body: `tokns`: unknown field `tokns`, expected one of `platform`, `tokens`, `priority`, `task_type`, `estimated_duration_seconds`, `user`, `session`, `task`, `parent_task`, `cost_usd`, `service`, `complexity`, `wait`, `wait_seconds`, `hold_seconds`, `notify` at line 1 column 21
             > caller POST /api/v1/admissions {"tokens": 1, "priority": "urgent"}
@@ -144,7 +144,7 @@ fn an_absurd_address_or_settlement_is_refused_with_its_key_and_value() {
             > caller POST /api/v1/reservations/resv_0000000000000001/extend {}
             400 incomplete: say how much more (`cost_usd`), for how long (`seconds`), or both
             > caller POST /api/v1/reservations/resv_0000000000000001/settle {"usage": {"input": 9999999999999999}}
-            400 bad_value: `usage.input`: `9999999999999999` is not a whole number up to 1000000000000000
+            400 bad_value: `usage.input`: `9999999999999999` is not a whole number up to 1000000000
             > caller GET /api/v1/calls?limit=0
             400 bad_value: `limit`: `0` is not a whole number from 1 to 1000
             > caller GET /api/v1/calls?limit=1001

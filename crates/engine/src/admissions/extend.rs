@@ -7,7 +7,7 @@ use tidegate_ledger::{CallEntry, Entry, Event, Levels, Line, Shortage};
 use tidegate_types::{Caller, NanoUsd, ReservationId, Timestamp};
 
 use super::{AdmissionError, OpenReservation};
-use crate::{Engine, identity::Principal, spender::Spender};
+use crate::{Engine, identity::Principal, spender::Spender, views::sentence_of_approval};
 
 impl Engine {
     /// Holds more for a reservation, for longer.
@@ -24,14 +24,14 @@ impl Engine {
             let (path, enforced) = {
                 let mut all = self.open.0.lock();
                 let open = Self::theirs(&mut all, principal, id)?;
-                if more.is_zero() {
-                    return Ok(open.last_until(self.clock.now(), longer));
-                }
                 // What a budget has no room for is not asked of the store.
                 let fits = open
                     .holding
                     .with_hold(|books, hold| books.check_extension(hold, more, Caller::Asking));
-                fits.transpose().map_err(|it| self.short(open, &it))?;
+                let fits = fits.transpose().map_err(|it| self.short(open, &it))?;
+                if let Some(shortage) = fits.and_then(|it| it.unapproved) {
+                    return Err(AdmissionError::Short(sentence_of_approval(&shortage)));
+                }
                 (Arc::clone(&open.path), open.holding.enforced())
             };
             let covered = self.cover(&path, enforced, more);

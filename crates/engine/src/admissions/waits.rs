@@ -518,7 +518,9 @@ impl Waiter {
 fn is_met_by_waiting(obstacle: &Obstacle, until: Timestamp) -> bool {
     match obstacle {
         Obstacle::Approval(_) => true,
-        Obstacle::Budget(shortage) => shortage.resets_at.is_some_and(|it| it <= until),
+        Obstacle::Budget(shortage) => {
+            !shortage.never_fits() && shortage.resets_at.is_some_and(|it| it <= until)
+        }
         other => other.wait().is_some(),
     }
 }

@@ -45,12 +45,9 @@ impl Charge {
             (Some(usage), _) if is_final => (usage, None),
             (Some(mut usage), Some(metered)) if metered.input_is_known => {
                 usage.output = usage.output.max(unread(metered, cap));
-                (usage, Some(cause(&end.outcome)))
+                (usage, Some(cause(end)))
             }
-            _ => {
-                let guessed = guessed(routed, end, answered, cap);
-                (guessed, Some(cause(&end.outcome)))
-            }
+            _ => (guessed(routed, end, answered, cap), Some(cause(end))),
         };
         let usage = end
             .metered
@@ -117,8 +114,11 @@ fn unread(metered: &Metered, cap: Tokens) -> Tokens {
     Tokens(bytes.div_ceil(BYTES_PER_TOKEN)).min(cap)
 }
 
-const fn cause(outcome: &Outcome) -> &'static str {
-    match outcome {
+fn cause(end: &End) -> &'static str {
+    if end.metered.as_ref().is_some_and(|it| it.usage_is_absurd) {
+        return "usage that no answer can have";
+    }
+    match end.outcome {
         Outcome::ClientGone => "client hung up",
         Outcome::UpstreamLost => "upstream broke off",
         Outcome::StreamError => "error event in the stream",

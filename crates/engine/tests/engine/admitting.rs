@@ -279,6 +279,36 @@ fn a_reservation_holds_more_and_longer_where_there_is_room() {
     .assert_eq(&world.rows());
 }
 
+/// It is their approval that is asked for, whether all is wanted at once or bit by bit.
+#[test]
+fn a_reservation_is_not_extended_past_a_soft_limit_that_somebody_has_to_approve() {
+    let world = World::start(settings(|it| {
+        it.task = hard("5");
+        it.task.soft = Some(usd("1"));
+    }));
+    let ada = keyed("ada");
+    let id = world.admit(&ada, &dime("t")).unwrap().reservation;
+    let extend = |more: &str| {
+        let longer = Duration::from_hours(1);
+        world.engine.extend_reservation(&ada, id, usd(more), longer)
+    };
+    extend("0.60").unwrap();
+    let refused = extend("0.60").unwrap_err().to_string();
+    assert!(refused.contains("somebody has to approve"), "{refused}");
+    extend("0.30").unwrap();
+    // Time alone is written down as well: it was promised.
+    extend("0").unwrap();
+    world.engine.release_reservation(&ada, id).unwrap();
+    expect![[r#"
+        0: reserve $0.10
+        0: extend $0.60
+        0: extend $0.30
+        0: extend $0.00
+        0: release $1.00
+    "#]]
+    .assert_eq(&world.rows());
+}
+
 /// A lease that ends soon is renewed, which waits for the store.
 #[test]
 fn who_waits_for_the_store_to_hold_more_keeps_nobody_from_ending() {
@@ -415,7 +445,7 @@ fn a_refusal_names_the_limit_the_wait_and_what_would_take_it() {
     let refused = refused.unwrap_err();
     assert_eq!(&*refused.limit, "user_day");
     assert!(refused.shortage.unwrap().resets_at.is_some());
-    expect!["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $21.00 needed at most · resets at 2026-07-16T00:00:00Z · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"].assert_eq(&refused.reasons.join("\n"));
+    expect!["budget `user_day` of $20.00 can't hold this call: $0.00 spent, $0.00 held by running calls, $21.00 needed at most · more than it ever holds · raise it with `tidegate budget set user_day <amount>`, or ask for less with a smaller cost_usd"].assert_eq(&refused.reasons.join("\n"));
 }
 
 #[test]

@@ -360,6 +360,26 @@ fn each_end_is_booked_once_and_estimates_are_flagged() {
     .assert_eq(&world.rows());
 }
 
+/// It would be all that its levels ever had, and everybody's next call would be refused.
+#[test]
+fn a_usage_that_no_answer_can_have_is_estimated_instead() {
+    let world = World::start(settings(|_| {}));
+    for output in [u64::MAX, 100_000_001, 100_000_000] {
+        let mut call = world.send(&keyed("ada"), 1_000);
+        call.first_byte(world.engine.now());
+        let _record = call.settle(end(Some(answered(12, output)), Outcome::Answered));
+    }
+    expect![[r#"
+        0: reserve $0.020184
+        0: settle $0.000108, estimated (usage that no answer can have)
+        1: reserve $0.020184
+        1: settle $0.000108, estimated (usage that no answer can have)
+        2: reserve $0.020184
+        2: settle $2000.000048
+    "#]]
+    .assert_eq(&world.rows());
+}
+
 /// Of Anthropic's `speed` and `inference_geo`.
 #[test]
 fn an_answer_that_does_not_name_its_modifiers_costs_what_was_asked_for() {

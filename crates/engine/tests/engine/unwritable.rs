@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_engine::{
-    admissions::{AdmissionAsk, AdmissionError},
+    admissions::{Actual, AdmissionAsk, AdmissionError},
     flight::{InFlight, Unbookable},
 };
 use tidegate_observe::calls::Outcome;
@@ -43,6 +43,37 @@ fn a_call_that_limits_bind_is_not_sent_and_holds_nothing() {
     let why = world.engine.health().why().unwrap();
     assert!(why.contains("storage") || why.contains("space"), "{why}");
     assert_eq!(world.rows(), "");
+}
+
+/// What was said to be settled would be open again after a crash.
+#[test]
+fn a_reservation_is_not_ended_that_nobody_could_remember() {
+    let (world, journal) = world();
+    let ada = keyed("ada");
+    let ask = AdmissionAsk {
+        cost: usd("0.10"),
+        ..AdmissionAsk::default()
+    };
+    let admit = || world.engine.admit(&ada, &ask).unwrap().unwrap().reservation;
+    let (settled, released) = (admit(), admit());
+    journal.refuse(FULL);
+    let reserved = world.reserve(&ada, 1_000).unwrap();
+    drop(world.engine.send(reserved, world.engine.now()));
+    let settle = || {
+        world
+            .engine
+            .settle_reservation(&ada, settled, Actual::default())
+    };
+    let release = || world.engine.release_reservation(&ada, released);
+    let unwritable = |it: &AdmissionError| matches!(it, AdmissionError::Unwritable(_));
+    assert!(settle().is_err_and(|it| unwritable(&it)));
+    assert!(release().is_err_and(|it| unwritable(&it)));
+    assert_eq!(world.engine.reservations(|_| true).len(), 2);
+    journal.refuse(None);
+    world.engine.flush();
+    assert_eq!(settle().unwrap(), usd("0.10"));
+    release().unwrap();
+    assert_eq!(world.engine.reservations(|_| true).len(), 0);
 }
 
 #[test]

@@ -143,6 +143,20 @@ fn the_first_providers_refusal_is_told_where_no_other_does_better() {
 }
 
 #[test]
+fn a_refusal_that_was_kept_says_where_it_comes_from_and_what_was_altered() {
+    let world = World::start(|it| {
+        always("529")(it);
+        it.fall_back();
+        it.spare_url = Some(nobody());
+    });
+    let heard = world.ask(&Ask::messages("hello", true));
+    assert_eq!(heard.status, 529, "{}", heard.text());
+    assert_eq!(heard.header("x-tidegate-platform"), Some("sonnet"));
+    assert!(heard.header("x-tidegate-call-id").is_some());
+    world.settled(1);
+}
+
+#[test]
 fn what_is_the_requests_own_fault_goes_nowhere_else() {
     check(
         &Ask::messages("sim:fault 400", true),

@@ -246,6 +246,36 @@ fn a_body_that_is_too_large_is_refused_in_its_dialect() {
     world.assert_sound();
 }
 
+/// Who asks first is told before all of it is sent.
+#[test]
+fn a_body_that_is_too_large_is_not_asked_for() {
+    let world = World::plain();
+    for ask in Ask::in_all_dialects("", false) {
+        let ask = ask.with("expect", "100-continue");
+        let mut client = world.connect();
+        client.send(ask.with("content-length", "40000000").head().as_bytes());
+        assert_eq!(client.answer().unwrap().status, 413);
+    }
+    world.settled(3);
+    world.wire(0);
+}
+
+#[test]
+fn a_body_that_is_encoded_is_told_so() {
+    let world = World::plain();
+    for ask in Ask::in_all_dialects("hello", false) {
+        let heard = world.ask(&ask.with("content-encoding", "gzip"));
+        assert_eq!(heard.status, 400, "{}", heard.text());
+        assert!(
+            heard.text().contains("without `content-encoding`"),
+            "{}",
+            heard.text()
+        );
+    }
+    world.settled(3);
+    world.wire(0);
+}
+
 /// On a connection that is new, and on one that has served before.
 #[test]
 fn floods_of_headers_are_refused_in_the_dialect_with_the_limit() {

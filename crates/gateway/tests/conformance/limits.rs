@@ -115,32 +115,32 @@ fn a_budget_that_is_too_small_refuses_in_the_form_that_stops_retries() {
         |it| task_limit("0.001")(it),
         0,
         expect![[r#"
-        429
-        anthropic-ratelimit-unified-overage-disabled-reason: org_spend_cap_reached
-        anthropic-ratelimit-unified-overage-surpassed-threshold: 1
-        anthropic-ratelimit-unified-overage-utilization: 1
-        anthropic-ratelimit-unified-status: rejected
-        content-type: application/json
-        request-id: ID
-        x-should-retry: false
-        x-tidegate-call-id: ID
-        {"type":"error","error":{"type":"billing_error","message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.020212 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"},"request_id":"ID"}
+            429
+            anthropic-ratelimit-unified-overage-disabled-reason: org_spend_cap_reached
+            anthropic-ratelimit-unified-overage-surpassed-threshold: 1
+            anthropic-ratelimit-unified-overage-utilization: 1
+            anthropic-ratelimit-unified-status: rejected
+            content-type: application/json
+            request-id: ID
+            x-should-retry: false
+            x-tidegate-call-id: ID
+            {"type":"error","error":{"type":"billing_error","message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.020212 needed at most · more than it ever holds · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input"},"request_id":"ID"}
 
-        429
-        content-type: application/json
-        x-request-id: ID
-        x-should-retry: false
-        x-tidegate-call-id: ID
-        {"error":{"message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.0100675 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input","type":"insufficient_quota","param":null,"code":"budget_exceeded"}}
+            429
+            content-type: application/json
+            x-request-id: ID
+            x-should-retry: false
+            x-tidegate-call-id: ID
+            {"error":{"message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.0100675 needed at most · more than it ever holds · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input","type":"insufficient_quota","param":null,"code":"budget_exceeded"}}
 
-        429
-        content-type: application/json
-        x-request-id: ID
-        x-should-retry: false
-        x-tidegate-call-id: ID
-        {"error":{"message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.010045 needed at most · does not reset · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input","type":"insufficient_quota","param":null,"code":"budget_exceeded"}}
+            429
+            content-type: application/json
+            x-request-id: ID
+            x-should-retry: false
+            x-tidegate-call-id: ID
+            {"error":{"message":"budget `task` of $0.001 can't hold this call: $0.00 spent, $0.00 held by running calls, $0.010045 needed at most · more than it ever holds · raise it with `tidegate budget set task <amount>`, or ask for less with a smaller max_tokens or input","type":"insufficient_quota","param":null,"code":"budget_exceeded"}}
 
-    "#]],
+        "#]],
     );
 }
 

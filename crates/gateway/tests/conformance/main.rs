@@ -25,4 +25,5 @@ mod passing;
 mod patience;
 mod quotas;
 mod shows;
+mod unusual;
 mod waiting;

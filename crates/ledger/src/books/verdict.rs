@@ -19,11 +19,11 @@ pub struct MoneyAsk {
 }
 
 impl MoneyAsk {
-    /// More for a call that was let through before.
+    /// More for a call that was let through before: whoever asks for it expects to need it.
     pub(super) const fn more(bound: NanoUsd, caller: Caller) -> Self {
         Self {
             bound,
-            expected: NanoUsd::ZERO,
+            expected: bound,
             caller,
         }
     }
@@ -99,6 +99,13 @@ pub struct Shortage {
     pub asked: NanoUsd,
     /// When its window ends; a task has none.
     pub resets_at: Option<Timestamp>,
+}
+
+impl Shortage {
+    /// Whether what was asked for has no room even where nothing is spent or held.
+    pub const fn never_fits(&self) -> bool {
+        self.asked.0 > self.limit.0
+    }
 }
 
 /// What a settlement did.

@@ -277,17 +277,19 @@ fn a_call_that_a_limit_bound_cannot_have_passed_it() {
 }
 
 #[test]
-fn while_limits_are_exchanged_the_wider_one_counts() {
+fn while_limits_are_exchanged_the_widest_one_counts() {
     check(
         "
         limit 30
         limit 12 now
+        limit 11 now
         1 0 reserve 30 !
         2 0 reserve 1 !
         ",
         expect![[r#"
             limit 30
             limit 12 now
+            limit 11 now
             1 0 reserve 30 !
             2 0 reserve 1 ! -> task acme/ann/t1 stands at $0.000000031 after resv_0000000000000002, above its limit $0.00000003
             spent 0, held 31, open 2

@@ -10,6 +10,16 @@ use crate::{
     request::apply_modifier,
 };
 
+/// Tokens of one kind that one answer is believed to have used: a hundred times the longest context there
+/// is. Whatever tells more is broken, and one sum that it gets into is of no use to anybody any more.
+const TOKENS_BELIEVED: u64 = 100_000_000;
+
+/// Web searches that one answer is believed to have made: a model that searches all day makes fewer.
+const SEARCHES_BELIEVED: u64 = 100_000;
+
+/// What one answer is believed to have cost: more than so many tokens of the dearest model.
+const COST_BELIEVED: NanoUsd = NanoUsd::from_usd(100_000);
+
 /// Counts as the provider tells them: each is cumulative, so that what comes later replaces what
 /// came before, and what is left out stays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,13 +89,37 @@ impl Counts {
         }
     }
 
-    /// Whether the provider told both sides.
-    pub(super) const fn are_told(&self) -> bool {
-        self.input.is_some() && self.output.is_some()
+    /// Whether the provider told both sides, and they can be.
+    pub(super) fn are_told(&self) -> bool {
+        self.input.is_some() && self.output.is_some() && self.are_believed()
     }
 
-    pub(super) const fn input_is_known(&self) -> bool {
-        self.input.is_some()
+    pub(super) fn input_is_known(&self) -> bool {
+        self.input.is_some() && self.are_believed()
+    }
+
+    /// Whether every figure is one that an answer can have. Where one isn't, the others prove nothing
+    /// either.
+    pub(super) fn are_believed(&self) -> bool {
+        let beside = &self.beside;
+        let tokens = [
+            self.input.unwrap_or_default(),
+            self.output.unwrap_or_default(),
+            self.cache_read,
+            self.written,
+            self.written_short,
+            self.written_long,
+            self.reasoning,
+            beside.input,
+            beside.cache_read,
+            beside.written_short,
+            beside.written_long,
+            beside.output,
+        ];
+        let costs = [self.cost.unwrap_or_default(), self.cost_upstream];
+        tokens.into_iter().all(|it| it <= TOKENS_BELIEVED)
+            && costs.into_iter().all(|it| it <= COST_BELIEVED)
+            && self.searches <= SEARCHES_BELIEVED
     }
 
     pub(super) const fn said(&self) -> Said {
@@ -195,9 +229,9 @@ impl Counts {
         }
     }
 
-    /// The counts in disjoint classes; `None` if the provider told nothing.
+    /// The counts in disjoint classes; `None` if the provider told nothing, or what cannot be.
     pub(super) fn usage(&self, dialect: Dialect) -> Option<Usage> {
-        if self.input.is_none() && self.output.is_none() {
+        if (self.input.is_none() && self.output.is_none()) || !self.are_believed() {
             return None;
         }
         let (short, long) = split_writes(self.written, self.written_short, self.written_long);
@@ -299,8 +333,8 @@ fn dollars(value: &[u8]) -> Option<NanoUsd> {
     scaled_up(value, 9).map(NanoUsd)
 }
 
-/// A JSON number times 10^`decimals`, rounded up. `None` for what is negative, no number, or more
-/// than can be held.
+/// A JSON number times 10^`decimals`, rounded up, or the most that can be held, which nobody
+/// [believes](Counts::are_believed). `None` for what is negative or no number.
 fn scaled_up(literal: &[u8], decimals: u32) -> Option<u64> {
     // As nearly all counts are written.
     if decimals == 0
@@ -308,6 +342,10 @@ fn scaled_up(literal: &[u8], decimals: u32) -> Option<u64> {
     {
         return Some(count);
     }
-    let number = scaled(std::str::from_utf8(literal).ok()?, decimals)?;
-    number.units.checked_add(u64::from(!number.exact))
+    if !literal.first()?.is_ascii_digit() {
+        return None;
+    }
+    let number = scaled(std::str::from_utf8(literal).ok()?, decimals);
+    let units = number.and_then(|it| it.units.checked_add(u64::from(!it.exact)));
+    Some(units.unwrap_or(u64::MAX))
 }

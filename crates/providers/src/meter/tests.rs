@@ -1,3 +1,5 @@
+mod beliefs;
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
@@ -444,7 +446,7 @@ fn costs_are_read_exactly_and_rounded_up() {
         ("0.0000314991", Some(31_500)),
         ("3.1e-5", Some(31_000)),
         ("1e-400", Some(1)),
-        ("1e99", None),
+        ("100000", Some(100_000_000_000_000)),
         ("-1", None),
         ("\"5\"", None),
         ("null", None),

@@ -480,6 +480,7 @@ fn metered(usage: &Usage) -> Metered {
         usage: Some(*usage),
         usage_is_final: true,
         input_is_known: true,
+        usage_is_absurd: false,
         said: Said::default(),
         complete: true,
         error: None,

@@ -25,7 +25,7 @@ enum Part<'a> {
     Unknown,
 }
 
-impl<'a> Part<'a> {
+impl Part<'_> {
     /// What comes after it where it is `text`.
     fn then(self, text: &str) -> Self {
         match self {
