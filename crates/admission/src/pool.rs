@@ -427,16 +427,13 @@ impl Pool {
     }
 
     /// Whether what a call takes could be set aside for a while without being missed: at most one part in
-    /// `SMALL_PART` of each bucket that measures it, since what overflows meanwhile is lost, and of the slots
-    /// that it needs, which nobody else has meanwhile.
+    /// `SMALL_PART` of each bucket that measures it, since what overflows meanwhile is lost. A slot is not.
     pub fn is_small(&self, ask: &Ask) -> bool {
         let small = |it: &Bucket| {
             let needed = it.needed(&ask.need);
             needed.saturating_mul(SMALL_PART) <= it.spec.capacity
         };
-        let slots = self.buckets.iter().filter(|it| !it.refills());
-        let slots = slots.filter(|it| !it.watches(ask.caller));
-        self.measuring(ask.caller).chain(slots).all(small)
+        self.measuring(ask.caller).all(small)
     }
 
     /// The flow time of a call: how long the slowest of the buckets that measure it takes to refill it.

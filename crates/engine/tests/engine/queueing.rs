@@ -426,25 +426,6 @@ fn a_turn_that_nobody_comes_back_for_is_given_back_when_the_engine_ends() {
     World::start(of_slots(16)).assert_sound();
 }
 
-/// Nobody else has the only slot meanwhile, whatever else there is plenty of.
-#[test]
-fn the_only_slot_is_not_kept_for_who_is_away() {
-    let mut settings = of_slots(1);
-    let platform = Arc::make_mut(&mut settings.platforms[0]);
-    let slots = platform.pool.buckets()[1].clone();
-    platform.pool = PoolSpec::try_new("sonnet", vec![slots]).unwrap();
-    let world = World::start(settings);
-    let holder = world.send(&keyed("bob"), 100);
-    let key = PlaceKey::of("local", "ada", "s", &[b"body"]);
-    let waiting = world.engine.wait(routed(&world, "ada", "high"), key);
-    let waiting = waiting.map_err(|(_, it)| it).unwrap();
-    assert!(at_once(waiting.keep(Duration::from_secs(30))).is_ok());
-    holder.settle(end(Some(answered(10, 5)), Outcome::Answered));
-    assert_eq!(world.engine.pool_views()[0].buckets[0].held, 0);
-    let call = world.send(&keyed("bob"), 100);
-    call.settle(end(Some(answered(10, 5)), Outcome::Answered));
-}
-
 /// A large part of what there is would lie idle until its client comes back, or does not.
 #[test]
 fn a_large_turn_is_not_kept_but_goes_first_when_its_client_is_back() {
